@@ -1,0 +1,229 @@
+"""The nouns: enums, value objects and the shapes of stored documents. No behaviour beyond construction."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NotRequired, TypedDict
+from uuid import UUID
+
+from service.lifecycle import MediaStatus
+
+
+class MediaKind(enum.StrEnum):
+    IMAGE = "IMAGE"
+    VIDEO = "VIDEO"
+
+
+class MediaPurpose(enum.StrEnum):
+    COMMUNITY = "COMMUNITY"
+    PROFILE = "PROFILE"
+    COVER = "COVER"
+    ONBOARDING = "ONBOARDING"
+    PET_TAG = "PET_TAG"
+    FOOD_LABEL = "FOOD_LABEL"
+    MEDICAL = "MEDICAL"
+
+    @property
+    def slug(self) -> str:
+        """The purpose as it stands in object keys, e.g. `food-label`."""
+        return self.value.lower().replace("_", "-")
+
+
+class Visibility(enum.StrEnum):
+    PUBLIC = "PUBLIC"
+    PRIVATE = "PRIVATE"
+
+
+class RenditionName(enum.StrEnum):
+    THUMBNAIL = "THUMBNAIL"
+    FEED = "FEED"
+    FULL = "FULL"
+    POSTER = "POSTER"
+    PREVIEW = "PREVIEW"
+
+
+class MediaFormat(enum.StrEnum):
+    JPEG = "JPEG"
+    WEBP = "WEBP"
+    AVIF = "AVIF"
+    MP4 = "MP4"
+
+    @property
+    def extension(self) -> str:
+        return {"JPEG": "jpg"}.get(self.value, self.value.lower())
+
+    @property
+    def content_type(self) -> str:
+        return "video/mp4" if self is MediaFormat.MP4 else f"image/{self.value.lower()}"
+
+
+class NetworkQuality(enum.StrEnum):
+    SLOW_2G = "SLOW_2G"
+    TWO_G = "TWO_G"
+    THREE_G = "THREE_G"
+    FOUR_G = "FOUR_G"
+    FIVE_G = "FIVE_G"
+    WIFI = "WIFI"
+    UNKNOWN = "UNKNOWN"
+
+
+class UploadMethod(enum.StrEnum):
+    SINGLE = "SINGLE"
+    MULTIPART = "MULTIPART"
+
+
+class DeletionStage(enum.StrEnum):
+    HIDDEN = "HIDDEN"
+    OBJECTS_REMOVED = "OBJECTS_REMOVED"
+    CDN_INVALIDATED = "CDN_INVALIDATED"
+    VERIFIED = "VERIFIED"
+    BLOCKED_BY_RETENTION = "BLOCKED_BY_RETENTION"
+
+
+class Lane(enum.StrEnum):
+    """Which jobs go first: somebody waits for the first, nobody for the last."""
+
+    FIRST_VISIBLE = "first_visible"
+    STANDARD = "standard"
+    BACKFILL = "backfill"
+
+
+class JobKind(enum.StrEnum):
+    PROCESS = "process"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class BoundingBox:
+    """Fractions of width and height of the oriented picture, origin at the top left."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """One encoded picture as it leaves the jail. `width`, `height` in pixels."""
+
+    name: RenditionName
+    format: MediaFormat
+    width: int
+    height: int
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessedImage:
+    """Everything the pipeline learns from an original."""
+
+    content_type: str
+    width: int
+    height: int
+    thumbhash: str
+    dominant_color: str
+    perceptual_hash: str
+    renditions: tuple[Rendition, ...]
+
+
+class StatusChangeDocument(TypedDict):
+    status: str
+    sequence: int
+    at: datetime
+
+
+class RenditionDocument(TypedDict):
+    name: str
+    format: str
+    width: int
+    height: int
+    bytes: int
+    key: str
+    sha256: str
+
+
+class MediaDocument(TypedDict, total=False):
+    """A document of `media`, or the part of it that a projection asked for."""
+
+    _id: UUID
+    schema_version: int
+    owner_id: str
+    kind: str
+    purpose: str
+    visibility: str
+    status: str
+    status_sequence: int
+    status_history: list[StatusChangeDocument]
+    capture_id: str | None
+    position: int | None
+    subject: dict[str, str] | None
+    album_ids: list[str]
+    title: str | None
+    alt_text: str | None
+    tags: list[str]
+    focus: dict[str, float] | None
+    location: dict[str, Any] | None
+    captured_at: datetime | None
+    content: dict[str, Any]
+    original: dict[str, str]
+    renditions: list[RenditionDocument]
+    placeholder: dict[str, str]
+    hashes: dict[str, Any]
+    failure: dict[str, Any] | None
+    processing: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+class UploadDocument(TypedDict):
+    """A document of `uploads`: the session, under the same id as its media."""
+
+    _id: UUID
+    owner_id: str
+    method: str
+    bucket: str
+    key: str
+    content_type: str
+    bytes: int
+    sha256: str
+    client: dict[str, Any]
+    created_at: datetime
+    expires_at: datetime
+    completed_at: NotRequired[datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What storage says of an object. `sha256` in lower-case hex, where storage keeps it."""
+
+    bucket: str
+    key: str
+    bytes: int
+    content_type: str
+    etag: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed job: `fence` grows with every claim and must accompany every write made for it."""
+
+    id: str
+    kind: JobKind
+    media_id: UUID
+    lane: Lane
+    attempt: int
+    fence: int
+    enqueued_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """A media's position in its life, as the change stream reports it."""
+
+    media_id: UUID
+    status: MediaStatus
+    sequence: int

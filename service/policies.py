@@ -1,0 +1,162 @@
+"""What each purpose allows: types, sizes, renditions, lifetimes. Data, validated when this module is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from service.models import Lane, MediaFormat, MediaPurpose, RenditionName, Visibility
+
+MEGABYTE = 1_000_000
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+
+IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
+IMAGE_FORMATS = (MediaFormat.JPEG, MediaFormat.WEBP)
+
+# Decoded memory grows with pixels, and by format: caps come from measured peaks.
+MAX_PIXELS: Mapping[str, int] = MappingProxyType(
+    {"image/jpeg": 100_000_000, "image/png": 50_000_000, "image/webp": 25_000_000}
+)
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class UrlLifetime(_Data):
+    """A URL signed in a window of `window_s` seconds stays the same, and lives at least `minimum_s` seconds more."""
+
+    window_s: int = Field(gt=0)
+    minimum_s: int = Field(gt=0)
+
+
+class RenditionPolicy(_Data):
+    """One rendition: the box it must fit (pixels), whether it is cropped to fill it, and how long its URL and bytes keep."""
+
+    name: RenditionName
+    max_side: int = Field(gt=0, le=4096)
+    crop: bool = False
+    formats: tuple[MediaFormat, ...] = IMAGE_FORMATS
+    url_lifetime: UrlLifetime
+    cache_max_age_s: int = Field(ge=0)
+
+
+class PurposePolicy(_Data):
+    purpose: MediaPurpose
+    content_types: tuple[str, ...] = IMAGE_TYPES
+    max_bytes: int = Field(gt=0)
+    default_visibility: Visibility
+    allowed_visibilities: frozenset[Visibility] = frozenset(Visibility)
+    renditions: tuple[RenditionPolicy, ...]
+    display: RenditionName
+    lane: Lane = Lane.STANDARD
+    upload_expires_s: int = Field(default=HOUR, gt=0, le=DAY)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PurposePolicy:
+        names = [rendition.name for rendition in self.renditions]
+        if len(set(names)) != len(names):
+            raise ValueError(f"{self.purpose}: a rendition is listed twice")
+        if self.display not in names:
+            raise ValueError(f"{self.purpose}: display {self.display} is not among its renditions")
+        if self.default_visibility not in self.allowed_visibilities:
+            raise ValueError(f"{self.purpose}: the default visibility is not allowed")
+        return self
+
+    def rendition(self, name: RenditionName) -> RenditionPolicy:
+        """The policy of one rendition; KeyError if the purpose does not make it."""
+        for rendition in self.renditions:
+            if rendition.name is name:
+                return rendition
+        raise KeyError(name)
+
+
+def _renditions(
+    *, thumbnail: UrlLifetime, feed: UrlLifetime, full: UrlLifetime, cache: tuple[int, int, int]
+) -> tuple[RenditionPolicy, ...]:
+    return (
+        RenditionPolicy(
+            name=RenditionName.THUMBNAIL, max_side=200, crop=True, url_lifetime=thumbnail, cache_max_age_s=cache[0]
+        ),
+        RenditionPolicy(name=RenditionName.FEED, max_side=720, url_lifetime=feed, cache_max_age_s=cache[1]),
+        RenditionPolicy(name=RenditionName.FULL, max_side=1080, url_lifetime=full, cache_max_age_s=cache[2]),
+    )
+
+
+_DAY_LONG = UrlLifetime(window_s=DAY, minimum_s=6 * HOUR)
+_SIX_HOURS = UrlLifetime(window_s=6 * HOUR, minimum_s=HOUR)
+_MINUTES = UrlLifetime(window_s=5 * MINUTE, minimum_s=5 * MINUTE)
+
+_SHARED = _renditions(thumbnail=_DAY_LONG, feed=_SIX_HOURS, full=_SIX_HOURS, cache=(30 * DAY, 7 * DAY, 7 * DAY))
+_PORTRAIT = _renditions(thumbnail=_DAY_LONG, feed=_SIX_HOURS, full=_SIX_HOURS, cache=(DAY, DAY, DAY))
+_SENSITIVE = _renditions(thumbnail=_MINUTES, feed=_MINUTES, full=_MINUTES, cache=(5 * MINUTE,) * 3)
+
+# An original is for its owner and moderators, for as long as one download takes.
+ORIGINAL_URL_LIFETIME_S = 5 * MINUTE
+
+
+def _policy(
+    purpose: MediaPurpose,
+    *,
+    visibility: Visibility,
+    renditions: tuple[RenditionPolicy, ...],
+    display: RenditionName = RenditionName.FEED,
+    max_bytes: int = 20 * MEGABYTE,
+    lane: Lane = Lane.STANDARD,
+    only_private: bool = False,
+) -> PurposePolicy:
+    return PurposePolicy(
+        purpose=purpose,
+        max_bytes=max_bytes,
+        default_visibility=visibility,
+        allowed_visibilities=frozenset({Visibility.PRIVATE}) if only_private else frozenset(Visibility),
+        renditions=renditions,
+        display=display,
+        lane=lane,
+    )
+
+
+_ALL = (
+    _policy(MediaPurpose.COMMUNITY, visibility=Visibility.PUBLIC, renditions=_SHARED),
+    _policy(
+        MediaPurpose.PROFILE,
+        visibility=Visibility.PUBLIC,
+        renditions=_PORTRAIT,
+        display=RenditionName.THUMBNAIL,
+        max_bytes=10 * MEGABYTE,
+        lane=Lane.FIRST_VISIBLE,
+    ),
+    _policy(
+        MediaPurpose.COVER,
+        visibility=Visibility.PUBLIC,
+        renditions=_PORTRAIT,
+        display=RenditionName.FULL,
+        max_bytes=15 * MEGABYTE,
+        lane=Lane.FIRST_VISIBLE,
+    ),
+    _policy(
+        MediaPurpose.ONBOARDING,
+        visibility=Visibility.PRIVATE,
+        renditions=_SHARED,
+        display=RenditionName.THUMBNAIL,
+        max_bytes=10 * MEGABYTE,
+        lane=Lane.FIRST_VISIBLE,
+    ),
+    _policy(
+        MediaPurpose.PET_TAG,
+        visibility=Visibility.PRIVATE,
+        renditions=_SHARED,
+        display=RenditionName.THUMBNAIL,
+        max_bytes=10 * MEGABYTE,
+        lane=Lane.FIRST_VISIBLE,
+    ),
+    _policy(MediaPurpose.FOOD_LABEL, visibility=Visibility.PRIVATE, renditions=_SHARED),
+    _policy(MediaPurpose.MEDICAL, visibility=Visibility.PRIVATE, renditions=_SENSITIVE, only_private=True),
+)
+
+POLICIES: Mapping[MediaPurpose, PurposePolicy] = MappingProxyType({policy.purpose: policy for policy in _ALL})
+
+if missing := set(MediaPurpose) - set(POLICIES):
+    raise ValueError(f"purposes without a policy: {sorted(missing)}")

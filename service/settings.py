@@ -1,0 +1,117 @@
+"""Every knob, as one frozen class read from `MEDIA_*` variables; refuses what must not go live."""
+
+from __future__ import annotations
+
+import enum
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEVELOPMENT_SECRET = "development-only-secret-never-in-production"
+
+
+class Environment(enum.StrEnum):
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MongoSettings(_Group):
+    uri: SecretStr = SecretStr("mongodb://127.0.0.1:27017/?replicaSet=rs0")
+    database: str = "media"
+    timeout_ms: int = Field(default=5_000, gt=0, description="Deadline of one operation, in milliseconds")
+
+
+class StorageSettings(_Group):
+    """S3 and the two buckets. Empty keys mean boto3's own credential chain (instance role, profile)."""
+
+    endpoint: str | None = Field(default=None, description="None for AWS; the address of any other S3 server")
+    public_endpoint: str | None = Field(default=None, description="Where clients reach storage, if not `endpoint`")
+    region: str = "us-east-1"
+    access_key: str = ""
+    secret_key: SecretStr = SecretStr("")
+    upload_bucket: str = "media-uploads"
+    media_bucket: str = "media-renditions"
+    allowed_origins: tuple[str, ...] = ()
+    event_token: SecretStr = Field(
+        default=SecretStr(""), description="Bearer token of POST /events/storage; empty turns the route off"
+    )
+
+
+class SigningKey(_Group):
+    """A CloudFront key pair: its public key's id, and the private key as PEM (RSA-2048 or ECDSA P-256)."""
+
+    key_pair_id: str
+    private_key: SecretStr
+
+
+class DeliverySettings(_Group):
+    base_url: str = "http://127.0.0.1:8090"
+    public_key: SigningKey | None = Field(default=None, description="Signs PUBLIC renditions")
+    private_key: SigningKey | None = Field(default=None, description="Signs PRIVATE renditions; public_key if unset")
+    original_key: SigningKey | None = Field(default=None, description="Signs originals; private_key if unset")
+    hash_algorithm: Literal["SHA1", "SHA256"] = "SHA256"
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_trailing_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+
+class IssuerSettings(_Group):
+    """Who may issue tokens: one algorithm and one key each."""
+
+    issuer: str
+    audience: str
+    algorithm: Literal["HS256", "RS256", "ES256", "EdDSA"]
+    key: SecretStr = Field(description="The shared secret (HS256, 32 bytes or more) or the public key as PEM")
+
+
+class AuthSettings(_Group):
+    issuers: tuple[IssuerSettings, ...] = ()
+    leeway_s: int = Field(default=10, ge=0, le=60)
+
+
+class HttpSettings(_Group):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    allowed_origins: tuple[str, ...] = ()
+    graphiql: bool = False
+    demo: bool = False
+    introspection: bool = False
+    max_body_bytes: int = Field(default=256 * 1024, gt=0)
+    max_query_tokens: int = Field(default=2_000, gt=0)
+    drain_s: float = Field(default=10, ge=0)
+
+
+class WorkerSettings(_Group):
+    concurrency: int = Field(default=0, ge=0, description="Jobs at once; 0 means one per core")
+    lease_s: float = Field(default=30, gt=0)
+    poll_s: float = Field(default=0.5, gt=0)
+    max_attempts: int = Field(default=5, ge=1)
+    backoff_s: tuple[float, ...] = (1, 4, 16, 64)
+    jail_memory_bytes: int = Field(default=1_500_000_000, gt=0)
+    jail_cpu_s: int = Field(default=20, gt=0)
+    metrics_port: int | None = Field(default=None, description="Where the worker serves /metrics and /healthz")
+
+
+class Settings(BaseSettings):
+    """All settings; nested names join with two underscores, e.g. `MEDIA_MONGO__URI`. Lists and objects are JSON."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MEDIA_", env_nested_delimiter="__", frozen=True, extra="forbid", nested_model_default_partial_update=True
+    )
+
+    environment: Environment = Environment.PRODUCTION
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    mongo: MongoSettings = MongoSettings()
+    storage: StorageSettings = StorageSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    auth: AuthSettings = AuthSettings()
+    http: HttpSettings = HttpSettings()
+    worker: WorkerSettings = WorkerSettings()
