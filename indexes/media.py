@@ -1,0 +1,71 @@
+"""Indexes of `media`. Sharded by {_id: hashed}: reads by id go to one shard, lists are merged by `_id`."""
+
+from __future__ import annotations
+
+from indexes.declaration import Index
+
+_MERGED = "every shard, merge-sorted by _id"
+
+INDEXES = (
+    Index(
+        name="feed",
+        keys=(("purpose", 1), ("status", 1), ("visibility", 1), ("_id", -1)),
+        serves="feed: READY media of one purpose, public ones for everybody, both for moderators",
+        targets=_MERGED,
+    ),
+    Index(
+        name="owner_feed",
+        keys=(("owner_id", 1), ("purpose", 1), ("status", 1), ("_id", -1)),
+        serves="feed: the viewer's own part; mediaList by owner, purpose and status",
+        targets=_MERGED,
+    ),
+    Index(
+        name="owner_recent",
+        keys=(("owner_id", 1), ("_id", -1)),
+        serves="mediaList: everything of one owner",
+        targets=_MERGED,
+    ),
+    Index(
+        name="recent",
+        keys=(("status", 1), ("visibility", 1), ("_id", -1)),
+        serves="mediaList without a narrower filter: all that the viewer may see",
+        targets=_MERGED,
+    ),
+    Index(
+        name="capture",
+        keys=(("capture_id", 1), ("_id", -1)),
+        serves="mediaList by captureId; captureStatus",
+        targets=_MERGED,
+        options={"partialFilterExpression": {"capture_id": {"$type": "string"}}},
+    ),
+    Index(
+        name="subject",
+        keys=(("subject.type", 1), ("subject.id", 1), ("_id", -1)),
+        serves="mediaList by subject",
+        targets=_MERGED,
+        options={"partialFilterExpression": {"subject.id": {"$type": "string"}}},
+    ),
+    Index(
+        name="albums",
+        keys=(("album_ids", 1), ("_id", -1)),
+        serves="mediaList by albumId",
+        targets=_MERGED,
+        options={"partialFilterExpression": {"album_ids": {"$type": "string"}}},
+    ),
+    Index(
+        name="tags",
+        keys=(("tags", 1), ("_id", -1)),
+        serves="mediaList by tags",
+        targets=_MERGED,
+        options={"partialFilterExpression": {"tags": {"$type": "string"}}},
+    ),
+    Index(
+        name="stalled",
+        keys=(("status", 1), ("updated_at", 1)),
+        serves="sweeper: media that wait for bytes or for a job, oldest first",
+        targets="every shard",
+        options={
+            "partialFilterExpression": {"status": {"$in": ["INITIATED", "UPLOADING", "UPLOADED", "PROCESSING", "DELETED"]}}
+        },
+    ),
+)

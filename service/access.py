@@ -1,0 +1,126 @@
+"""Who may do what to a media: one table, denied by default, read both in Python and as a MongoDB filter. Pure."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from service.lifecycle import MediaStatus
+from service.models import Visibility
+
+MODERATOR_ROLE = "moderator"
+
+
+class Action(enum.StrEnum):
+    READ = "READ"
+    READ_DETAILS = "READ_DETAILS"
+    READ_ORIGINAL = "READ_ORIGINAL"
+    FOLLOW = "FOLLOW"
+    UPLOAD_BYTES = "UPLOAD_BYTES"
+    DELETE = "DELETE"
+
+
+class Relation(enum.StrEnum):
+    """How a viewer stands to a media. Every viewer, signed in or not, is also ANYONE."""
+
+    OWNER = "OWNER"
+    MODERATOR = "MODERATOR"
+    ANYONE = "ANYONE"
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who asks: the token's subject and roles. `ANONYMOUS` has no id and therefore owns nothing."""
+
+    id: str | None
+    roles: frozenset[str] = frozenset()
+
+    @property
+    def is_moderator(self) -> bool:
+        return self.id is not None and MODERATOR_ROLE in self.roles
+
+
+ANONYMOUS = Viewer(id=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    action: Action
+    relation: Relation
+    statuses: frozenset[MediaStatus]
+    visibilities: frozenset[Visibility] = frozenset(Visibility)
+
+
+_EVERY = frozenset(MediaStatus)
+_LIVE = _EVERY - {MediaStatus.DELETED}
+_READY = frozenset({MediaStatus.READY})
+_PUBLIC = frozenset({Visibility.PUBLIC})
+
+GRANTS: tuple[Grant, ...] = (
+    Grant(Action.READ, Relation.ANYONE, _READY, _PUBLIC),
+    Grant(Action.READ, Relation.OWNER, _LIVE),
+    Grant(Action.READ, Relation.MODERATOR, _LIVE),
+    # Where it was taken and the hash of its bytes say more about the owner than the picture does.
+    Grant(Action.READ_DETAILS, Relation.OWNER, _LIVE),
+    Grant(Action.READ_DETAILS, Relation.MODERATOR, _LIVE),
+    Grant(Action.READ_ORIGINAL, Relation.OWNER, _READY),
+    Grant(Action.READ_ORIGINAL, Relation.MODERATOR, _READY),
+    # Following goes on to the end, so that a client that waits also learns of the deletion.
+    Grant(Action.FOLLOW, Relation.ANYONE, _READY, _PUBLIC),
+    Grant(Action.FOLLOW, Relation.OWNER, _EVERY),
+    Grant(Action.FOLLOW, Relation.MODERATOR, _EVERY),
+    Grant(Action.UPLOAD_BYTES, Relation.OWNER, _LIVE),
+    Grant(Action.DELETE, Relation.OWNER, _EVERY),
+    Grant(Action.DELETE, Relation.MODERATOR, _EVERY),
+)
+
+
+def _relations(viewer: Viewer) -> frozenset[Relation]:
+    relations = {Relation.ANYONE}
+    if viewer.id is not None:
+        relations.add(Relation.OWNER)
+    if viewer.is_moderator:
+        relations.add(Relation.MODERATOR)
+    return frozenset(relations)
+
+
+def _covers(grant: Grant, viewer: Viewer, media: Mapping[str, Any]) -> bool:
+    if grant.relation is Relation.OWNER and media["owner_id"] != viewer.id:
+        return False
+    return media["status"] in grant.statuses and media["visibility"] in grant.visibilities
+
+
+def may(viewer: Viewer, action: Action, media: Mapping[str, Any]) -> bool:
+    """Whether the table lets `viewer` do `action`. `media` holds `owner_id`, `status` and `visibility`."""
+    relations = _relations(viewer)
+    return any(
+        _covers(grant, viewer, media) for grant in GRANTS if grant.action is action and grant.relation in relations
+    )
+
+
+def _clause(grant: Grant, viewer: Viewer) -> dict[str, Any]:
+    clause: dict[str, Any] = {}
+    if grant.relation is Relation.OWNER:
+        clause["owner_id"] = viewer.id
+    if grant.statuses != _EVERY:
+        clause["status"] = _one_or_in(sorted(grant.statuses))
+    if grant.visibilities != frozenset(Visibility):
+        clause["visibility"] = _one_or_in(sorted(grant.visibilities))
+    return clause
+
+
+def _one_or_in(values: list[Any]) -> Any:
+    return values[0].value if len(values) == 1 else {"$in": [value.value for value in values]}
+
+
+def granted_filters(viewer: Viewer, action: Action) -> list[dict[str, Any]]:
+    """The same table as MongoDB filters, any of which lets a media through; an empty list lets none.
+
+    A moderator's own rows are contained in the wider one, so only that one is returned.
+    """
+    relations = _relations(viewer)
+    grants = [grant for grant in GRANTS if grant.action is action and grant.relation in relations]
+    wide = [grant for grant in grants if grant.relation is Relation.MODERATOR]
+    return [_clause(grant, viewer) for grant in wide or grants]

@@ -1,0 +1,106 @@
+"""Opens MongoDB; the only file that imports the driver's asynchronous client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from bson.binary import UuidRepresentation
+from bson.codec_options import CodecOptions
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
+from pymongo.errors import (
+    ConnectionFailure,
+    ExecutionTimeout,
+    InvalidOperation,
+    NetworkTimeout,
+    NotPrimaryError,
+    WriteConcernError,
+    WTimeoutError,
+)
+
+from service.errors import ConfigurationError
+from service.settings import MongoSettings
+
+Collection = AsyncIOMotorCollection[Any]
+
+# The outcome is unknown and the same call may be made again.
+OUTAGE_ERRORS: tuple[type[Exception], ...] = (
+    ConnectionFailure,
+    NetworkTimeout,
+    NotPrimaryError,
+    ExecutionTimeout,
+    WTimeoutError,
+    WriteConcernError,
+    InvalidOperation,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The collections, and what is needed to watch them. `watching` has no operation deadline: change streams wait."""
+
+    media: Collection
+    uploads: Collection
+    jobs: Collection
+    deletions: Collection
+    idempotency: Collection
+    handle: AsyncIOMotorDatabase[Any]
+    watching: AsyncIOMotorDatabase[Any]
+
+    async def ping(self) -> None:
+        """Answers within the operation deadline, or raises one of `OUTAGE_ERRORS`."""
+        await self.handle.command("ping")
+
+    async def require_replica_set(self) -> None:
+        """Raise ConfigurationError unless this is a replica set or a sharded cluster: change streams need one."""
+        hello = await self.handle.command("hello")
+        if "setName" not in hello and hello.get("msg") != "isdbgrid":
+            raise ConfigurationError(
+                "MongoDB runs as a standalone server. Subscriptions and majority writes need a replica set: "
+                "start mongod with --replSet, run rs.initiate() once, and name it in MEDIA_MONGO__URI."
+            )
+
+
+def _bind(handle: AsyncIOMotorDatabase[Any], watching: AsyncIOMotorDatabase[Any]) -> Database:
+    return Database(
+        media=handle["media"],
+        uploads=handle["uploads"],
+        jobs=handle["jobs"],
+        deletions=handle["deletions"],
+        idempotency=handle["idempotency"],
+        handle=handle,
+        watching=watching,
+    )
+
+
+def bind_database(handle: Any) -> Database:
+    """The collections of an already opened database, e.g. an in-memory one. UUIDs must be stored as subtype 4."""
+    return _bind(handle, handle)
+
+
+@asynccontextmanager
+async def open_database(settings: MongoSettings) -> AsyncIterator[Database]:
+    """Connect lazily; every call has the deadline of `settings.timeout_ms` and writes reach a journaled majority."""
+    options: Mapping[str, Any] = {
+        "tz_aware": True,
+        "uuidRepresentation": "standard",
+        "w": "majority",
+        "journal": True,
+        "retryWrites": True,
+        "serverSelectionTimeoutMS": settings.timeout_ms,
+        "appname": "media-metadata-service",
+    }
+    uri = settings.uri.get_secret_value()
+    client: AsyncIOMotorClient[Any] = AsyncIOMotorClient(uri, timeoutMS=settings.timeout_ms, **options)
+    watching: AsyncIOMotorClient[Any] = AsyncIOMotorClient(uri, **options)
+    codec: CodecOptions[Any] = CodecOptions(tz_aware=True, uuid_representation=UuidRepresentation.STANDARD)
+    try:
+        yield _bind(
+            client.get_database(settings.database, codec_options=codec),
+            watching.get_database(settings.database, codec_options=codec),
+        )
+    finally:
+        client.close()
+        watching.close()

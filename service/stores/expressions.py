@@ -1,0 +1,27 @@
+"""Aggregation expressions that more than one store needs in its pipeline updates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+NOW = "$$NOW"
+
+
+def literals(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` for a pipeline update, where a string that begins with `$` would otherwise be an expression."""
+    return {path: {"$literal": value} for path, value in values.items()}
+
+
+def insert_if_absent(fresh: Mapping[str, Any], *, marker: str) -> list[dict[str, Any]]:
+    """An upsert that writes `fresh` in server time, or leaves a document that already has `marker` as it is.
+
+    `$setOnInsert` would say the same, but cannot evaluate `$$NOW`.
+    """
+    is_new = {"$eq": [{"$type": f"${marker}"}, "missing"]}
+    return [{"$replaceWith": {"$cond": [is_new, {"$mergeObjects": ["$$ROOT", dict(fresh)]}, "$$ROOT"]}}]
+
+
+def after_now(seconds: float) -> dict[str, Any]:
+    """Server time plus `seconds`."""
+    return {"$dateAdd": {"startDate": NOW, "unit": "millisecond", "amount": round(seconds * 1000)}}

@@ -1,0 +1,107 @@
+"""The `jobs` collection as a queue: deterministic ids, leases in server time, a fence that grows with every claim."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pymongo import ReturnDocument
+
+from service.models import Job, JobKind, Lane
+from service.stores.database import Database
+from service.stores.expressions import NOW, after_now, insert_if_absent
+
+_RANK = {lane: rank for rank, lane in enumerate(Lane)}
+_RETENTION_DAYS = 7
+
+
+def job_id(media_id: UUID, kind: JobKind, generation: int) -> str:
+    """One id per media, kind and generation: the same work enqueued twice is one job."""
+    return f"{media_id}:{kind}:{generation}"
+
+
+class JobStore:
+    def __init__(self, database: Database) -> None:
+        self._jobs = database.jobs
+
+    async def enqueue(self, media_id: UUID, kind: JobKind, *, lane: Lane, generation: int = 1) -> None:
+        """Add a job, visible at once; one that exists, in whatever state, stays as it is."""
+        fresh = {
+            "media_id": {"$literal": media_id},
+            "kind": kind.value,
+            "lane": lane.value,
+            "lane_rank": _RANK[lane],
+            "state": "open",
+            "visible_at": NOW,
+            "enqueued_at": NOW,
+            # Fences of a later generation are above all of an earlier one, so an old claim never passes for a new one.
+            "fence": generation << 20,
+            "attempt": 0,
+        }
+        await self._jobs.update_one(
+            {"_id": job_id(media_id, kind, generation)}, insert_if_absent(fresh, marker="state"), upsert=True
+        )
+
+    async def claim(self, *, lease_s: float, worker: str) -> Job | None:
+        """The next visible job of the foremost lane, leased for `lease_s` seconds under a new fence; None if there is none."""
+        document = await self._jobs.find_one_and_update(
+            {"state": "open", "$expr": {"$lte": ["$visible_at", NOW]}},
+            [
+                {
+                    "$set": {
+                        "fence": {"$add": ["$fence", 1]},
+                        "attempt": {"$add": ["$attempt", 1]},
+                        "visible_at": after_now(lease_s),
+                        "claimed_by": {"$literal": worker},
+                    }
+                }
+            ],
+            sort=[("lane_rank", 1), ("visible_at", 1)],
+            return_document=ReturnDocument.AFTER,
+        )
+        return None if document is None else _job(document)
+
+    async def renew(self, job: Job, *, lease_s: float) -> bool:
+        """Extend the lease; False when the job was claimed by another or ended: stop working on it."""
+        return await self._held_update(job, {"visible_at": after_now(lease_s)})
+
+    async def complete(self, job: Job) -> bool:
+        return await self._held_update(job, {"state": "done", "ended_at": NOW, "expires_at": after_now(_RETENTION_DAYS * 86_400)})
+
+    async def retry(self, job: Job, *, delay_s: float, reason: str) -> bool:
+        """Give the job back, visible again after `delay_s` seconds."""
+        return await self._held_update(job, {"visible_at": after_now(delay_s), "last_error": {"$literal": reason}})
+
+    async def release(self, job: Job) -> bool:
+        """Give the job back at once, as if this attempt had not begun (a worker that shuts down)."""
+        return await self._held_update(job, {"visible_at": NOW, "attempt": {"$subtract": ["$attempt", 1]}})
+
+    async def dead_letter(self, job: Job, *, reason: str) -> bool:
+        """Set the job aside for people to look at; it is kept until they do."""
+        return await self._held_update(job, {"state": "dead", "ended_at": NOW, "last_error": {"$literal": reason}})
+
+    async def oldest_enqueued(self) -> dict[Lane, datetime]:
+        """When the oldest open job of each lane was enqueued; lanes without one are absent."""
+        rows = self._jobs.aggregate(
+            [{"$match": {"state": "open"}}, {"$group": {"_id": "$lane", "oldest": {"$min": "$enqueued_at"}}}]
+        )
+        return {Lane(row["_id"]): row["oldest"] async for row in rows}
+
+    async def _held_update(self, job: Job, values: dict[str, Any]) -> bool:
+        result = await self._jobs.update_one(
+            {"_id": job.id, "state": "open", "fence": job.fence}, [{"$set": values}]
+        )
+        return bool(result.matched_count)
+
+
+def _job(document: dict[str, Any]) -> Job:
+    return Job(
+        id=document["_id"],
+        kind=JobKind(document["kind"]),
+        media_id=document["media_id"],
+        lane=Lane(document["lane"]),
+        attempt=document["attempt"],
+        fence=document["fence"],
+        enqueued_at=document["enqueued_at"],
+    )

@@ -1,0 +1,164 @@
+"""The `media` collection: one document a media, whose status moves by compare-and-set only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pymongo import ReturnDocument, UpdateOne
+
+from service.lifecycle import MediaStatus, sources_of
+from service.models import MediaDocument, StatusChange
+from service.stores.database import Database
+from service.stores.expressions import NOW, insert_if_absent, literals
+
+SCHEMA_VERSION = 1
+
+# Enough to apply the access table to whatever else was asked for.
+ACCESS_FIELDS = ("owner_id", "visibility", "status")
+
+Projection = Collection[str]
+AccessFilters = Sequence[Mapping[str, Any]]
+
+
+def _projection(fields: Projection) -> dict[str, int]:
+    wanted = {*fields, *ACCESS_FIELDS, "_id"}
+    # MongoDB refuses a path together with one of its parents.
+    return {path: 1 for path in sorted(wanted) if not any(path.startswith(f"{other}.") for other in wanted)}
+
+
+def _allowed(query: dict[str, Any], access: AccessFilters) -> dict[str, Any]:
+    if len(access) == 1:
+        return {"$and": [query, dict(access[0])]} if query.keys() & access[0].keys() else {**query, **access[0]}
+    return {**query, "$or": [dict(clause) for clause in access]}
+
+
+class MediaStore:
+    """`count_status` is told of every status written, once per write."""
+
+    def __init__(self, database: Database, *, count_status: Callable[[MediaStatus], None] = lambda status: None) -> None:
+        self._media = database.media
+        self._count_status = count_status
+
+    async def get(self, media_id: UUID, *, fields: Projection, access: AccessFilters | None = None) -> MediaDocument | None:
+        """One media, or None if unknown or let through by none of `access` (None: no rule, for the service's own use)."""
+        found = await self.get_many([media_id], fields=fields, access=access)
+        return found.get(media_id)
+
+    async def get_many(
+        self, media_ids: Iterable[UUID], *, fields: Projection, access: AccessFilters | None = None
+    ) -> dict[UUID, MediaDocument]:
+        """Those of `media_ids` that exist and that `access` lets through, by id."""
+        ids = list(dict.fromkeys(media_ids))
+        if not ids or access == []:
+            return {}
+        query: dict[str, Any] = {"_id": ids[0] if len(ids) == 1 else {"$in": ids}}
+        if access is not None:
+            query = _allowed(query, access)
+        return {document["_id"]: document async for document in self._media.find(query, _projection(fields))}
+
+    async def list_page(
+        self, query: Mapping[str, Any], *, access: AccessFilters, before: UUID | None, limit: int, fields: Projection
+    ) -> list[MediaDocument]:
+        """Up to `limit` media that match, newest first, older than `before`. Ids are UUIDv7: their order is time's."""
+        if not access:
+            return []
+        keyed = dict(query)
+        if before is not None:
+            keyed["_id"] = {**keyed.get("_id", {}), "$lt": before}
+        cursor = self._media.find(_allowed(keyed, access), _projection(fields)).sort("_id", -1).limit(limit)
+        documents: list[MediaDocument] = await cursor.to_list(limit)
+        return documents
+
+    async def insert_initiated(self, documents: Sequence[MediaDocument]) -> None:
+        """Write new media as INITIATED in server time; ids that exist already stay as they are."""
+        if not documents:
+            return
+        await self._media.bulk_write([self._insertion(document) for document in documents], ordered=False)
+        for _ in documents:
+            self._count_status(MediaStatus.INITIATED)
+
+    @staticmethod
+    def _insertion(document: MediaDocument) -> UpdateOne:
+        first = {"status": MediaStatus.INITIATED.value, "sequence": 1, "at": NOW}
+        fresh = {
+            **literals({key: value for key, value in document.items() if key != "_id"}),
+            "schema_version": SCHEMA_VERSION,
+            "status": MediaStatus.INITIATED.value,
+            "status_sequence": 1,
+            "status_history": [first],
+            "created_at": NOW,
+            "updated_at": NOW,
+        }
+        return UpdateOne({"_id": document["_id"]}, insert_if_absent(fresh, marker="status"), upsert=True)
+
+    async def transition(
+        self,
+        media_id: UUID,
+        target: MediaStatus,
+        *,
+        sources: Collection[MediaStatus] | None = None,
+        fence: int | None = None,
+        values: Mapping[str, Any] | None = None,
+        unset: Sequence[str] = (),
+    ) -> StatusChange | None:
+        """The one place that writes a status: compare-and-set from an allowed source, history in server time.
+
+        `fence`: refuse unless the media is still held by this claim. Returns None when nothing was written.
+        """
+        allowed = sources_of(target) if sources is None else frozenset(sources) & sources_of(target)
+        query: dict[str, Any] = {"_id": media_id, "status": {"$in": sorted(allowed)}}
+        if fence is not None:
+            query["processing.fence"] = fence
+        change = {"status": target.value, "sequence": {"$add": ["$status_sequence", 1]}, "at": NOW}
+        update: list[dict[str, Any]] = [
+            {
+                "$set": {
+                    **literals(values or {}),
+                    "status": target.value,
+                    "status_sequence": {"$add": ["$status_sequence", 1]},
+                    "status_history": {"$concatArrays": ["$status_history", [change]]},
+                    "updated_at": NOW,
+                }
+            }
+        ]
+        if unset:
+            update.append({"$unset": list(unset)})
+        after = await self._media.find_one_and_update(
+            query, update, projection={"status_sequence": 1}, return_document=ReturnDocument.AFTER
+        )
+        if after is None:
+            return None
+        self._count_status(target)
+        return StatusChange(media_id, target, after["status_sequence"])
+
+    async def hold(self, media_id: UUID, fence: int, *, attempt: int, lane: str) -> bool:
+        """Take a media for processing under `fence`; False if a later claim holds it or it is past processing.
+
+        The first hold moves UPLOADED to PROCESSING; a later one takes over from a worker that died.
+        """
+        values = {"processing.fence": fence, "processing.attempt": attempt, "processing.lane": lane}
+        if await self.transition(media_id, MediaStatus.PROCESSING, values=values) is not None:
+            return True
+        taken = await self._media.update_one(
+            {"_id": media_id, "status": MediaStatus.PROCESSING.value, "processing.fence": {"$lte": fence}}, {"$set": values}
+        )
+        return bool(taken.matched_count)
+
+    async def strip_deleted(self, media_id: UUID) -> None:
+        """Leave of a DELETED media only what shows that it existed and when it went."""
+        personal = (
+            "title", "alt_text", "tags", "album_ids", "focus", "location", "captured_at", "subject", "capture_id",
+            "content", "original", "renditions", "placeholder", "hashes", "failure",
+        )  # fmt: skip
+        await self._media.update_one(
+            {"_id": media_id, "status": MediaStatus.DELETED.value}, {"$unset": dict.fromkeys(personal, "")}
+        )
+
+    async def list_stalled(self, statuses: Collection[MediaStatus], *, before: datetime, limit: int) -> list[UUID]:
+        """Ids of media that entered one of `statuses` and have not changed since `before`, oldest first."""
+        query = {"status": {"$in": sorted(statuses)}, "updated_at": {"$lt": before}}
+        cursor = self._media.find(query, {"_id": 1}).sort("updated_at", 1).limit(limit)
+        return [document["_id"] async for document in cursor]

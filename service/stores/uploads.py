@@ -1,0 +1,43 @@
+"""The `uploads` collection: one session an upload, under the same id as its media."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from pymongo import UpdateOne
+
+from service.models import UploadDocument
+from service.stores.database import Database
+
+
+class UploadStore:
+    def __init__(self, database: Database) -> None:
+        self._uploads = database.uploads
+
+    async def insert(self, uploads: Sequence[UploadDocument]) -> None:
+        """Write new sessions; ids that exist already stay as they are."""
+        if uploads:
+            writes = [UpdateOne({"_id": upload["_id"]}, {"$setOnInsert": _without_id(upload)}, upsert=True) for upload in uploads]
+            await self._uploads.bulk_write(writes, ordered=False)
+
+    async def get_many(self, upload_ids: Iterable[UUID], *, owner_id: str | None = None) -> dict[UUID, UploadDocument]:
+        """Sessions by id; only those of `owner_id` where it is given."""
+        query: dict[str, Any] = {"_id": {"$in": list(upload_ids)}}
+        if owner_id is not None:
+            query["owner_id"] = owner_id
+        return {upload["_id"]: upload async for upload in self._uploads.find(query)}
+
+    async def get(self, upload_id: UUID, *, owner_id: str | None = None) -> UploadDocument | None:
+        return (await self.get_many([upload_id], owner_id=owner_id)).get(upload_id)
+
+    async def mark_completed(self, upload_id: UUID) -> None:
+        """Note, in server time and once, that storage holds the whole object."""
+        await self._uploads.update_one(
+            {"_id": upload_id, "completed_at": {"$exists": False}}, {"$currentDate": {"completed_at": True}}
+        )
+
+
+def _without_id(upload: UploadDocument) -> Mapping[str, Any]:
+    return {key: value for key, value in upload.items() if key != "_id"}
