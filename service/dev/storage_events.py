@@ -1,0 +1,27 @@
+"""SeaweedFS's webhook payloads, as the objects they announce."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_BUCKETS = "/buckets/"
+# Parts of unfinished multipart uploads, and its own bookkeeping, live inside the bucket's folder.
+_INTERNAL = frozenset({".uploads", ".system"})
+
+
+def created_object(payload: Mapping[str, Any]) -> tuple[str, str] | None:
+    """`(bucket, key)` of the object that now stands there, or None for folders, deletions and internal entries.
+
+    A payload is `{"event_type", "key": "/buckets/<bucket>/<key>", "message": {"new_entry", "new_parent_path"}}`
+    (SeaweedFS 4.48, `weed/notification/webhook`). Shapes that are not understood are None as well: an event is a hint.
+    """
+    message = payload.get("message")
+    entry = message.get("new_entry") if isinstance(message, Mapping) else None
+    if not isinstance(message, Mapping) or not isinstance(entry, Mapping) or entry.get("is_directory"):
+        return None
+    path = f"{message.get('new_parent_path')}/{entry.get('name')}"
+    bucket, _, key = path.removeprefix(_BUCKETS).partition("/")
+    if not path.startswith(_BUCKETS) or not key or _INTERNAL & {bucket, *key.split("/")}:
+        return None
+    return bucket, key
