@@ -1,0 +1,70 @@
+"""Where bytes lie in the two buckets: how object keys are built, recognised and kept to an alphabet safe in URLs."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from service.models import MediaFormat, MediaPurpose, RenditionName
+
+EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
+
+# Inside this alphabet every signer, browser and S3 server agrees on each byte of a URL; outside it they do not.
+_SAFE = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*")
+_DOT_SEGMENT = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
+
+_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_ORIGINAL = re.compile(rf"[a-z-]+/raw/({_UUID})\.[a-z0-9]+")
+_RENDITION = re.compile(rf"[a-z-]+/processed/[a-z]+/({_UUID})/[A-Za-z0-9_-]+\.[a-z0-9]+")
+
+
+def original_key(purpose: MediaPurpose, media_id: UUID, content_type: str) -> str:
+    """The key of an original in the upload bucket, e.g. `pet-tag/raw/{id}.jpg`.
+
+    Raises KeyError for a content type no policy takes.
+    """
+    return f"{purpose.slug}/raw/{media_id}.{EXTENSIONS[content_type]}"
+
+
+def rendition_key(
+    purpose: MediaPurpose, name: RenditionName, media_id: UUID, generation: int | str, media_format: MediaFormat
+) -> str:
+    """The key of a rendition in the media bucket, e.g. `cover/processed/feed/{id}/1.webp`.
+
+    `generation` must change whenever the bytes do: objects are cached for ever. Raises ValueError if it would
+    leave the alphabet.
+    """
+    key = f"{purpose.slug}/processed/{name.lower()}/{media_id}/{generation}.{media_format.extension}"
+    if not _RENDITION.fullmatch(key):
+        raise ValueError(f"generation {generation!r} must be made of letters, digits, - and _")
+    return key
+
+
+def rendition_prefix(purpose: MediaPurpose, name: RenditionName | str, media_id: UUID) -> str:
+    """What every generation and format of one rendition starts with; `*` as name stands for all renditions."""
+    return f"{purpose.slug}/processed/{name.lower()}/{media_id}/"
+
+
+def parse_key(key: str) -> UUID | None:
+    """The media an object belongs to, or None for a key that this service did not make."""
+    match = _ORIGINAL.fullmatch(key) or _RENDITION.fullmatch(key)
+    return UUID(match[1]) if match else None
+
+
+def is_original_of(key: str, media_id: UUID) -> bool:
+    """Whether `key` is where the original of `media_id` lies."""
+    match = _ORIGINAL.fullmatch(key)
+    return match is not None and match[1] == str(media_id)
+
+
+def is_rendition_of(key: str, media_id: UUID) -> bool:
+    """Whether `key` is one of the renditions of `media_id`."""
+    match = _RENDITION.fullmatch(key)
+    return match is not None and match[1] == str(media_id)
+
+
+def is_safe_key(key: str) -> bool:
+    """Whether `key` keeps to `[A-Za-z0-9/_.-]`, without empty or dot segments."""
+    return _SAFE.fullmatch(key) is not None and _DOT_SEGMENT.search(key) is None

@@ -1,0 +1,221 @@
+"""What clients and caches may rely on in delivery URLs: stable in a window, never near their end, one key a class."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from service.cloudfront import decode
+from service.delivery import Delivery, SignedUrl, cache_control, window_end
+from service.errors import ConfigurationError
+from service.models import MediaFormat, MediaPurpose, RenditionName, Visibility
+from service.object_keys import original_key, rendition_key
+from service.policies import ORIGINAL_URL_LIFETIME_S, POLICIES, UrlLifetime
+from service.settings import DeliverySettings, SigningKey
+
+NOW = 1_767_250_000
+ID = UUID("0199a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
+OTHER = UUID("0199a1b2-c3d4-7e5f-8a9b-ffffffffffff")
+PUBLIC, PRIVATE = Visibility.PUBLIC, Visibility.PRIVATE
+
+
+@cache
+def signing_key(key_pair_id: str) -> SigningKey:
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return SigningKey(key_pair_id=key_pair_id, private_key=SecretStr(pem.decode()))
+
+
+class Clock:
+    def __init__(self, now: float = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def delivery(clock: Clock | None = None, *keys: str) -> Delivery:
+    names = ("public_key", "private_key", "original_key")
+    given_keys = dict(zip(names, map(signing_key, keys or ("KPUBLIC", "KPRIVATE", "KORIGINAL")), strict=False))
+    return Delivery(DeliverySettings(base_url="https://cdn.example.org", **given_keys), clock=clock or Clock())
+
+
+def key_of(name: RenditionName, media_id: UUID = ID, purpose: MediaPurpose = MediaPurpose.COMMUNITY) -> str:
+    return rendition_key(purpose, name, media_id, 1, MediaFormat.WEBP)
+
+
+def one(
+    signed_by: Delivery,
+    media_id: UUID = ID,
+    purpose: MediaPurpose = MediaPurpose.COMMUNITY,
+    visibility: Visibility = PUBLIC,
+    name: RenditionName = RenditionName.FEED,
+) -> SignedUrl:
+    return signed_by.rendition_url(
+        media_id=media_id, purpose=purpose, visibility=visibility, rendition=name, key=key_of(name, media_id, purpose)
+    )
+
+
+def several(
+    signed_by: Delivery, purpose: MediaPurpose = MediaPurpose.COMMUNITY, visibility: Visibility = PUBLIC
+) -> list[SignedUrl]:
+    names = [RenditionName.THUMBNAIL, RenditionName.FEED, RenditionName.FULL]
+    return signed_by.rendition_urls(
+        media_id=ID,
+        purpose=purpose,
+        visibility=visibility,
+        renditions=[(name, key_of(name, ID, purpose)) for name in names],
+    )
+
+
+def query(url: SignedUrl) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(url.url).query, strict_parsing=True).items()}
+
+
+LIFETIMES = st.builds(UrlLifetime, window_s=st.integers(1, 200_000), minimum_s=st.integers(1, 200_000))
+TIMES = st.floats(min_value=0, max_value=4e9, allow_nan=False)
+
+
+@given(TIMES, st.uuids(), LIFETIMES)
+def test_a_url_always_lives_longer_than_the_minimum_and_never_longer_than_a_window_more(
+    now: float, media_id: UUID, lifetime: UrlLifetime
+) -> None:
+    remaining = window_end(now, media_id, lifetime) - now
+    assert lifetime.minimum_s < remaining <= lifetime.minimum_s + lifetime.window_s
+
+
+@given(TIMES, st.uuids(), LIFETIMES, st.floats(0, 1, exclude_max=True))
+def test_two_polls_inside_one_window_agree(now: float, media_id: UUID, lifetime: UrlLifetime, part: float) -> None:
+    expires = window_end(now, media_id, lifetime)
+    window_closes = expires - lifetime.minimum_s
+    later = now + (window_closes - now) * part
+    assert window_end(later, media_id, lifetime) == expires or later >= window_closes
+    assert window_end(window_closes, media_id, lifetime) == expires + lifetime.window_s
+
+
+@given(st.lists(st.uuids(), min_size=200, max_size=200, unique=True))
+def test_urls_of_different_media_roll_over_at_different_times(ids: list[UUID]) -> None:
+    day = UrlLifetime(window_s=86_400, minimum_s=3_600)
+    assert len({window_end(NOW, media_id, day) for media_id in ids}) > 150
+
+
+@given(st.integers(0, 10 * 86_400), st.sampled_from(RenditionName), st.sampled_from(MediaPurpose))
+def test_every_rendition_url_keeps_its_policy_at_any_time(age: int, name: RenditionName, purpose: MediaPurpose) -> None:
+    if name not in {rendition.name for rendition in POLICIES[purpose].renditions}:
+        return
+    clock = Clock(NOW + age)
+    signed = one(delivery(clock), purpose=purpose, name=name, visibility=PRIVATE)
+    assert signed.expires_at.timestamp() > clock.now + POLICIES[purpose].rendition(name).url_lifetime.minimum_s
+    assert query(signed)["Expires"] == str(int(signed.expires_at.timestamp()))
+
+
+def test_polls_in_a_window_give_equal_bytes_from_any_process_and_the_next_window_gives_others() -> None:
+    clock = Clock()
+    first_process, second_process = delivery(clock), delivery(clock)
+    first = [one(first_process), *several(first_process)]
+    assert [one(second_process), *several(second_process)] == first
+    clock.now = min(url.expires_at for url in first).timestamp()
+    assert not {one(first_process).url, *(url.url for url in several(first_process))} & {url.url for url in first}
+
+
+def test_several_renditions_share_one_signature_that_opens_only_this_media() -> None:
+    urls = several(delivery())
+    assert len({urlsplit(url.url).query for url in urls}) == 1
+    [statement] = json.loads(decode(query(urls[0])["Policy"]))["Statement"]
+    assert statement["Resource"] == f"https://cdn.example.org/community/processed/*/{ID}/*"
+    shortest = min(rendition.url_lifetime.window_s for rendition in POLICIES[MediaPurpose.COMMUNITY].renditions)
+    assert urls[0].expires_at.timestamp() - NOW <= 2 * shortest
+
+
+def test_a_selection_of_one_gets_the_shorter_canned_url() -> None:
+    [url] = delivery().rendition_urls(
+        media_id=ID,
+        purpose=MediaPurpose.COMMUNITY,
+        visibility=PUBLIC,
+        renditions=[(RenditionName.FEED, key_of(RenditionName.FEED))],
+    )
+    assert url == one(delivery())
+    assert "Policy" not in query(url)
+
+
+def test_medical_pictures_are_signed_one_by_one_for_minutes() -> None:
+    urls = several(delivery(), MediaPurpose.MEDICAL, PRIVATE)
+    assert len({query(url)["Signature"] for url in urls}) == 3
+    assert not any("Policy" in query(url) for url in urls)
+    assert all(url.expires_at.timestamp() - NOW <= 600 for url in urls)
+
+
+def test_each_class_of_object_has_its_own_key() -> None:
+    signed_by = delivery()
+    original = signed_by.original_url(media_id=ID, key=original_key(MediaPurpose.COMMUNITY, ID, "image/jpeg"))
+    urls = [one(signed_by), one(signed_by, visibility=PRIVATE), original]
+    assert [query(url)["Key-Pair-Id"] for url in urls] == ["KPUBLIC", "KPRIVATE", "KORIGINAL"]
+    assert query(several(signed_by, visibility=PRIVATE)[0])["Key-Pair-Id"] == "KPRIVATE"
+    assert ORIGINAL_URL_LIFETIME_S < original.expires_at.timestamp() - NOW <= ORIGINAL_URL_LIFETIME_S + 60
+
+
+def test_keys_left_out_fall_back_to_the_next_wider_one() -> None:
+    original = original_key(MediaPurpose.COMMUNITY, ID, "image/jpeg")
+    for keys, expected in ((("KPUBLIC",), "KPUBLIC"), (("KPUBLIC", "KPRIVATE"), "KPRIVATE")):
+        signed_by = delivery(None, *keys)
+        assert query(one(signed_by, visibility=PRIVATE))["Key-Pair-Id"] == expected
+        assert query(signed_by.original_url(media_id=ID, key=original))["Key-Pair-Id"] == expected
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        original_key(MediaPurpose.COMMUNITY, ID, "image/jpeg"),
+        key_of(RenditionName.FEED, OTHER),
+        f"community/processed/feed/{ID}/../../../raw/{ID}.jpg",
+        "community/processed/feed/1.webp",
+        "",
+    ],
+)
+def test_a_rendition_url_is_never_given_for_anything_else(key: str) -> None:
+    signed_by = delivery()
+    with pytest.raises(ValueError, match="not a rendition"):
+        signed_by.rendition_url(
+            media_id=ID,
+            purpose=MediaPurpose.COMMUNITY,
+            visibility=PUBLIC,
+            rendition=RenditionName.FEED,
+            key=key,
+        )
+    with pytest.raises(ValueError, match="not a rendition"):
+        signed_by.rendition_urls(
+            media_id=ID,
+            purpose=MediaPurpose.COMMUNITY,
+            visibility=PUBLIC,
+            renditions=[(RenditionName.FEED, key), (RenditionName.FULL, key)],
+        )
+
+
+@pytest.mark.parametrize("key", [key_of(RenditionName.FEED), original_key(MediaPurpose.COMMUNITY, OTHER, "image/png")])
+def test_an_original_url_is_never_given_for_anything_else(key: str) -> None:
+    with pytest.raises(ValueError, match="not the original"):
+        delivery().original_url(media_id=ID, key=key)
+
+
+def test_without_a_key_nothing_starts() -> None:
+    with pytest.raises(ConfigurationError, match="MEDIA_DELIVERY__PUBLIC_KEY__KEY_PAIR_ID"):
+        Delivery(DeliverySettings())
+
+
+def test_private_content_is_kept_out_of_shared_caches() -> None:
+    assert (
+        cache_control(MediaPurpose.COMMUNITY, RenditionName.THUMBNAIL, PUBLIC) == "public, max-age=2592000, immutable"
+    )
+    assert cache_control(MediaPurpose.COMMUNITY, RenditionName.FEED, PRIVATE) == "private, max-age=604800"
+    assert cache_control(MediaPurpose.PROFILE, RenditionName.FEED, PUBLIC) == "public, max-age=86400, immutable"
+    assert cache_control(MediaPurpose.MEDICAL, RenditionName.FULL, PRIVATE) == "private, max-age=300"

@@ -1,0 +1,65 @@
+"""Object keys: built in one place, recognised again, and never outside their alphabet."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.models import MediaFormat, MediaPurpose, RenditionName
+from service.object_keys import (
+    is_original_of,
+    is_rendition_of,
+    is_safe_key,
+    original_key,
+    parse_key,
+    rendition_key,
+)
+from service.policies import POLICIES
+
+PURPOSES = st.sampled_from(MediaPurpose)
+
+
+@given(PURPOSES, st.sampled_from(RenditionName), st.uuids(), st.integers(0), st.sampled_from(MediaFormat))
+def test_rendition_keys_are_safe_and_tell_their_media(
+    purpose: MediaPurpose, name: RenditionName, media_id: UUID, generation: int, media_format: MediaFormat
+) -> None:
+    key = rendition_key(purpose, name, media_id, generation, media_format)
+    assert is_safe_key(key)
+    assert parse_key(key) == media_id
+    assert is_rendition_of(key, media_id)
+    assert not is_original_of(key, media_id)
+
+
+@given(PURPOSES, st.uuids())
+def test_original_keys_are_safe_and_tell_their_media(purpose: MediaPurpose, media_id: UUID) -> None:
+    for content_type in POLICIES[purpose].content_types:
+        key = original_key(purpose, media_id, content_type)
+        assert is_safe_key(key)
+        assert parse_key(key) == media_id
+        assert is_original_of(key, media_id)
+        assert not is_rendition_of(key, media_id)
+
+
+def test_keys_read_as_documented() -> None:
+    media_id = UUID("0199a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
+    assert original_key(MediaPurpose.PET_TAG, media_id, "image/jpeg") == f"pet-tag/raw/{media_id}.jpg"
+    assert (
+        rendition_key(MediaPurpose.COVER, RenditionName.FEED, media_id, 2, MediaFormat.WEBP)
+        == f"cover/processed/feed/{media_id}/2.webp"
+    )
+
+
+@pytest.mark.parametrize("generation", ["", "..", "a/b", "a b", "*"])
+def test_a_generation_outside_the_alphabet_is_refused(generation: str) -> None:
+    with pytest.raises(ValueError, match="generation"):
+        rendition_key(MediaPurpose.COVER, RenditionName.FEED, UUID(int=0), generation, MediaFormat.WEBP)
+
+
+@pytest.mark.parametrize(
+    "key", ["", "x", "community/raw/x.jpg", ".uploads/1", f"community/raw/{UUID(int=1)}", "a/raw/../b"]
+)
+def test_keys_of_others_belong_to_no_media(key: str) -> None:
+    assert parse_key(key) is None
