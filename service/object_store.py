@@ -39,6 +39,7 @@ Ts = TypeVarTuple("Ts")
 CONNECTIONS = 16
 CHUNK_BYTES = 256 * 1024
 DELETE_BATCH = 1_000
+LIST_PAGE = 1_000
 MAX_CLOCK_SKEW_S = 60
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 _UPLOAD_HEADERS = ["content-type", "if-none-match", "x-amz-checksum-sha256"]
@@ -200,7 +201,11 @@ class ObjectStore:
 
     async def list_objects(self, bucket: str, prefix: str) -> AsyncIterator[StoredObject]:
         """Every object under `prefix` in key order. Listings carry no content type or checksum: they stay empty."""
-        pages = iter(self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix))
+        pages = iter(
+            self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": LIST_PAGE}
+            )
+        )
         while (page := await self._call(lambda: next(pages, None))) is not None:
             for entry in page.get("Contents", []):
                 yield StoredObject(bucket, entry["Key"], entry["Size"], "", entry["ETag"].strip('"'))

@@ -17,9 +17,9 @@ REPLICA_SET = "rs0"
 _NOT_YET_INITIALIZED = 94  # MongoDB error code
 
 
-async def start_mongod(children: Children, folder: Path, port: int, *, cache_mb: int = 256) -> str:
+async def start_mongod(children: Children, folder: Path, port: int) -> str:
     """Start mongod on 127.0.0.1 with its data in `folder`; the URI once it is PRIMARY. StartFailed says what to do."""
-    argv = [str(_binary()), *_flags(_made(folder), port, cache_mb)]
+    argv = [str(_binary()), *_flags(_made(folder), port)]
     child = await children.start("mongod", argv, env=dict(os.environ), grace_s=10)
     try:
         await children.wait_until(child, partial(_is_primary, port), timeout_s=60)
@@ -41,12 +41,12 @@ def _made(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _flags(folder: Path, port: int, cache_mb: int) -> list[str]:
+def _flags(folder: Path, port: int) -> list[str]:
     return [
         *("--dbpath", str(folder)),
         *("--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"),
         *("--replSet", REPLICA_SET, "--oplogSize", "128"),
-        *("--wiredTigerCacheSizeGB", str(max(cache_mb, 256) / 1024)),
+        *("--wiredTigerCacheSizeGB", "0.25"),
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),
         # Nobody else can take over a single node: waiting for that only delays the end.
         *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count
 from pathlib import Path
+from random import SystemRandom
 
 # Below the kernel's ephemeral range (32768 up), so that no outgoing connection takes one between check and use;
 # SeaweedFS adds 10000 for each gRPC port, which must fit below as well.
@@ -31,13 +31,13 @@ def choose_ports(names: Sequence[str], remembered: Path, wanted: Mapping[str, in
     return chosen
 
 
-def free_ports(start: int = FIRST) -> Iterator[int]:
-    """Ports whose gRPC partner is free as well, ascending; RuntimeError when the range is used up."""
-    for port in count(start):
-        if port > LAST:
-            raise RuntimeError(f"No free port between {FIRST} and {LAST}; stop other servers on this machine.")
+def free_ports() -> Iterator[int]:
+    """Ports whose gRPC partner is free as well; RuntimeError when the range is used up."""
+    # At random, so that two stacks starting at once rarely want the same one.
+    for port in SystemRandom().sample(range(FIRST, LAST), LAST - FIRST):
         if is_free(port) and is_free(port + GRPC_OFFSET):
             yield port
+    raise RuntimeError(f"No free port between {FIRST} and {LAST}; stop other servers on this machine.")
 
 
 def is_free(port: int) -> bool:

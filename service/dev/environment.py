@@ -1,0 +1,90 @@
+"""The settings of the embedded stack, as objects and as the environment of its processes."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, SecretStr
+
+from service.dev.keys import DevKeys
+from service.dev.tokens import dev_issuer
+from service.settings import (
+    AuthSettings,
+    DeliverySettings,
+    Environment,
+    HttpSettings,
+    MongoSettings,
+    Settings,
+    SigningKey,
+    StorageSettings,
+)
+
+# Development tuning that may come from outside. Nothing else does: a variable left over from another
+# deployment must not lead the embedded stack to that deployment's data.
+_PASSED_ON = ("MEDIA_LOG_LEVEL", "MEDIA_WORKER__")
+
+
+def dev_delivery(keys: DevKeys, base_url: str) -> DeliverySettings:
+    """Three key pairs, as in production: public, private, originals."""
+    return DeliverySettings(
+        base_url=base_url,
+        public_key=SigningKey(key_pair_id="KDEVPUBLIC", private_key=SecretStr(keys.public_signing_key)),
+        private_key=SigningKey(key_pair_id="KDEVPRIVATE", private_key=SecretStr(keys.private_signing_key)),
+        original_key=SigningKey(key_pair_id="KDEVORIGINAL", private_key=SecretStr(keys.original_signing_key)),
+    )
+
+
+def dev_settings(keys: DevKeys, *, mongo_uri: str, s3_url: str, edge_url: str, api_port: int) -> Settings:
+    """Settings that point at the embedded parts."""
+    origins = (f"http://127.0.0.1:{api_port}", f"http://localhost:{api_port}")
+    return Settings(
+        environment=Environment.DEVELOPMENT,
+        mongo=MongoSettings(uri=SecretStr(mongo_uri)),
+        storage=StorageSettings(
+            endpoint=s3_url,
+            access_key=keys.storage_access_key,
+            secret_key=SecretStr(keys.storage_secret_key),
+            allowed_origins=origins,
+            event_token=SecretStr(keys.event_token),
+        ),
+        delivery=dev_delivery(keys, edge_url),
+        auth=AuthSettings(issuers=(dev_issuer(keys.token_secret),)),
+        http=HttpSettings(
+            port=api_port, allowed_origins=origins, graphiql=True, demo=True, introspection=True, drain_s=2
+        ),
+    )
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """`settings` as `MEDIA_*` variables on top of this process's environment, secrets in clear."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("MEDIA_") or name.startswith(_PASSED_ON)
+    }
+    groups = ("mongo", "storage", "delivery", "auth", "http")
+    ours = {
+        f"MEDIA_{group.upper()}__{name.upper()}": _as_text(value)
+        for group in groups
+        for name, value in _revealed(getattr(settings, group)).items()
+        if value is not None
+    }
+    return {**inherited, "MEDIA_ENVIRONMENT": settings.environment.value, **ours}
+
+
+def _revealed(value: object) -> Any:
+    match value:
+        case SecretStr():
+            return value.get_secret_value()
+        case BaseModel():
+            return {name: _revealed(each) for name, each in value if each is not None}
+        case tuple():
+            return [_revealed(each) for each in value]
+        case _:
+            return value
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -1,0 +1,115 @@
+"""Real servers for the suite: one mongod, SeaweedFS and MiniStack per session, on free ports, gone afterwards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+from pymongo import AsyncMongoClient
+
+from service.dev.environment import dev_delivery
+from service.dev.keys import DevKeys, new_keys
+from service.dev.mongod import start_mongod
+from service.dev.ports import free_ports
+from service.dev.processes import Children
+from service.dev.seaweed import PORT_NAMES, SeaweedSetup, start_seaweed
+from service.dev.tokens import dev_issuer
+from service.object_store import ObjectStore
+from service.settings import AuthSettings, Environment, HttpSettings, MongoSettings, Settings
+from tests.servers import ORIGIN, StorageServer, start_ministack
+
+REPOSITORY = Path(__file__).parent.parent
+MINISTACK = REPOSITORY / ".venv-ministack" / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def ports() -> Iterator[int]:
+    return free_ports()
+
+
+@pytest.fixture(scope="session")
+async def children(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Children]:
+    started = Children(tmp_path_factory.mktemp("logs"))
+    yield started
+    await started.stop_all()
+
+
+@pytest.fixture(scope="session")
+async def mongod(children: Children, ports: Iterator[int], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URI of a real single-node replica set."""
+    return await start_mongod(children, tmp_path_factory.mktemp("mongod"), next(ports))
+
+
+@pytest.fixture(scope="session")
+async def seaweed(children: Children, ports: Iterator[int], tmp_path_factory: pytest.TempPathFactory) -> StorageServer:
+    """The S3 server of the embedded stack."""
+    setup = SeaweedSetup(
+        folder=tmp_path_factory.mktemp("seaweed"),
+        ports={name: next(ports) for name in PORT_NAMES},
+        access_key=f"key{uuid4().hex[:16]}",
+        secret_key=uuid4().hex,
+        origins=(ORIGIN,),
+        durable=False,
+    )
+    return StorageServer("seaweed", await start_seaweed(children, setup), setup.access_key, setup.secret_key)
+
+
+@pytest.fixture(scope="session")
+async def ministack(children: Children, ports: Iterator[int]) -> StorageServer:
+    """A second S3 server, of another make: it refuses things the first does not, and the other way round."""
+    if not MINISTACK.exists():
+        directions = "MiniStack is not installed: `make test` builds .venv-ministack."
+        pytest.fail(directions) if os.environ.get("CI") else pytest.skip(directions)
+    return await start_ministack(children, MINISTACK, next(ports))
+
+
+@pytest.fixture(scope="session", params=["seaweed", "ministack"])
+def storage_server(request: pytest.FixtureRequest) -> StorageServer:
+    """Each S3 server in turn."""
+    server: StorageServer = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture(scope="module")
+async def object_store(storage_server: StorageServer) -> AsyncIterator[ObjectStore]:
+    """Two fresh buckets on each server in turn."""
+    store = ObjectStore(storage_server.settings())
+    await store.ensure_buckets()
+    yield store
+    await store.close()
+
+
+@pytest.fixture(scope="module")
+async def database_name(mongod: str) -> AsyncIterator[str]:
+    """A database of the module's own, dropped afterwards."""
+    name = f"test_{uuid4().hex[:12]}"
+    yield name
+    async with AsyncMongoClient[dict[str, object]](mongod) as client:
+        await client.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def dev_keys() -> DevKeys:
+    """Signing keys and the token secret behind `settings`; mint with `service.dev.tokens.mint_token`."""
+    return new_keys()
+
+
+@pytest.fixture(scope="module")
+async def settings(mongod: str, database_name: str, seaweed: StorageServer, dev_keys: DevKeys) -> Settings:
+    """Development settings on real servers: the module's own database and (existing) buckets."""
+    storage = seaweed.settings()
+    store = ObjectStore(storage)
+    await store.ensure_buckets()
+    await store.close()
+    return Settings(
+        environment=Environment.DEVELOPMENT,
+        mongo=MongoSettings(uri=SecretStr(mongod), database=database_name),
+        storage=storage,
+        http=HttpSettings(allowed_origins=(ORIGIN,), introspection=True),
+        delivery=dev_delivery(dev_keys, "http://127.0.0.1:8090"),
+        auth=AuthSettings(issuers=(dev_issuer(dev_keys.token_secret),)),
+    )
