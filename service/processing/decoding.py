@@ -1,0 +1,54 @@
+"""Decode once, at the smallest scale that serves every rendition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from PIL import Image
+
+from service.errors import FailureCode, ProcessingFailed
+from service.policies import RenditionPolicy
+from service.processing.work import Work
+
+
+def decode(work: Work) -> None:
+    """Have the pixels. CORRUPT_FILE if they cannot be had, all of them."""
+    box = base_size(work.stored_size, work.request.renditions)
+    try:
+        # Only JPEG has a draft: scaled in the DCT, never below `box`.
+        work.image.draft(None, box)
+        work.image.load()
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Wide on purpose: given damaged files, decoders let SyntaxError, struct.error and more escape.
+        raise ProcessingFailed(
+            FailureCode.CORRUPT_FILE, "The picture is damaged or incomplete. Upload it again from the source."
+        ) from error
+
+
+def shrink(work: Work) -> None:
+    """Down to the size of the largest rendition, still as stored: every later step then costs little."""
+    image = _resampleable(work.image)
+    box = base_size(work.stored_size, work.request.renditions)
+    work.image = image if image.size == box else image.resize(box, Image.Resampling.LANCZOS)
+
+
+def base_size(size: tuple[int, int], renditions: Iterable[RenditionPolicy]) -> tuple[int, int]:
+    """The smallest size, in pixels, from which every rendition can be cut without enlarging anything."""
+    long, short = max(size), min(size)
+    scale = min(1.0, max(r.max_side / (short if r.crop else long) for r in renditions))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _resampleable(image: Image.Image) -> Image.Image:
+    """As L, LA, RGB, RGBA or CMYK: what can be averaged."""
+    if image.mode.startswith("I"):
+        # Pillow's own conversion of 16 bits to 8 clips instead of scaling.
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if "transparency" in image.info:
+        return image.convert("RGBA")
+    if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK"):
+        return image
+    return image.convert("RGBA" if image.mode == "PA" else "RGB")

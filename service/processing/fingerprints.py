@@ -1,0 +1,51 @@
+"""What stands for a picture: a placeholder to show while it loads, and a hash to find its likes."""
+
+from __future__ import annotations
+
+import base64
+from typing import Final
+
+import imagehash
+import thumbhash
+from PIL import Image
+
+from service.processing.colour import flatten
+from service.processing.renditions import fit
+from service.processing.work import Work
+
+# A perceptual hash depends on the path by which pixels were had (up to 12 bits): always from this size.
+_CANONICAL_SIDE: Final = 720
+
+# ThumbHash keeps frequencies up to 7 per side; it takes up to 100 pixels, and time in proportion to them.
+_THUMBHASH_SIDE: Final = 32
+
+
+def describe(work: Work) -> None:
+    """Fill in placeholder, dominant colour and perceptual hash."""
+    canonical = _canonical(work)
+    small = canonical.resize(fit(canonical.size, _THUMBHASH_SIDE), Image.Resampling.LANCZOS)
+    work.thumbhash = _thumbhash(small)
+    work.dominant_color = _dominant_color(small)
+    work.perceptual_hash = str(imagehash.phash(canonical))
+
+
+def _canonical(work: Work) -> Image.Image:
+    target = fit(work.image.size, _CANONICAL_SIDE)
+    for picture in work.pictures.values():
+        if picture.size == target:
+            return flatten(picture)
+    return flatten(work.image.resize(target, Image.Resampling.LANCZOS))
+
+
+def _thumbhash(small: Image.Image) -> str:
+    pixels = list(small.convert("RGBA").tobytes())
+    encoded = thumbhash.rgba_to_thumb_hash(small.width, small.height, pixels)
+    return base64.b64encode(bytes(encoded)).decode()
+
+
+def _dominant_color(small: Image.Image) -> str:
+    clusters = small.quantize(8).convert("RGB").getcolors() or []
+    _, color = max(clusters, key=lambda cluster: cluster[0])
+    if not isinstance(color, tuple):
+        raise TypeError(f"an RGB picture's colours are tuples, not {color!r}")
+    return "#{:02x}{:02x}{:02x}".format(*color)

@@ -1,0 +1,142 @@
+"""The jail's end of the fork server: start it, hand it jobs, hang up on them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes.util
+import os
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from service.errors import ConfigurationError
+
+_READY: Final = b"ready"
+_START_S: Final = 30
+_STOP_S: Final = 5
+_READ_AHEAD_BYTES: Final = 256 * 1024
+
+
+class ServerGone(Exception):
+    """The fork server ended before the job did: killed, out of memory, or closed."""
+
+
+class RunningJob:
+    """One confined child, while it runs."""
+
+    def __init__(self, reply: asyncio.StreamReader, line: socket.socket) -> None:
+        self.reply = reply
+        self._line = line
+
+    async def exit_code(self) -> int:
+        """Wait for the child's end; negative is the signal that ended it. ServerGone if nobody can tell any more."""
+        status = await asyncio.get_running_loop().sock_recv(self._line, 16)
+        if not status:
+            raise ServerGone
+        return int(status)
+
+
+class ForkClient:
+    """A running fork server. Use `start`."""
+
+    def __init__(self, process: Process, control: socket.socket) -> None:
+        self._process = process
+        self._control = control
+
+    @classmethod
+    async def start(cls, limits: str, work: str) -> ForkClient:
+        """Launch and wait until it is warm. ConfigurationError if this machine cannot confine a child."""
+        if await asyncio.to_thread(ctypes.util.find_library, "seccomp") is None:
+            raise ConfigurationError(
+                "Pictures cannot be decoded safely: libseccomp is missing. Install it (Debian, Ubuntu: "
+                "apt-get install libseccomp2) and start again."
+            )
+        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        control.settimeout(0)
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-s", "-m", "service.processing.forkserver"),
+                *(str(theirs.fileno()), limits, work),
+                stdin=DEVNULL,
+                stdout=DEVNULL,
+                env=_environment(),
+                pass_fds=(theirs.fileno(),),
+                # Ctrl-C in a terminal is for the worker, which lets its jobs end.
+                start_new_session=True,
+            )
+        client = cls(process, control)
+        await client._wait_until_ready()
+        return client
+
+    async def _wait_until_ready(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_START_S):
+                greeting = await loop.sock_recv(self._control, len(_READY))
+        except TimeoutError:
+            greeting = b""
+        if greeting != _READY:
+            await self.close()
+            raise ConfigurationError(
+                f"The image jail did not start (exit status {self._process.returncode}); its own words are above, on "
+                "stderr. It needs Linux 5.3 or later with seccomp filters, and room for its memory limit."
+            )
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take jobs, as far as is known."""
+        return self._process.returncode is None and self._control.fileno() >= 0
+
+    @contextlib.asynccontextmanager
+    async def job(self, path: Path, request: bytes) -> AsyncIterator[RunningJob]:
+        """Run one job on the file at `path`; leaving the block kills the child if it still runs."""
+        readable, writable = os.pipe()
+        output = os.fdopen(readable, "rb", 0)
+        line, their_line = socket.socketpair()
+        with line, their_line:
+            try:
+                self._send(path, request, writable, their_line)
+            except BaseException:
+                output.close()
+                raise
+            finally:
+                os.close(writable)
+                their_line.close()
+            line.settimeout(0)
+            reply = asyncio.StreamReader(limit=_READ_AHEAD_BYTES)
+            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(reply), output
+            )
+            try:
+                yield RunningJob(reply, line)
+            finally:
+                transport.close()
+
+    def _send(self, path: Path, request: bytes, reply: int, line: socket.socket) -> None:
+        source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            socket.send_fds(self._control, [request], [source, reply, line.fileno()])
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise ServerGone from error
+        finally:
+            os.close(source)
+
+    async def close(self) -> None:
+        """Hang up, which ends the server and its children; insist after a few seconds."""
+        self._control.close()
+        try:
+            async with asyncio.timeout(_STOP_S):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """None of ours: a decoder that was taken over must find no secret. One thread, as none can be started later."""
+    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    return {"PYTHONPATH": path, "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -1,0 +1,174 @@
+"""The jail, from outside: a file goes in, a `ProcessedImage` or a clear failure comes out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from types import TracebackType
+
+from pydantic import ValidationError
+
+from service.errors import FailureCode, ProcessingFailed
+from service.models import ProcessedImage, Rendition
+from service.processing.detect import sniff
+from service.processing.fork_client import ForkClient, RunningJob, ServerGone
+from service.processing.wire import (
+    LENGTH_BYTES,
+    MAX_HEADER_BYTES,
+    REPLY,
+    Processed,
+    ProcessingRequest,
+    Refused,
+    RenditionHeader,
+    Reply,
+)
+
+
+class Jail:
+    """Decodes in confined child processes, `concurrency` at a time. Safe to call from many tasks of one loop.
+
+    `memory_bytes` bounds a child's address space, `cpu_s` its CPU seconds, `wall_s` the seconds somebody waits for it.
+    `work` names the module that children run (see `forkserver.Work`).
+    """
+
+    def __init__(
+        self,
+        *,
+        memory_bytes: int,
+        cpu_s: int,
+        wall_s: float = 60,
+        concurrency: int | None = None,
+        work: str = "service.processing.pipeline",
+    ) -> None:
+        self._cpu_s = cpu_s
+        self._limits = f'{{"memory_bytes":{memory_bytes},"cpu_s":{cpu_s}}}'
+        self._wall_s = wall_s
+        self._work = work
+        self._slots = asyncio.Semaphore(concurrency or os.cpu_count() or 1)
+        self._starting = asyncio.Lock()
+        self._server: ForkClient | None = None
+
+    async def start(self) -> None:
+        """Warm up. ConfigurationError, with what to install, where no child can be confined."""
+        await self._running_server()
+
+    async def close(self) -> None:
+        """End the fork server; jobs still running fail, retryable."""
+        if self._server is not None:
+            await self._server.close()
+            self._server = None
+
+    async def __aenter__(self) -> Jail:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def process(self, path: Path, request: ProcessingRequest) -> ProcessedImage:
+        """Make every rendition of the picture at `path`. ProcessingFailed says why not, and whether to try again."""
+        async with self._slots:
+            server = await self._running_server()
+            try:
+                async with (
+                    asyncio.timeout(self._wall_s),
+                    server.job(path, request.model_dump_json().encode()) as job,
+                ):
+                    return await self._result(job, request)
+            except TimeoutError as error:
+                raise ProcessingFailed(
+                    FailureCode.DECODE_LIMIT_EXCEEDED,
+                    f"Processing the picture took more than {self._wall_s:g} seconds.",
+                    retryable=True,
+                ) from error
+            except ServerGone as error:
+                raise _internal("the fork server ended during the job") from error
+
+    async def _running_server(self) -> ForkClient:
+        async with self._starting:
+            if self._server is not None and not self._server.alive:
+                await self.close()
+            if self._server is None:
+                self._server = await ForkClient.start(self._limits, self._work)
+            return self._server
+
+    async def _result(self, job: RunningJob, request: ProcessingRequest) -> ProcessedImage:
+        try:
+            answer = await _read_header(job.reply)
+            if isinstance(answer, Processed):
+                return await _read_renditions(job.reply, answer, request)
+        except asyncio.IncompleteReadError:
+            raise self._verdict(await job.exit_code()) from None
+        except ValidationError as error:
+            # Only a decoder that is no longer ours writes this.
+            raise _hostile("The file made its decoder answer nonsense.") from error
+        if isinstance(answer, Refused):
+            raise ProcessingFailed(answer.failure, answer.message, quarantine=answer.quarantine)
+        raise _internal(answer.detail)
+
+    def _verdict(self, code: int) -> ProcessingFailed:
+        """What a child's end without an answer says about the file."""
+        if code >= 0:
+            return _internal(f"the jailed child ended with status {code}")
+        if -code == signal.SIGXCPU:
+            return _hostile(f"Decoding the picture takes more than {self._cpu_s} seconds.")
+        if -code == signal.SIGKILL:
+            return ProcessingFailed(
+                FailureCode.DECODE_LIMIT_EXCEEDED,
+                "The system ended the decoder, most likely for want of memory.",
+                retryable=True,
+            )
+        return _hostile(f"The decoder broke on this file ({signal.Signals(-code).name}).")
+
+
+def _hostile(message: str) -> ProcessingFailed:
+    return ProcessingFailed(FailureCode.DECODE_LIMIT_EXCEEDED, message, quarantine=True)
+
+
+def _internal(detail: str) -> ProcessingFailed:
+    failure = ProcessingFailed(
+        FailureCode.INTERNAL, "The picture could not be processed through a fault of ours.", retryable=True
+    )
+    failure.add_note(detail)
+    return failure
+
+
+async def _read_header(reply: asyncio.StreamReader) -> Reply:
+    length = int.from_bytes(await reply.readexactly(LENGTH_BYTES), "big")
+    if length > MAX_HEADER_BYTES:
+        raise _hostile("The file made its decoder answer without end.")
+    return REPLY.validate_json(await reply.readexactly(length))
+
+
+async def _read_renditions(
+    reply: asyncio.StreamReader, answer: Processed, request: ProcessingRequest
+) -> ProcessedImage:
+    if not _as_asked(answer.renditions, request):
+        raise _hostile("The file made its decoder answer something that was not asked.")
+    renditions = []
+    for header in answer.renditions:
+        body = await reply.readexactly(header.bytes)
+        if sniff(body) != header.format.content_type:
+            raise _hostile("The file made its decoder answer something that is no picture.")
+        renditions.append(Rendition(header.name, header.format, header.width, header.height, body))
+    return ProcessedImage(
+        content_type=request.content_type,
+        width=answer.width,
+        height=answer.height,
+        thumbhash=answer.thumbhash,
+        dominant_color=answer.dominant_color,
+        perceptual_hash=answer.perceptual_hash,
+        renditions=tuple(renditions),
+    )
+
+
+def _as_asked(headers: tuple[RenditionHeader, ...], request: ProcessingRequest) -> bool:
+    wanted = [(policy.name, format_, policy.max_side) for policy in request.renditions for format_ in policy.formats]
+    return len(headers) == len(wanted) and all(
+        (header.name, header.format) == (name, format_) and max(header.width, header.height) <= max_side
+        for header, (name, format_, max_side) in zip(headers, wanted, strict=True)
+    )

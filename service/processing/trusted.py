@@ -1,0 +1,53 @@
+"""Tiny pictures of our own making, in every container and mode that decoders treat apart, to warm the pipeline with."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+from PIL import ExifTags, Image, ImageCms
+
+from service.models import RenditionName
+from service.policies import RenditionPolicy, UrlLifetime
+from service.processing.wire import ProcessingRequest
+
+_SIDE = 16
+_LIFETIME = UrlLifetime(window_s=1, minimum_s=1)
+
+
+def trusted_request(content_type: str) -> bytes:
+    """A request that takes every path: a fit and a crop, in every format."""
+    return (
+        ProcessingRequest(
+            content_type=content_type,
+            renditions=(
+                RenditionPolicy(name=RenditionName.FEED, max_side=12, url_lifetime=_LIFETIME, cache_max_age_s=0),
+                RenditionPolicy(
+                    name=RenditionName.THUMBNAIL, max_side=8, crop=True, url_lifetime=_LIFETIME, cache_max_age_s=0
+                ),
+            ),
+        )
+        .model_dump_json()
+        .encode()
+    )
+
+
+def trusted_pictures() -> Iterator[tuple[str, bytes]]:
+    """Content type and bytes of each."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    for mode in ("L", "RGB", "CMYK"):
+        yield "image/jpeg", _encoded(mode, "JPEG", exif=exif, icc_profile=profile, progressive=True)
+    yield "image/jpeg", _encoded("RGB", "MPO", save_all=True, append_images=[Image.new("RGB", (_SIDE, _SIDE))])
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
+        yield "image/png", _encoded(mode, "PNG", exif=exif)
+    yield "image/png", _encoded("P", "PNG", transparency=0)
+    for mode in ("RGB", "RGBA"):
+        yield "image/webp", _encoded(mode, "WEBP", exif=exif, icc_profile=profile)
+
+
+def _encoded(mode: str, format_name: str, **options: object) -> bytes:
+    encoded = io.BytesIO()
+    Image.new(mode, (_SIDE, _SIDE)).save(encoded, format_name, **options)
+    return encoded.getvalue()

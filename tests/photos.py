@@ -1,0 +1,121 @@
+"""Pictures made in code, the same on every run: phone-like photos whose corners tell whether they stand upright."""
+
+from __future__ import annotations
+
+import functools
+import io
+from typing import Final
+
+import numpy as np
+from PIL import ExifTags, Image
+
+# What a viewer must see, whatever the orientation tag: clockwise from the top left.
+CORNERS: Final = {
+    "top_left": (220, 40, 40),
+    "top_right": (40, 180, 60),
+    "bottom_right": (235, 200, 40),
+    "bottom_left": (40, 70, 210),
+}
+
+SERIAL: Final = "SN-8675309-PRIVATE"
+OWNER: Final = "Jane Q. Private"
+MAKER_NOTE: Final = b"MAKER-NOTE-SECRET"
+GPS_LATITUDE: Final = (52.0, 31.0, 12.34)
+
+# How a camera stores an upright picture under each EXIF orientation: the inverse of what a viewer must do.
+_STORED_AS: Final = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def scene(width: int, height: int, seed: int = 0) -> Image.Image:
+    """An upright RGB picture: soft shapes, sensor noise, and a coloured block (an eighth of each side) per corner."""
+    random = np.random.default_rng(seed)
+    soft = Image.fromarray(random.integers(30, 225, (12, 16, 3), dtype=np.uint8))
+    pixels = np.asarray(soft.resize((width, height), Image.Resampling.BICUBIC)).copy()
+    noise = random.integers(0, 9, (min(height, 512), min(width, 512), 1), dtype=np.uint8)
+    repeats = (-(-height // noise.shape[0]), -(-width // noise.shape[1]), 1)
+    pixels = np.clip(pixels.astype(np.int16) + np.tile(noise, repeats)[:height, :width] - 4, 0, 255).astype(np.uint8)
+    down, across = max(1, height // 8), max(1, width // 8)
+    pixels[:down, :across] = CORNERS["top_left"]
+    pixels[:down, -across:] = CORNERS["top_right"]
+    pixels[-down:, -across:] = CORNERS["bottom_right"]
+    pixels[-down:, :across] = CORNERS["bottom_left"]
+    return Image.fromarray(pixels)
+
+
+def private_exif(orientation: int = 1, *, gps: bool = True) -> Image.Exif:
+    """What phones write: maker, owner, serial number, maker note and, if asked, the position."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Pear"
+    exif[ExifTags.Base.Model] = "Pear Phone 12"
+    exif[ExifTags.Base.Artist] = OWNER
+    exif[ExifTags.Base.Orientation] = orientation
+    details = exif.get_ifd(ExifTags.IFD.Exif)
+    details[ExifTags.Base.BodySerialNumber] = SERIAL
+    details[ExifTags.Base.CameraOwnerName] = OWNER
+    details[ExifTags.Base.MakerNote] = MAKER_NOTE
+    details[ExifTags.Base.DateTimeOriginal] = "2024:05:17 10:20:30"
+    if gps:
+        position = exif.get_ifd(ExifTags.IFD.GPSInfo)
+        position[ExifTags.GPS.GPSLatitudeRef] = "N"
+        position[ExifTags.GPS.GPSLatitude] = GPS_LATITUDE
+        position[ExifTags.GPS.GPSLongitudeRef] = "E"
+        position[ExifTags.GPS.GPSLongitude] = (13.0, 24.0, 18.0)
+    return exif
+
+
+@functools.lru_cache(maxsize=16)
+def phone_photo(
+    width: int = 4032, height: int = 3024, orientation: int = 6, *, gps: bool = True, seed: int = 0
+) -> bytes:
+    """A JPEG as a phone stores it: `width` x `height` stored pixels, to be turned by its orientation tag."""
+    upright = scene(height, width, seed) if orientation >= 5 else scene(width, height, seed)
+    turn = _STORED_AS[orientation]
+    stored = upright if turn is None else upright.transpose(turn)
+    encoded = io.BytesIO()
+    stored.save(encoded, "JPEG", quality=92, exif=private_exif(orientation, gps=gps), comment=OWNER.encode())
+    return encoded.getvalue()
+
+
+@functools.lru_cache(maxsize=64)
+def small_photo(seed: int = 0, width: int = 320, height: int = 240) -> bytes:
+    """A small upright JPEG, different for each seed."""
+    encoded = io.BytesIO()
+    scene(width, height, seed).save(encoded, "JPEG", quality=85)
+    return encoded.getvalue()
+
+
+def corners(picture: Image.Image) -> dict[str, tuple[int, int, int]]:
+    """The colour in the middle of each corner block of a whole (not cropped) scene."""
+    rgb = picture.convert("RGB")
+    x, y = rgb.width // 16, rgb.height // 16
+    places = {
+        "top_left": (x, y),
+        "top_right": (rgb.width - 1 - x, y),
+        "bottom_right": (rgb.width - 1 - x, rgb.height - 1 - y),
+        "bottom_left": (x, rgb.height - 1 - y),
+    }
+    return {name: _rgb(rgb.getpixel(place)) for name, place in places.items()}
+
+
+def is_upright(picture: Image.Image, tolerance: int = 40) -> bool:
+    """Whether every corner shows its own colour, within what compression changes."""
+    return all(
+        abs(seen - meant) <= tolerance
+        for name, colour in corners(picture).items()
+        for seen, meant in zip(colour, CORNERS[name], strict=True)
+    )
+
+
+def _rgb(pixel: float | tuple[int, ...] | None) -> tuple[int, int, int]:
+    if not isinstance(pixel, tuple):
+        raise TypeError(f"not an RGB pixel: {pixel!r}")
+    return pixel[0], pixel[1], pixel[2]
