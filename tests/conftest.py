@@ -113,3 +113,13 @@ async def settings(mongod: str, database_name: str, seaweed: StorageServer, dev_
         delivery=dev_delivery(dev_keys, "http://127.0.0.1:8090"),
         auth=AuthSettings(issuers=(dev_issuer(dev_keys.token_secret),)),
     )
+
+
+@pytest.fixture
+async def fresh_settings(settings: Settings) -> AsyncIterator[Settings]:
+    """`settings` with an empty database of the test's own."""
+    name = f"test_{uuid4().hex[:12]}"
+    mongo = settings.mongo.model_copy(update={"database": name})
+    yield settings.model_copy(update={"mongo": mongo})
+    async with AsyncMongoClient[dict[str, object]](mongo.uri.get_secret_value()) as client:
+        await client.drop_database(name)
