@@ -86,6 +86,11 @@ class HttpSettings(_Group):
     introspection: bool = False
     max_body_bytes: int = Field(default=256 * 1024, gt=0)
     max_query_tokens: int = Field(default=2_000, gt=0)
+    max_query_depth: int = Field(default=16, gt=0, description="Fields inside one another; introspection needs 15")
+    max_query_cost: int = Field(default=20_000, gt=0, description="Fields an answer may hold, page sizes multiplied in")
+    max_root_fields: int = Field(default=20, gt=0, description="Root fields of one operation, every alias counted")
+    max_socket_operations: int = Field(default=50, gt=0, description="Operations at once on one WebSocket")
+    socket_init_timeout_s: float = Field(default=10, gt=0)
     drain_s: float = Field(default=10, ge=0)
 
 
@@ -97,6 +102,8 @@ class WorkerSettings(_Group):
     backoff_s: tuple[float, ...] = (1, 4, 16, 64)
     jail_memory_bytes: int = Field(default=1_500_000_000, gt=0)
     jail_cpu_s: int = Field(default=20, gt=0)
+    drain_s: float = Field(default=10, ge=0, description="How long a stopping worker waits for its jobs")
+    sweep_s: float = Field(default=30, gt=0, description="How often the sweeper looks for what events missed")
     metrics_port: int | None = Field(default=None, description="Where the worker serves /metrics and /healthz")
 
 

@@ -1,0 +1,179 @@
+"""What the service tells its operators: JSON log lines without secrets, and Prometheus metrics."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+from uuid import UUID
+
+import orjson
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from service.lifecycle import MediaStatus
+from service.models import JobKind, Lane, MediaPurpose
+
+REDACTED = "[redacted]"
+
+_SECRET_KEY = re.compile(
+    r"authori[sz]ation|token(?!s$)|secret|passw|cookie|credential|private_?key|signature|x-amz-|"
+    r"(?:^|_)(?:gps|lat|latitude|lng|lon|longitude|location|coordinates)(?:_|$)",
+    re.IGNORECASE,
+)
+_SECRETS_IN_TEXT = (
+    (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]+", re.IGNORECASE), rf"\1 {REDACTED}"),
+    (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), REDACTED),
+    (re.compile(r"\b(Signature|Policy|X-Amz-[A-Za-z-]+)=[^&\s\"'<>]+", re.IGNORECASE), rf"\1={REDACTED}"),
+    (re.compile(r"(\w://)[^/@\s\"']+@"), rf"\1{REDACTED}@"),
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), REDACTED),
+    (
+        re.compile(r"\b(GPS\w*|lat(?:itude)?|lng|lon(?:gitude)?)(['\"]?\s*[:=]\s*)[-+\d.(\[][^,;}\n]*", re.IGNORECASE),
+        rf"\1\2{REDACTED}",
+    ),
+    (re.compile(r"(['\"]coordinates['\"]\s*:\s*)\[[^\]]*\]", re.IGNORECASE), rf"\1{REDACTED}"),
+)
+
+
+def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Structlog processor: no token, signature, password or position leaves in a log line, however deep it hides."""
+    return {key: _redacted(key, value) for key, value in event.items()}
+
+
+def _redacted(key: str, value: Any) -> Any:
+    if _SECRET_KEY.search(key):
+        return REDACTED
+    if isinstance(value, str):
+        return _redact_text(value)
+    if isinstance(value, dict):
+        return {str(inner): _redacted(str(inner), item) for inner, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted("", item) for item in value]
+    if value is None or isinstance(value, bool | int | float | UUID):
+        return value
+    return _redact_text(str(value))
+
+
+def _redact_text(text: str) -> str:
+    for pattern, replacement in _SECRETS_IN_TEXT:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _to_json(event: Any, **_: Any) -> str:
+    try:
+        return orjson.dumps(event, option=orjson.OPT_NON_STR_KEYS, default=str).decode()
+    except orjson.JSONEncodeError:
+        # A lone surrogate or an oversized integer must not cost the whole line.
+        return orjson.dumps({key: ascii(value) for key, value in event.items()}).decode()
+
+
+def configure_logging(level: str) -> None:
+    """Send every record, ours and the libraries', to stdout as one JSON object a line. `level` as in `logging`."""
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.PositionalArgumentsFormatter()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                redact,
+                structlog.processors.JSONRenderer(serializer=_to_json),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    # PyMongo logs whole commands and boto3 whole requests at DEBUG: positions and signatures included.
+    for chatty in ("pymongo", "botocore", "boto3", "urllib3", "PIL", "asyncio"):
+        logging.getLogger(chatty).setLevel(max(logging.INFO, root.level))
+
+
+def current_request_id() -> str | None:
+    """The id of the request being answered, as clients see it; None outside a request."""
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    return request_id if isinstance(request_id, str) else None
+
+
+class Metrics:
+    """Everything counted in one process, in a registry of its own, so that several apps can live in one test."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.http_requests = Counter(
+            "media_http_requests", "Answers by route, method, status and operation type.",
+            ["route", "method", "status", "operation"], registry=self.registry,
+        )  # fmt: skip
+        self.http_seconds = Histogram(
+            "media_http_request_duration_seconds", "Time to the last byte of an answer.",
+            ["route", "operation"], registry=self.registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+        )  # fmt: skip
+        self.sockets = Gauge("media_websocket_connections", "Open GraphQL WebSockets.", registry=self.registry)
+        self.socket_operations = Counter(
+            "media_websocket_operations", "Operations started over WebSockets.", ["operation"], registry=self.registry
+        )
+        self.uploads = Counter(
+            "media_uploads", "Upload sessions by what became of them.", ["purpose", "outcome"], registry=self.registry
+        )
+        self.jobs = Counter("media_jobs", "Jobs by what became of them.", ["kind", "outcome"], registry=self.registry)
+        self.job_seconds = Histogram(
+            "media_job_duration_seconds", "Time from claim to commit of a job.", ["kind"], registry=self.registry,
+            buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+        )  # fmt: skip
+        self.queue_age = Gauge(
+            "media_queue_age_seconds", "Age of the oldest job waiting.", ["lane"], registry=self.registry
+        )
+        self.first_viewable = Histogram(
+            "media_time_to_first_viewable_seconds", "From createUploads to READY.", ["purpose"],
+            registry=self.registry, buckets=(0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300),
+        )  # fmt: skip
+        self.statuses = Counter(
+            "media_status_entered", "The funnel: media that entered each status.", ["status"], registry=self.registry
+        )
+
+    def count_request(self, *, route: str, method: str, status: int, operation: str, seconds: float) -> None:
+        """Count one HTTP answer. `route` is the pattern, never the raw path; `operation` is `none` off GraphQL."""
+        self.http_requests.labels(route, method, str(status), operation).inc()
+        self.http_seconds.labels(route, operation).observe(seconds)
+
+    def count_upload(self, purpose: MediaPurpose, outcome: str) -> None:
+        """Count a step of an upload session: `created`, `duplicate`, `completed`, `aborted`, `expired`, `refused`."""
+        self.uploads.labels(purpose.value, outcome).inc()
+
+    def count_job(self, kind: JobKind, outcome: str, seconds: float) -> None:
+        """Count one attempt at a job: `done`, `retried`, `failed` or `lost` (another worker took over)."""
+        self.jobs.labels(kind.value, outcome).inc()
+        self.job_seconds.labels(kind.value).observe(seconds)
+
+    def set_queue_age(self, lane: Lane, seconds: float) -> None:
+        """Seconds the oldest waiting job of `lane` has waited; 0 for an empty lane."""
+        self.queue_age.labels(lane.value).set(seconds)
+
+    def observe_first_viewable(self, purpose: MediaPurpose, seconds: float) -> None:
+        """Seconds from createUploads to READY, for one media."""
+        self.first_viewable.labels(purpose.value).observe(seconds)
+
+    def count_status(self, status: MediaStatus) -> None:
+        """Count one media entering `status`."""
+        self.statuses.labels(status.value).inc()
+
+    def render(self) -> tuple[bytes, str]:
+        """The exposition for `GET /metrics`: body and content type."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST

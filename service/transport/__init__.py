@@ -1,0 +1,1 @@
+"""How GraphQL travels: over HTTP, over a WebSocket, and what both refuse before running anything."""

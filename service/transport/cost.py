@@ -1,0 +1,204 @@
+"""What an operation would cost, from its text and variables alone, in time linear in its text.
+
+A fragment is weighed once and shared, however often it is spread: twenty fragments that each spread the next one twice
+describe a million fields but are weighed as twenty nodes. Cycles weigh nothing here; validation refuses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLCompositeType,
+    GraphQLField,
+    GraphQLSchema,
+    InlineFragmentNode,
+    IntValueNode,
+    ListValueNode,
+    NamedTypeNode,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionNode,
+    SelectionSetNode,
+    ValueNode,
+    VariableNode,
+    get_named_type,
+    is_composite_type,
+)
+
+# Arguments that say how many objects a field answers with.
+_SIZE_ARGUMENTS = ("first", "last", "ids")
+
+# Fields, inline fragments and spreads inside one another; the walk below must stay far from the interpreter's limit.
+MAX_NESTING = 100
+
+
+class NestedTooDeeply(Exception):
+    """Selections and fragments are nested beyond MAX_NESTING."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many objects: `count`, or what the variable says."""
+
+    count: int
+    variable: str | None = None
+
+    def given(self, variables: Mapping[str, Any]) -> int:
+        value = variables.get(self.variable) if self.variable is not None else None
+        if isinstance(value, list):
+            return max(1, len(value))
+        return max(1, value) if isinstance(value, int) else self.count
+
+
+_ONE = Size(1)
+
+
+@dataclass(eq=False, slots=True)
+class Weight:
+    """A selection set: fields of its own, how deep it goes, and what hangs below it, each so many times."""
+
+    fields: int = 0
+    depth: int = 0
+    below: tuple[tuple[Size, Weight], ...] = ()
+
+    def total(self, variables: Mapping[str, Any]) -> int:
+        """Fields an answer can hold at most, given the variables."""
+        return _total(self, variables, {})
+
+
+def _total(weight: Weight, variables: Mapping[str, Any], known: dict[int, int]) -> int:
+    if not weight.below:
+        return weight.fields
+    if (total := known.get(id(weight))) is None:
+        total = weight.fields + sum(
+            size.given(variables) * _total(below, variables, known) for size, below in weight.below
+        )
+        known[id(weight)] = total
+    return total
+
+
+class Scales:
+    """Weighs the operations of one document."""
+
+    def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
+        self._schema = schema
+        self._fragments = {
+            definition.name.value: definition
+            for definition in document.definitions
+            if isinstance(definition, FragmentDefinitionNode)
+        }
+        self._known: dict[str, Weight] = {}
+        self._defaults: dict[str, ValueNode] = {}
+
+    def weigh(self, operation: OperationDefinitionNode) -> Weight:
+        """The weight of `operation`; raises NestedTooDeeply."""
+        self._known.clear()
+        self._defaults = {
+            definition.variable.name.value: definition.default_value
+            for definition in operation.variable_definitions or ()
+            if definition.default_value is not None
+        }
+        return self._weigh(operation.selection_set, self._root_type(operation.operation), 0)
+
+    def count_root_fields(self, operation: OperationDefinitionNode) -> int:
+        """Fields selected at the root, through fragments too, each alias counted."""
+        return sum(1 for _ in self._root_fields(operation.selection_set, set()))
+
+    def _root_fields(self, selection_set: SelectionSetNode, seen: set[str]) -> Iterator[FieldNode]:
+        for selection in selection_set.selections:
+            if isinstance(selection, FieldNode):
+                yield selection
+            elif isinstance(selection, InlineFragmentNode):
+                yield from self._root_fields(selection.selection_set, seen)
+            elif isinstance(selection, FragmentSpreadNode) and selection.name.value not in seen:
+                seen.add(selection.name.value)
+                if fragment := self._fragments.get(selection.name.value):
+                    yield from self._root_fields(fragment.selection_set, seen)
+
+    def _weigh(self, selection_set: SelectionSetNode, parent: GraphQLCompositeType | None, nesting: int) -> Weight:
+        if nesting > MAX_NESTING:
+            raise NestedTooDeeply
+        fields, depth, below = 0, 0, []
+        for selection in selection_set.selections:
+            size, inner, step = self._weigh_selection(selection, parent, nesting + 1)
+            fields += step
+            depth = max(depth, inner.depth + step)
+            if size is _ONE and not inner.below:
+                fields += inner.fields
+            else:
+                below.append((size, inner))
+        return Weight(fields, depth, tuple(below))
+
+    def _weigh_selection(
+        self, selection: SelectionNode, parent: GraphQLCompositeType | None, nesting: int
+    ) -> tuple[Size, Weight, int]:
+        if isinstance(selection, FieldNode):
+            definition = self._schema.get_field(parent, selection.name.value) if parent else None
+            if not selection.selection_set:
+                return _ONE, Weight(), 1
+            child = _composite(get_named_type(definition.type)) if definition else None
+            return self._size(selection, definition), self._weigh(selection.selection_set, child, nesting), 1
+        if isinstance(selection, InlineFragmentNode):
+            condition = self._named(selection.type_condition) or parent
+            return _ONE, self._weigh(selection.selection_set, condition, nesting), 0
+        if isinstance(selection, FragmentSpreadNode):
+            return _ONE, self._weigh_fragment(selection.name.value, nesting), 0
+        return _ONE, Weight(), 0
+
+    def _weigh_fragment(self, name: str, nesting: int) -> Weight:
+        if (weight := self._known.get(name)) is not None:
+            return weight
+        fragment = self._fragments.get(name)
+        if fragment is None:
+            return Weight()
+        # Stands in while the fragment is on the path, so that a cycle ends here.
+        self._known[name] = Weight()
+        weight = self._weigh(fragment.selection_set, self._named(fragment.type_condition), nesting)
+        self._known[name] = weight
+        return weight
+
+    def _size(self, field: FieldNode, definition: GraphQLField | None) -> Size:
+        default = _default_size(definition)
+        for argument in field.arguments or ():
+            if argument.name.value in _SIZE_ARGUMENTS:
+                return self._size_of(argument.value, default)
+        return _ONE if default == 1 else Size(default)
+
+    def _size_of(self, value: ValueNode, default: int) -> Size:
+        if isinstance(value, VariableNode):
+            literal = self._defaults.get(value.name.value)
+            return Size(_literal_size(literal) if literal else default, value.name.value)
+        return Size(_literal_size(value))
+
+    def _root_type(self, operation: OperationType) -> GraphQLCompositeType | None:
+        return self._schema.get_root_type(operation)
+
+    def _named(self, condition: NamedTypeNode | None) -> GraphQLCompositeType | None:
+        return _composite(self._schema.get_type(condition.name.value)) if condition else None
+
+
+def _default_size(field: GraphQLField | None) -> int:
+    for name in _SIZE_ARGUMENTS if field else ():
+        if field and (argument := field.args.get(name)):
+            default = argument.default.value if argument.default else argument.default_value
+            if isinstance(default, int):
+                return default
+    return 1
+
+
+def _literal_size(value: ValueNode) -> int:
+    if isinstance(value, IntValueNode):
+        # More digits than any page has: heavy enough to refuse, without parsing thousands of them.
+        return max(1, int(value.value)) if len(value.value) < 12 else 10**12
+    return max(1, len(value.values)) if isinstance(value, ListValueNode) else 1
+
+
+def _composite(type_: Any) -> GraphQLCompositeType | None:
+    return type_ if is_composite_type(type_) else None

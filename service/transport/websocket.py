@@ -1,0 +1,89 @@
+"""GraphQL over WebSocket, protocol graphql-transport-ws and no other: https://github.com/enisdenjo/graphql-ws.
+
+The library's own handler was not used: a message that is a list or has a number for an id crashes it, every operation
+of a socket shares one context, and a syntax error longer than 123 bytes makes an illegal close frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from graphql import OperationType
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
+from strawberry.http.websocket_origin import is_same_origin, normalize_allowed_origins, normalize_origin
+
+from service.access import Viewer
+from service.settings import HttpSettings
+from service.telemetry import Metrics
+from service.transport.operations import Operations
+from service.transport.socket_session import GOING_AWAY, SocketSession
+
+SUBPROTOCOL = "graphql-transport-ws"
+
+log = structlog.get_logger("service.websocket")
+
+
+class GraphQLOverWebSocket:
+    """ASGI endpoint. `authenticate` gets the bearer token of `connection_init`, or None, and returns the viewer.
+
+    Where it raises Unauthenticated or a MediaServiceError the socket closes with 4403. `get_context` makes the context
+    of one operation, and of every event of a subscription, so that nothing is remembered across them.
+    """
+
+    def __init__(
+        self,
+        operations: Operations,
+        authenticate: Callable[[str | None], Viewer],
+        get_context: Callable[[WebSocket, Viewer], Awaitable[object]],
+        settings: HttpSettings,
+        metrics: Metrics,
+    ) -> None:
+        self._operations = operations
+        self._authenticate = authenticate
+        self._get_context = get_context
+        self._settings = settings
+        self._metrics = metrics
+        self._allowed_origins = normalize_allowed_origins(settings.allowed_origins)
+        self._sessions: set[SocketSession] = set()
+        self._draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        socket = WebSocket(scope, receive, send)
+        if self._draining or not self._origin_allowed(socket):
+            # Closed before it is accepted: the handshake is answered with 403.
+            await socket.close(1008)
+            return
+        if SUBPROTOCOL not in scope.get("subprotocols", ()):
+            await socket.accept()
+            await socket.close(4406, "Subprotocol not acceptable")
+            return
+        await socket.accept(SUBPROTOCOL)
+        session = SocketSession(
+            socket, self._operations, self._authenticate, self._get_context, self._settings, self._count
+        )
+        self._sessions.add(session)
+        try:
+            with self._metrics.sockets.track_inprogress():
+                await session.serve()
+        finally:
+            self._sessions.discard(session)
+
+    async def drain(self) -> None:
+        """Close every socket with 1001 and accept no more, so that clients reconnect elsewhere. For shutdown."""
+        self._draining = True
+        await asyncio.gather(*(session.close(GOING_AWAY, "Server is shutting down") for session in self._sessions))
+
+    def _count(self, operation: OperationType) -> None:
+        self._metrics.socket_operations.labels(operation.value).inc()
+
+    def _origin_allowed(self, socket: WebSocket) -> bool:
+        origin = socket.headers.get("origin")
+        if origin is None or is_same_origin(origin, socket.headers.get("host")):
+            return True
+        if normalize_origin(origin) in self._allowed_origins:
+            return True
+        log.warning("websocket refused: its origin is not in http.allowed_origins", origin=origin[:200])
+        return False
