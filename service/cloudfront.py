@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _TO_CLOUDFRONT = bytes.maketrans(b"+=/", b"-_~")
 _FROM_CLOUDFRONT = str.maketrans("-_~", "+=/")
-_NOT_CLOUDFRONT = re.compile(r"[^A-Za-z0-9_~-]")
+_CLOUDFRONT = re.compile(r"[A-Za-z0-9_~-]*")
 
 # A default port or an upper-case host would be rewritten by browsers after signing, so neither may be signed.
 _BASE_URL = re.compile(r"(?:https://[a-z0-9.-]+(?!:443$)(?::\d+)?|http://[a-z0-9.-]+(?!:80$)(?::\d+)?)")
@@ -54,13 +54,16 @@ def encode(data: bytes) -> str:
 
 
 def decode(text: str) -> bytes:
-    """The reverse of `encode`; ValueError for anything else, ordinary base64 included."""
-    if _NOT_CLOUDFRONT.search(text):
+    """The reverse of `encode`; ValueError for anything else, ordinary base64 and unused bits included."""
+    if not _CLOUDFRONT.fullmatch(text):
         raise ValueError("not CloudFront base64")
     try:
-        return base64.b64decode(text.translate(_FROM_CLOUDFRONT), validate=True)
+        data = base64.b64decode(text.translate(_FROM_CLOUDFRONT), validate=True)
     except binascii.Error as error:
         raise ValueError("not CloudFront base64") from error
+    if encode(data) != text:
+        raise ValueError("not CloudFront base64")
+    return data
 
 
 def check_base_url(base_url: str) -> None:

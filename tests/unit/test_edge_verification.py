@@ -1,0 +1,194 @@
+"""The edge's verdict on URLs signed by other people's signers, and on the corners where signed URLs are attacked."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urldefrag
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from service.cloudfront import HashAlgorithm, Signer, encode
+from service.dev.edge.verification import Denied, PublicKey, Target, verify
+
+VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "fixtures" / "cloudfront.json").read_text())
+BASE = "https://d111111abcdef8.cloudfront.net"
+EXPIRES: int = VECTORS["expires"]
+NOW: int = VECTORS["verdict_now"]
+IP = "203.0.113.7"
+KEYS = {
+    VECTORS["key_pair_id"]: PublicKey(VECTORS["rsa_public_pem"]),
+    VECTORS["ec_key_pair_id"]: PublicKey(VECTORS["ec_public_pem"]),
+}
+
+
+def target(url: str) -> Target:
+    """What is left of a URL on its way: fragments are never sent."""
+    scheme, _, rest = urldefrag(url).url.partition("://")
+    address, _, query = rest.partition("?")
+    host, slash, path = address.partition("/")
+    return Target(scheme, host, slash + path, query)
+
+
+def verdict(url: str | Target, *, now: float = NOW, ip: str = IP) -> str:
+    try:
+        verify(target(url) if isinstance(url, str) else url, KEYS, now=now, client_ip=ip)
+    except Denied as denial:
+        return f"deny:{denial.code}:{denial.reason}"
+    return "allow"
+
+
+@cache
+def signer() -> Signer:
+    key = ECAlgorithm.from_jwk(json.dumps(VECTORS["ec_private_jwk"]))
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    return Signer(BASE, VECTORS["ec_key_pair_id"], pem, HashAlgorithm.SHA256)
+
+
+def with_policy(policy: Any, url: str = f"{BASE}/i.jpg") -> str:
+    """A URL with any policy at all, rightly signed with SHA-1 and RSA."""
+    key = RSAAlgorithm.from_jwk(json.dumps(VECTORS["rsa_private_jwk"]))
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    text = policy if isinstance(policy, str) else json.dumps(policy, separators=(",", ":"))
+    by = Signer(BASE, VECTORS["key_pair_id"], pem, HashAlgorithm.SHA1)
+    signature = by._signature(text)
+    return f"{url}{'&' if '?' in url else '?'}Policy={encode(text.encode())}{signature}"
+
+
+def statement(resource: str = f"{BASE}/i.jpg", **conditions: Any) -> dict[str, Any]:
+    return {"Resource": resource, "Condition": {"DateLessThan": {"AWS:EpochTime": EXPIRES}, **conditions}}
+
+
+def signed_vectors(field: str) -> list[Any]:
+    found = [
+        pytest.param(vector, id=f"{library}-{vector['name']}-{vector['mode']}-{vector.get('algorithm', 'SHA1')}")
+        for library in ("botocore", "aws_sdk_js")
+        for vector in VECTORS[library]["vectors"]
+        if vector.get(field) is not None
+    ]
+    return found + [
+        pytest.param(vector, id=f"ec-{vector['name']}") for vector in VECTORS["aws_sdk_js_ec"] if vector.get(field)
+    ]
+
+
+@pytest.mark.parametrize("vector", signed_vectors("edge"))
+def test_verdict_on_urls_as_other_signers_emit_them(vector: dict[str, Any]) -> None:
+    assert verdict(vector["signed"]) == vector["edge"]
+
+
+@pytest.mark.parametrize("vector", signed_vectors("edge_via_browser"))
+def test_verdict_on_urls_as_browsers_send_them(vector: dict[str, Any]) -> None:
+    assert verdict(vector["wire"]) == vector["edge_via_browser"]
+
+
+@pytest.mark.parametrize("case", VECTORS["edge_cases"], ids=lambda case: str(case["name"]))
+def test_verdict_on_edge_cases(case: dict[str, Any]) -> None:
+    expected = verdict(case["url"], now=case["now"], ip=case["ip"])
+    assert ":".join(expected.split(":")[:2]) == case["expect"]
+
+
+def test_no_character_of_a_signed_url_can_be_changed() -> None:
+    url = signer().sign("community/processed/feed/1.webp", EXPIRES)
+    assert verdict(url) == "allow"
+    after_host = len(BASE) + 1
+    for index in range(after_host, len(url)):
+        changed = url[:index] + ("A" if url[index] != "A" else "B") + url[index + 1 :]
+        assert verdict(changed).startswith("deny:"), changed
+
+
+def test_a_signed_url_does_not_open_under_another_scheme_or_host() -> None:
+    url = signer().sign("a.webp", EXPIRES)
+    assert verdict(url.replace("https", "http")) == "deny:AccessDenied:signature"
+    assert verdict(url.replace("d111111", "d222222")) == "deny:AccessDenied:signature"
+
+
+@pytest.mark.parametrize("suffix", ["/x", "?x", "#x", "@x", "\\x", " "])
+def test_a_host_that_carries_part_of_a_signed_url_does_not_lend_it_to_another_path(suffix: str) -> None:
+    signed = target(f"{BASE}/a/processed/x/1?{signer().sign_pattern('a/processed/*/1/*', EXPIRES)}")
+    forged = Target(signed.scheme, f"{signed.host}/a/processed/x/1{suffix}", "/a/processed/x/2/secret", signed.query)
+    assert verdict(forged) == "deny:AccessDenied:host"
+
+
+@pytest.mark.parametrize("name", ["Expires", "Signature", "Key-Pair-Id", "Hash-Algorithm"])
+def test_a_parameter_given_twice_is_refused_whichever_comes_first(name: str) -> None:
+    url = signer().sign("a.webp", EXPIRES)
+    assert verdict(f"{url}&{name}=1").startswith("deny:AccessDenied")
+    assert verdict(url.replace("?", f"?{name}=1&")).startswith("deny:AccessDenied")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (("Expires=1767290400", "Expires=01767290400"), "deny:AccessDenied:no policy and no expiry"),
+        (("Expires=1767290400", "Expires="), "deny:AccessDenied:no policy and no expiry"),
+        (("Expires=1767290400", "Expires=-1"), "deny:AccessDenied:no policy and no expiry"),
+        (("Expires=1767290400", f"Expires={'9' * 5000}"), "deny:AccessDenied:no policy and no expiry"),
+        (("Signature=", "Signature=+"), "deny:MalformedSignature:signature encoding"),
+        (("Signature=", "Unknown="), "deny:AccessDenied:signature"),
+        (("SHA256", "SHA1"), "deny:AccessDenied:signature"),
+        (("&Hash-Algorithm=SHA256", ""), "deny:AccessDenied:signature"),
+        (("Key-Pair-Id=K2ECDSATEST", "Key-Pair-Id="), "deny:MissingKey:no key id"),
+        (("K2ECDSATEST", VECTORS["key_pair_id"]), "deny:AccessDenied:signature"),
+    ],
+)
+def test_altered_parameters_are_refused(change: tuple[str, str], expected: str) -> None:
+    assert verdict(signer().sign("a.webp", EXPIRES).replace(*change)) == expected
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "",
+        "null",
+        "[]",
+        "{",
+        {"Statement": []},
+        {"Statement": [statement()], "Version": "2012-10-17"},
+        {"Statement": [{**statement(), "Effect": "Deny"}]},
+        {"Statement": [statement(StringEquals={"aws:Referer": "x"})]},
+        {"Statement": [statement(DateLessThan={"AWS:EpochTime": True})]},
+        {"Statement": [statement(DateLessThan={"AWS:EpochTime": 1.5e12})]},
+        {"Statement": [statement(IpAddress={"AWS:SourceIp": "everyone"})]},
+        '{"Statement":[{"Resource":' + "[" * 100_000,
+    ],
+    ids=lambda policy: str(policy)[:60],
+)
+def test_signed_policies_of_another_shape_are_malformed(policy: Any) -> None:
+    assert verdict(with_policy(policy)) == "deny:MalformedPolicy:policy shape"
+
+
+def test_a_policy_nobody_signed_is_not_even_parsed() -> None:
+    url = with_policy({"Statement": [statement()]})
+    forged = encode(b'{"Statement":')
+    assert verdict(url.replace(url.split("Policy=")[1].split("&")[0], forged)) == "deny:AccessDenied:signature"
+
+
+@pytest.mark.parametrize(
+    ("resource", "url", "opens"),
+    [
+        (f"{BASE}/i.jpg", f"{BASE}/i.jpg", True),
+        (f"{BASE}/i.jpg", f"{BASE}/i.jpg?v=1", False),
+        (f"{BASE}/i.jpg?v=?", f"{BASE}/i.jpg?v=1", True),
+        (f"{BASE}/i.jpg?v=?", f"{BASE}/i.jpg?v=12", False),
+        (f"{BASE}/i.jpg?v=*", f"{BASE}/i.jpg", False),
+        (f"{BASE}/*", f"{BASE}/deep/er", True),
+        (f"{BASE}/a.c", f"{BASE}/abc", False),
+        ("http://*", f"{BASE}/i.jpg", False),
+    ],
+)
+def test_wildcards_cover_what_the_guide_says(resource: str, url: str, opens: bool) -> None:
+    assert (verdict(with_policy({"Statement": [statement(resource)]}, url)) == "allow") is opens
+
+
+def test_address_conditions_do_not_match_the_other_family() -> None:
+    url = with_policy({"Statement": [statement(IpAddress={"AWS:SourceIp": "0.0.0.0/0"})]})
+    assert verdict(url) == "allow"
+    assert verdict(url, ip="2001:db8::1") == "deny:AccessDenied:ip"
