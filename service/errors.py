@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 
@@ -62,6 +63,17 @@ class FailureCode(enum.StrEnum):
     INTERNAL = "INTERNAL"
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An expected error as a value: what clients see of it, and what is remembered of a refused file."""
+
+    code: ErrorCode
+    message: str
+    field: tuple[str, ...] | None = None
+    retryable: bool = False
+    retry_after_ms: int | None = None
+
+
 class MediaServiceError(Exception):
     """Root of the tree: a problem the caller can be told about in full."""
 
@@ -72,7 +84,10 @@ class MediaServiceError(Exception):
     def __init__(self, message: str, *, field: Sequence[str | int] | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.field = None if field is None else [str(part) for part in field]
+        self.field = None if field is None else tuple(str(part) for part in field)
+
+    def problem(self) -> Problem:
+        return Problem(self.code, self.message, self.field, self.retryable, self.retry_after_ms)
 
 
 class InvalidInput(MediaServiceError):

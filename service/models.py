@@ -183,6 +183,7 @@ class UploadDocument(TypedDict):
 
     _id: UUID
     owner_id: str
+    purpose: str
     method: str
     bucket: str
     key: str

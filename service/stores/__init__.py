@@ -1,1 +1,36 @@
 """The only MongoDB queries. Each store owns one collection and speaks in documents and domain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.lifecycle import MediaStatus
+from service.stores.database import Database
+from service.stores.deletions import DeletionStore
+from service.stores.idempotency import IdempotencyStore
+from service.stores.jobs import JobStore
+from service.stores.media import MediaStore
+from service.stores.uploads import UploadStore
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """One store a collection."""
+
+    media: MediaStore
+    uploads: UploadStore
+    jobs: JobStore
+    deletions: DeletionStore
+    idempotency: IdempotencyStore
+
+
+def bind_stores(database: Database, *, count_status: Callable[[MediaStatus], None] = lambda status: None) -> Stores:
+    """The stores of `database`; `count_status` is told of every status written."""
+    return Stores(
+        media=MediaStore(database, count_status=count_status),
+        uploads=UploadStore(database),
+        jobs=JobStore(database),
+        deletions=DeletionStore(database),
+        idempotency=IdempotencyStore(database),
+    )

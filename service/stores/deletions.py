@@ -16,6 +16,7 @@ from service.stores.expressions import NOW, insert_if_absent
 class DeletionDocument(TypedDict):
     _id: UUID
     owner_id: str
+    purpose: str
     requested_by: str
     requested_at: Any
     stage: str
@@ -28,11 +29,12 @@ class DeletionStore:
         self._deletions = database.deletions
 
     async def request(
-        self, media_id: UUID, *, owner_id: str, requested_by: str, objects: Sequence[dict[str, str]]
+        self, media_id: UUID, *, owner_id: str, requested_by: str, purpose: str, objects: Sequence[dict[str, str]]
     ) -> DeletionDocument:
         """Open a deletion of `objects` (bucket and key each), or return the one that exists."""
         fresh = {
             "owner_id": {"$literal": owner_id},
+            "purpose": purpose,
             "requested_by": {"$literal": requested_by},
             "requested_at": NOW,
             "stage": DeletionStage.HIDDEN.value,
@@ -48,12 +50,13 @@ class DeletionStore:
         cursor = self._deletions.find({"_id": {"$in": list(media_ids)}})
         return {document["_id"]: document async for document in cursor}
 
-    async def mark_objects_removed(self, media_id: UUID, *, removed: int) -> None:
-        """Storage was asked for every object and no longer holds one of them."""
+    async def mark_objects_removed(self, media_id: UUID, *, keys: Sequence[tuple[str, str]]) -> None:
+        """Storage was asked for every one of `keys` (bucket, key) and no longer holds one of them."""
+        objects = [{"bucket": bucket, "key": key} for bucket, key in keys]
         await self._deletions.update_one(
             {"_id": media_id, "stage": DeletionStage.HIDDEN.value},
             {
-                "$set": {"stage": DeletionStage.OBJECTS_REMOVED.value, "objects_removed": removed},
+                "$set": {"stage": DeletionStage.OBJECTS_REMOVED.value, "objects": objects, "objects_removed": len(objects)},
                 "$currentDate": {"objects_removed_at": True},
             },
         )

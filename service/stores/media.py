@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -157,8 +157,8 @@ class MediaStore:
             {"_id": media_id, "status": MediaStatus.DELETED.value}, {"$unset": dict.fromkeys(personal, "")}
         )
 
-    async def list_stalled(self, statuses: Collection[MediaStatus], *, before: datetime, limit: int) -> list[UUID]:
+    async def list_stalled(self, statuses: Collection[MediaStatus], *, before: datetime) -> AsyncIterator[UUID]:
         """Ids of media that entered one of `statuses` and have not changed since `before`, oldest first."""
         query = {"status": {"$in": sorted(statuses)}, "updated_at": {"$lt": before}}
-        cursor = self._media.find(query, {"_id": 1}).sort("updated_at", 1).limit(limit)
-        return [document["_id"] async for document in cursor]
+        async for document in self._media.find(query, {"_id": 1}).sort("updated_at", 1):
+            yield document["_id"]

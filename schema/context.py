@@ -1,0 +1,29 @@
+"""What a field may ask of the request it is answered for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from strawberry.types import Info as StrawberryInfo
+
+from service.access import Viewer
+from service.change_feed import ChangeFeed
+from service.delivery import Delivery
+from service.runtime import Runtime
+
+
+@dataclass(slots=True)
+class Context:
+    """One a request, or one a WebSocket connection."""
+
+    runtime: Runtime
+    delivery: Delivery
+    change_feed: ChangeFeed
+    viewer: Viewer
+
+
+if TYPE_CHECKING:
+    Info = StrawberryInfo[Context, None]
+else:
+    Info = StrawberryInfo

@@ -1,0 +1,40 @@
+"""How far a deletion has come."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import strawberry
+
+from schema.global_id import encode_id
+from schema.node import Node
+from schema.stored import stored
+from service.models import DeletionStage
+from service.stores.deletions import DeletionDocument
+
+
+@strawberry.type(description="The course of a deletion: hidden at once, then removed from storage.")
+class Deletion(Node):
+    document: strawberry.Private[DeletionDocument]
+
+    requested_at: datetime = stored("requested_at")
+    stage: DeletionStage = stored("stage", DeletionStage)
+    objects_removed: int = stored("objects_removed")
+
+    @strawberry.field
+    def media_id(self) -> strawberry.ID:
+        return encode_id("Media", self.document["_id"])
+
+    @strawberry.field
+    def objects_total(self) -> int:
+        return len(self.document["objects"])
+
+
+def deletion_of(document: DeletionDocument) -> Deletion:
+    return Deletion(id=encode_id("Deletion", document["_id"]), document=document)
+
+
+@strawberry.input
+class DeleteMediaInput:
+    idempotency_key: str
+    ids: list[strawberry.ID] = strawberry.field(description="1 to 100.")

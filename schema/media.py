@@ -1,0 +1,200 @@
+"""A media as clients see it: a view on the part of its document that they selected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import strawberry
+
+from schema.context import Info
+from schema.global_id import encode_id
+from schema.node import Node
+from schema.rendition import Rendition
+from schema.scalars import SHA256, ByteSize, PerceptualHash
+from schema.stored import needs, stored, stored_list
+from schema.values import BoundingBox, DisplayHint, GeoPoint, MediaFailure, PageInfo, SignedUrl, StatusChange, Subject
+from service import delivery
+from service.access import Action, may
+from service.display import Slot, choose_for_slot, choose_named, choose_srcset
+from service.lifecycle import MediaStatus
+from service.models import (
+    MediaDocument,
+    MediaFormat,
+    MediaKind,
+    MediaPurpose,
+    NetworkQuality,
+    RenditionDocument,
+    RenditionName,
+    Visibility,
+)
+from service.perceptual_hash import from_stored
+from service.policies import POLICIES
+
+
+def _geo_point(stored_point: dict[str, Any]) -> GeoPoint:
+    longitude, latitude = stored_point["coordinates"]
+    return GeoPoint(latitude=latitude, longitude=longitude)
+
+
+def _slot(hint: DisplayHint) -> Slot:
+    return Slot(
+        pixels=hint.width * (hint.device_pixel_ratio or 1.0),
+        accept=frozenset({MediaFormat.JPEG, *(hint.accept or ())}),
+        network=hint.network or NetworkQuality.UNKNOWN,
+    )
+
+
+@strawberry.type(description="A picture and what is known of it; never its bytes.")
+class Media(Node):
+    document: strawberry.Private[MediaDocument]
+    feed_hint: strawberry.Private[DisplayHint | None] = None
+
+    kind: MediaKind = stored("kind", MediaKind)
+    purpose: MediaPurpose = stored("purpose", MediaPurpose)
+    status: MediaStatus = stored("status", MediaStatus)
+    status_sequence: int = stored("status_sequence", description="Grows by one with every change of status.")
+    visibility: Visibility = stored("visibility", Visibility)
+    owner_id: strawberry.ID = stored("owner_id")
+    subject: Subject | None = stored("subject", lambda value: Subject(**value))
+    capture_id: strawberry.ID | None = stored("capture_id", description="One capture event groups several media.")
+    position: int | None = stored("position")
+    album_ids: list[strawberry.ID] = stored_list("album_ids")
+    title: str | None = stored("title")
+    alt_text: str | None = stored("alt_text")
+    tags: list[str] = stored_list("tags")
+    focus: BoundingBox | None = stored(
+        "focus", lambda value: BoundingBox(**value), description="The part of the picture that matters."
+    )
+    captured_at: datetime | None = stored("captured_at")
+    created_at: datetime = stored("created_at")
+    updated_at: datetime = stored("updated_at")
+    content_type: str | None = stored("content.type")
+    byte_size: ByteSize | None = stored("content.bytes")
+    width: int | None = stored("content.width")
+    height: int | None = stored("content.height")
+    duration_ms: int | None = stored("content.duration_ms")
+    thumbhash: str | None = stored("placeholder.thumbhash", description="Base64, to paint before the picture is there.")
+    dominant_color: str | None = stored("placeholder.dominant_color", description="As #rrggbb.")
+    perceptual_hash: PerceptualHash | None = stored("hashes.phash", lambda value: PerceptualHash(from_stored(value)))
+
+    @strawberry.field(metadata=needs("status_history"))
+    def status_history(self) -> list[StatusChange]:
+        entries = self.document.get("status_history", [])
+        return [StatusChange(MediaStatus(entry["status"]), entry["sequence"], entry["at"]) for entry in entries]
+
+    @strawberry.field(metadata=needs("failure"))
+    def failure(self) -> MediaFailure | None:
+        failure = self.document.get("failure")
+        return None if failure is None else MediaFailure(**failure)
+
+    @strawberry.field(metadata=needs("location"), description="Shown to the owner and to moderators only.")
+    def location(self, info: Info) -> GeoPoint | None:
+        point = self.document.get("location")
+        return _geo_point(point) if point is not None and self._may(info, Action.READ_DETAILS) else None
+
+    @strawberry.field(metadata=needs("content.sha256"), description="Shown to the owner and to moderators only.")
+    def sha256(self, info: Info) -> SHA256 | None:
+        digest = self.document.get("content", {}).get("sha256")
+        return SHA256(digest) if digest is not None and self._may(info, Action.READ_DETAILS) else None
+
+    @strawberry.field(
+        metadata=needs("renditions", "purpose"),
+        description="The one rendition to show here, chosen from the hint, or from the feed it was read through.",
+    )
+    def display(self, info: Info, hint: DisplayHint | None = None) -> Rendition | None:
+        hint = hint or self.feed_hint
+        default = POLICIES[MediaPurpose(self.document["purpose"])].display
+        renditions = self._renditions()
+        chosen = choose_named(renditions, default) if hint is None else choose_for_slot(renditions, _slot(hint))
+        return None if chosen is None else self._sign_one(info, chosen)
+
+    @strawberry.field(metadata=needs("renditions", "purpose"), description="Every stored rendition that matches.")
+    def renditions(
+        self, info: Info, names: list[RenditionName] | None = None, formats: list[MediaFormat] | None = None
+    ) -> list[Rendition]:
+        matching = [
+            rendition
+            for rendition in self._renditions()
+            if (names is None or RenditionName(rendition["name"]) in names)
+            and (formats is None or MediaFormat(rendition["format"]) in formats)
+        ]
+        return self._sign_together(info, matching)
+
+    @strawberry.field(
+        metadata=needs("renditions", "purpose"), description="An HTML srcset in the best accepted format, or null."
+    )
+    def srcset(self, info: Info, accept: list[MediaFormat] | None = None) -> str | None:
+        chosen = self._sign_together(info, choose_srcset(self._renditions(), accept or ()))
+        return ", ".join(f"{entry.sign().url} {entry.document['width']}w" for entry in chosen) or None
+
+    @strawberry.field(
+        metadata=needs("original.key"), description="The untouched original: owner and moderators only, for minutes."
+    )
+    def original(self, info: Info) -> SignedUrl | None:
+        original = self.document.get("original")
+        if original is None or not self._may(info, Action.READ_ORIGINAL):
+            return None
+        signed = info.context.delivery.original_url(media_id=self.document["_id"], key=original["key"])
+        return SignedUrl(url=signed.url, expires_at=signed.expires_at)
+
+    def _may(self, info: Info, action: Action) -> bool:
+        return may(info.context.viewer, action, self.document)
+
+    def _renditions(self) -> Sequence[RenditionDocument]:
+        # Nothing but a READY media is ever signed, whatever an earlier pass may have left in its document.
+        return self.document.get("renditions", []) if self.document["status"] == MediaStatus.READY else []
+
+    def _sign_one(self, info: Info, rendition: RenditionDocument) -> Rendition:
+        document = self.document
+
+        @cache
+        def sign() -> delivery.SignedUrl:
+            return info.context.delivery.rendition_url(
+                media_id=document["_id"],
+                purpose=MediaPurpose(document["purpose"]),
+                visibility=Visibility(document["visibility"]),
+                rendition=RenditionName(rendition["name"]),
+                key=rendition["key"],
+            )
+
+        return Rendition(document=rendition, sign=sign)
+
+    def _sign_together(self, info: Info, renditions: Sequence[RenditionDocument]) -> list[Rendition]:
+        document = self.document
+
+        @cache
+        def sign_all() -> list[delivery.SignedUrl]:
+            return info.context.delivery.rendition_urls(
+                media_id=document["_id"],
+                purpose=MediaPurpose(document["purpose"]),
+                visibility=Visibility(document["visibility"]),
+                renditions=[(RenditionName(rendition["name"]), rendition["key"]) for rendition in renditions],
+            )
+
+        return [
+            Rendition(document=rendition, sign=lambda index=index: sign_all()[index])  # type: ignore[misc]
+            for index, rendition in enumerate(renditions)
+        ]
+
+
+def media_of(document: MediaDocument, *, feed_hint: DisplayHint | None = None) -> Media:
+    return Media(id=encode_id("Media", document["_id"]), document=document, feed_hint=feed_hint)
+
+
+@strawberry.type
+class MediaEdge:
+    cursor: str
+    node: Media
+
+
+@strawberry.type(description="A page of media, newest first.")
+class MediaConnection:
+    edges: list[MediaEdge]
+    page_info: PageInfo
+
+    @strawberry.field
+    def nodes(self) -> list[Media]:
+        return [edge.node for edge in self.edges]

@@ -1,0 +1,93 @@
+"""Small value types, out and in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import strawberry
+
+from schema import enums  # noqa: F401 - the enums below are known to GraphQL only once this is imported
+from schema.scalars import URL
+from service.lifecycle import MediaStatus
+from service.models import MediaFormat, NetworkQuality
+
+
+@strawberry.type(description="One entry of a media's history.")
+class StatusChange:
+    status: MediaStatus
+    sequence: int
+    at: datetime
+
+
+@strawberry.type(description="Why a media did not become READY.")
+class MediaFailure:
+    code: str
+    message: str
+    retryable: bool
+
+
+@strawberry.type(description="What a media belongs to in the caller's own world, e.g. post/123.")
+class Subject:
+    type: str
+    id: strawberry.ID
+
+
+@strawberry.type
+class GeoPoint:
+    latitude: float
+    longitude: float
+
+
+@strawberry.type(description="Fractions of width and height, origin at the top left of the oriented picture.")
+class BoundingBox:
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@strawberry.type
+class SignedUrl:
+    url: URL
+    expires_at: datetime
+
+
+@strawberry.type
+class PageInfo:
+    has_next_page: bool
+    has_previous_page: bool
+    start_cursor: str | None
+    end_cursor: str | None
+
+
+@strawberry.input
+class SubjectInput:
+    type: str
+    id: strawberry.ID
+
+
+@strawberry.input
+class GeoPointInput:
+    latitude: float
+    longitude: float
+
+
+@strawberry.input
+class BoundingBoxInput:
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@strawberry.input(description="The slot a picture is shown in, so that no more bytes are sent than it can show.")
+class DisplayHint:
+    width: int = strawberry.field(description="Width of the slot in CSS pixels.")
+    device_pixel_ratio: float | None = 1.0
+    accept: list[MediaFormat] | None = strawberry.field(
+        default_factory=lambda: [MediaFormat.JPEG],
+        description="What the client can decode, in any order; JPEG is always assumed.",
+    )
+    network: NetworkQuality | None = strawberry.field(
+        default=NetworkQuality.UNKNOWN, description="On a slow network one size less is served."
+    )

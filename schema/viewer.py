@@ -1,0 +1,11 @@
+"""Who is asking."""
+
+from __future__ import annotations
+
+import strawberry
+
+
+@strawberry.type
+class Viewer:
+    id: strawberry.ID
+    roles: list[str]

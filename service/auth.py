@@ -1,0 +1,68 @@
+"""Bearer tokens: who issued them, whether they hold, and which viewer they stand for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jwt
+
+from service.access import ANONYMOUS, Viewer
+from service.settings import AuthSettings, IssuerSettings
+
+MAX_TOKEN_BYTES = 8_192
+REQUIRED_CLAIMS = ["exp", "iat", "sub", "aud", "iss"]
+
+
+class Unauthenticated(Exception):
+    """The token does not hold. The message is for the client and names no secret."""
+
+
+class Authenticator:
+    """Verifies tokens of the configured issuers, each with its one algorithm and key."""
+
+    def __init__(self, settings: AuthSettings) -> None:
+        self._issuers = {issuer.issuer: issuer for issuer in settings.issuers}
+        self._leeway = settings.leeway_s
+
+    def authenticate(self, token: str | None) -> Viewer:
+        """The viewer of a token; ANONYMOUS without one. Raises Unauthenticated if it does not hold."""
+        if token is None:
+            return ANONYMOUS
+        if len(token) > MAX_TOKEN_BYTES:
+            raise Unauthenticated("The token is too long.")
+        try:
+            claims = self._verify(token)
+        except jwt.ExpiredSignatureError:
+            raise Unauthenticated("The token has expired; get a new one.") from None
+        except (jwt.PyJWTError, ValueError, RecursionError):
+            raise Unauthenticated("The token is not valid.") from None
+        return _viewer(claims)
+
+    def _verify(self, token: str) -> dict[str, Any]:
+        # Read unverified only to pick the issuer; nothing else of it is believed before the signature is.
+        claimed = jwt.decode(token, options={"verify_signature": False}).get("iss")
+        issuer = self._issuers.get(claimed) if isinstance(claimed, str) else None
+        if issuer is None:
+            raise jwt.InvalidIssuerError("unknown issuer")
+        return self._decode(token, issuer)
+
+    def _decode(self, token: str, issuer: IssuerSettings) -> dict[str, Any]:
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            issuer.key.get_secret_value(),
+            algorithms=[issuer.algorithm],
+            audience=issuer.audience,
+            issuer=issuer.issuer,
+            leeway=self._leeway,
+            options={"require": REQUIRED_CLAIMS, "enforce_minimum_key_length": True},
+        )
+        return claims
+
+
+def _viewer(claims: dict[str, Any]) -> Viewer:
+    subject, roles = claims["sub"], claims.get("roles", [])
+    if not isinstance(subject, str) or not 1 <= len(subject) <= 200:
+        raise Unauthenticated("The token's subject is not usable.")
+    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+        raise Unauthenticated("The token's roles are not a list of names.")
+    return Viewer(id=subject, roles=frozenset(roles))

@@ -1,0 +1,60 @@
+"""Choosing renditions: the smallest that is sharp in a slot, in the smallest format the client can decode. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from service.models import MediaFormat, NetworkQuality, RenditionDocument, RenditionName
+
+SLOW = frozenset({NetworkQuality.SLOW_2G, NetworkQuality.TWO_G, NetworkQuality.THREE_G})
+_JPEG_ONLY = frozenset({MediaFormat.JPEG})
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where a picture is shown: `pixels` is its width in device pixels."""
+
+    pixels: float
+    accept: frozenset[MediaFormat] = _JPEG_ONLY
+    network: NetworkQuality = NetworkQuality.UNKNOWN
+
+
+def choose_for_slot(renditions: Sequence[RenditionDocument], slot: Slot) -> RenditionDocument | None:
+    """The rendition to show in `slot`, or None if there is none in a format the client can decode."""
+    usable = _decodable(renditions, slot.accept)
+    widths = sorted({rendition["width"] for rendition in usable})
+    if not widths:
+        return None
+    sharp = next((index for index, width in enumerate(widths) if width >= slot.pixels), len(widths) - 1)
+    if slot.network in SLOW:
+        sharp = max(sharp - 1, 0)
+    return _smallest([rendition for rendition in usable if rendition["width"] == widths[sharp]])
+
+
+def choose_named(
+    renditions: Sequence[RenditionDocument], name: RenditionName, accept: Collection[MediaFormat] = _JPEG_ONLY
+) -> RenditionDocument | None:
+    """The rendition of that name in the smallest decodable format, or None."""
+    return _smallest([rendition for rendition in _decodable(renditions, accept) if rendition["name"] == name])
+
+
+def choose_srcset(renditions: Sequence[RenditionDocument], accept: Collection[MediaFormat]) -> list[RenditionDocument]:
+    """One uncropped rendition a width, all in the accepted format that is smallest in total, narrowest first."""
+    whole = [rendition for rendition in _decodable(renditions, accept) if rendition["name"] != RenditionName.THUMBNAIL]
+    by_format: dict[str, list[RenditionDocument]] = {}
+    for rendition in whole:
+        by_format.setdefault(rendition["format"], []).append(rendition)
+    if not by_format:
+        return []
+    best = min(by_format.values(), key=lambda group: sum(rendition["bytes"] for rendition in group))
+    return sorted({rendition["width"]: rendition for rendition in best}.values(), key=lambda entry: entry["width"])
+
+
+def _decodable(renditions: Sequence[RenditionDocument], accept: Collection[MediaFormat]) -> list[RenditionDocument]:
+    formats = {MediaFormat.JPEG, *accept}
+    return [rendition for rendition in renditions if MediaFormat(rendition["format"]) in formats]
+
+
+def _smallest(renditions: Sequence[RenditionDocument]) -> RenditionDocument | None:
+    return min(renditions, key=lambda rendition: rendition["bytes"], default=None)

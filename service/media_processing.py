@@ -1,0 +1,156 @@
+"""The processing job: from an uploaded original to a READY media, under the fence of one claim."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from service.delivery import cache_control
+from service.errors import FailureCode, NotFound, ProcessingFailed, TemporarilyUnavailable, TooLarge
+from service.lifecycle import MediaStatus
+from service.models import (
+    BoundingBox,
+    Job,
+    MediaDocument,
+    MediaPurpose,
+    ProcessedImage,
+    Rendition,
+    RenditionDocument,
+    Visibility,
+)
+from service.object_keys import rendition_key
+from service.object_store import ObjectStore
+from service.perceptual_hash import to_stored
+from service.policies import POLICIES
+from service.processing.jail import Jail, ProcessingRequest
+from service.stores import Stores
+
+PIPELINE_VERSION = "1"
+
+_FIELDS = ("purpose", "content", "original", "focus", "created_at")
+
+
+async def process_media(job: Job, *, stores: Stores, object_store: ObjectStore, jail: Jail) -> float | None:
+    """Make a media READY; seconds from its creation to now, or None if there was nothing (left) to do.
+
+    Raises ProcessingFailed (its `retryable` says whether another attempt may help) or TemporarilyUnavailable.
+    """
+    media = await stores.media.get(job.media_id, fields=_FIELDS)
+    if media is None or not await stores.media.hold(job.media_id, job.fence, attempt=job.attempt, lane=job.lane.value):
+        return None
+    image, sha256 = await _decode(media, object_store, jail)
+    stored = await _store_renditions(media, image, sha256, object_store)
+    done = await stores.media.transition(
+        job.media_id, MediaStatus.READY, fence=job.fence, values=_learned(image, stored), unset=["failure"]
+    )
+    if done is None:
+        await _withdraw_if_deleted(job.media_id, stored, stores, object_store)
+        return None
+    return (datetime.now(UTC) - media["created_at"]).total_seconds()
+
+
+async def _withdraw_if_deleted(
+    media_id: UUID, stored: list[RenditionDocument], stores: Stores, object_store: ObjectStore
+) -> None:
+    # The deletion may have listed storage before these were written. A mere loss of the lease leaves them alone:
+    # the worker that took over writes the same keys.
+    media = await stores.media.get(media_id, fields=())
+    if media is None or media["status"] == MediaStatus.DELETED:
+        await object_store.delete(object_store.media_bucket, [rendition["key"] for rendition in stored])
+
+
+async def fail_media(job: Job, error: ProcessingFailed, *, stores: Stores) -> None:
+    """End a media as FAILED, or QUARANTINED where its file looks hostile, with what its owner should know."""
+    failure = {"code": error.failure.value, "message": error.message, "retryable": error.retryable}
+    target = MediaStatus.QUARANTINED if error.quarantine else MediaStatus.FAILED
+    await stores.media.transition(job.media_id, target, fence=job.fence, values={"failure": failure})
+
+
+async def _decode(media: MediaDocument, object_store: ObjectStore, jail: Jail) -> tuple[ProcessedImage, str]:
+    policy = POLICIES[MediaPurpose(media["purpose"])]
+    content, focus = media["content"], media.get("focus")
+    request = ProcessingRequest(
+        content_type=content["type"],
+        renditions=policy.renditions,
+        focus=None if focus is None else BoundingBox(**focus),
+    )
+    with tempfile.TemporaryDirectory(prefix="media-original-") as folder:
+        path = Path(folder, "original")
+        sha256 = await _fetch(media, path, object_store)
+        return await jail.process(path, request), sha256
+
+
+async def _fetch(media: MediaDocument, path: Path, object_store: ObjectStore) -> str:
+    original, content = media["original"], media["content"]
+    try:
+        sha256 = await object_store.download(original["bucket"], original["key"], path, max_bytes=content["bytes"])
+    except NotFound:
+        raise ProcessingFailed(FailureCode.ORIGINAL_MISSING, "The uploaded file is gone. Upload it again.") from None
+    except TooLarge:
+        sha256 = ""
+    if sha256 != content["sha256"]:
+        raise ProcessingFailed(
+            FailureCode.CHECKSUM_MISMATCH, "The stored file is not the one that was announced. Upload it again."
+        )
+    return sha256
+
+
+async def _store_renditions(
+    media: MediaDocument, image: ProcessedImage, sha256: str, object_store: ObjectStore
+) -> list[RenditionDocument]:
+    purpose, visibility = MediaPurpose(media["purpose"]), Visibility(media["visibility"])
+    generation = _generation(sha256, media.get("focus"))
+
+    async def store(rendition: Rendition) -> RenditionDocument:
+        key = rendition_key(purpose, rendition.name, media["_id"], generation, rendition.format)
+        digest = hashlib.sha256(rendition.body).hexdigest()
+        await object_store.put(
+            object_store.media_bucket,
+            key,
+            rendition.body,
+            content_type=rendition.format.content_type,
+            cache_control=cache_control(purpose, rendition.name, visibility),
+            metadata={"cache-tag": str(media["_id"])},
+            sha256=digest,
+        )
+        await _confirm(object_store, key, len(rendition.body), digest)
+        return RenditionDocument(
+            name=rendition.name.value,
+            format=rendition.format.value,
+            width=rendition.width,
+            height=rendition.height,
+            bytes=len(rendition.body),
+            key=key,
+            sha256=digest,
+        )
+
+    return list(await asyncio.gather(*map(store, image.renditions)))
+
+
+async def _confirm(object_store: ObjectStore, key: str, size: int, sha256: str) -> None:
+    stored = await object_store.head(object_store.media_bucket, key)
+    if stored is None or stored.bytes != size or stored.sha256 not in {None, sha256}:
+        raise TemporarilyUnavailable(f"Storage does not confirm {key} as it was written; it will be written again.")
+
+
+def _generation(sha256: str, focus: Any) -> str:
+    """Names the bytes of all renditions: the same original, focus and pipeline give the same generation."""
+    return hashlib.sha256(f"{sha256}:{focus}:{PIPELINE_VERSION}".encode()).hexdigest()[:16]
+
+
+def _learned(image: ProcessedImage, renditions: list[RenditionDocument]) -> dict[str, Any]:
+    return {
+        "content.type": image.content_type,
+        "content.width": image.width,
+        "content.height": image.height,
+        "renditions": renditions,
+        "placeholder": {"thumbhash": image.thumbhash, "dominant_color": image.dominant_color},
+        "hashes": {"phash": to_stored(image.perceptual_hash)},
+        "processing.pipeline_version": PIPELINE_VERSION,
+    }

@@ -1,0 +1,34 @@
+"""What a process has opened: stores, object storage and metrics; opened once, by the API and by the worker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from service.object_store import ObjectStore
+from service.settings import Settings
+from service.stores import Stores, bind_stores
+from service.stores.database import Database, open_database
+from service.telemetry import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    settings: Settings
+    database: Database
+    stores: Stores
+    object_store: ObjectStore
+    metrics: Metrics
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings, metrics: Metrics) -> AsyncIterator[Runtime]:
+    """Open everything lazily; nothing is contacted until it is used."""
+    object_store = ObjectStore(settings.storage)
+    try:
+        async with open_database(settings.mongo) as database:
+            stores = bind_stores(database, count_status=metrics.count_status)
+            yield Runtime(settings, database, stores, object_store, metrics)
+    finally:
+        await object_store.close()

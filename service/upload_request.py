@@ -1,0 +1,150 @@
+"""What a client may ask of `createUploads`, checked field by field; errors name the offending input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+
+from service.errors import InvalidInput, MediaServiceError, TooLarge, TypeNotAllowed
+from service.models import MediaPurpose, NetworkQuality, Visibility
+from service.policies import POLICIES
+
+MAX_FILES = 20
+
+
+def _trimmed(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value
+
+
+def _without_control_characters(value: str) -> str:
+    if any(ord(character) < 32 and character not in "\n\t" for character in value):
+        raise ValueError("control characters are not allowed")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("lone surrogates are not text") from None
+    return value
+
+
+def _in_order_without_repeats(values: list[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def _type_only(value: Any) -> Any:
+    # "image/jpeg; charset=binary" declares image/jpeg.
+    return value.split(";")[0].strip().lower() if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_trimmed), AfterValidator(_without_control_characters)]
+Name = Annotated[Text, Field(min_length=1, max_length=100)]
+IdempotencyKey = Annotated[Text, Field(min_length=1, max_length=200)]
+Tags = Annotated[list[Annotated[Text, Field(min_length=1, max_length=50)]], Field(max_length=30), AfterValidator(_in_order_without_repeats)]
+AlbumIds = Annotated[list[Name], Field(max_length=20), AfterValidator(_in_order_without_repeats)]
+
+
+class _Input(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class SubjectRequest(_Input):
+    type: Name
+    id: Name
+
+
+class BoxRequest(_Input):
+    x: float = Field(ge=0, le=1, allow_inf_nan=False)
+    y: float = Field(ge=0, le=1, allow_inf_nan=False)
+    width: float = Field(gt=0, le=1, allow_inf_nan=False)
+    height: float = Field(gt=0, le=1, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _inside_the_picture(self) -> BoxRequest:
+        # A box computed in single precision may end a hair outside.
+        if self.x + self.width > 1 + 1e-6 or self.y + self.height > 1 + 1e-6:
+            raise ValueError("the box reaches outside the picture: x + width and y + height must not exceed 1")
+        return self
+
+
+class LocationRequest(_Input):
+    latitude: float = Field(ge=-90, le=90, allow_inf_nan=False)
+    longitude: float = Field(ge=-180, le=180, allow_inf_nan=False)
+
+
+class ClientRequest(_Input):
+    """Where uploads succeed and fail, by device, system, network and capture mode."""
+
+    device_class: Annotated[Text, Field(max_length=100)] | None = None
+    os: Annotated[Text, Field(max_length=100)] | None = None
+    app_version: Annotated[Text, Field(max_length=100)] | None = None
+    network: NetworkQuality | None = None
+    capture_mode: Annotated[Text, Field(max_length=100)] | None = None
+
+
+class FileRequest(_Input):
+    """One file of a batch. `byte_size` in bytes, `sha256` in lower-case hex."""
+
+    content_type: Annotated[str, BeforeValidator(_type_only)] = Field(min_length=1, max_length=100)
+    byte_size: int = Field(gt=0)
+    sha256: str | None = Field(default=None, pattern=r"\A[0-9a-f]{64}\Z")
+    file_name: Annotated[Text, Field(max_length=255)] | None = None
+    title: Annotated[Text, Field(max_length=200)] | None = None
+    alt_text: Annotated[Text, Field(max_length=1_000)] | None = None
+    tags: Tags = []
+    album_ids: AlbumIds = []
+    focus: BoxRequest | None = None
+    location: LocationRequest | None = None
+    captured_at: datetime | None = None
+
+
+class BatchRequest(_Input):
+    """What holds for all files of a batch; the files are checked one by one."""
+
+    idempotency_key: IdempotencyKey
+    purpose: MediaPurpose
+    capture_id: Name | None = None
+    subject: SubjectRequest | None = None
+    visibility: Visibility | None = None
+    client: ClientRequest | None = None
+    files: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_FILES)
+
+
+def _as_invalid_input(error: ValidationError, prefix: Sequence[str | int]) -> InvalidInput:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    return InvalidInput(f"{message[:1].upper()}{message[1:]}.", field=[*prefix, *first["loc"]])
+
+
+def parse_batch(raw: dict[str, Any]) -> BatchRequest:
+    """Check everything but the files. Raises InvalidInput naming the field."""
+    try:
+        batch = BatchRequest.model_validate(raw)
+    except ValidationError as error:
+        raise _as_invalid_input(error, []) from None
+    if batch.visibility is not None and batch.visibility not in POLICIES[batch.purpose].allowed_visibilities:
+        raise InvalidInput(f"{batch.purpose} media cannot be {batch.visibility}.", field=["visibility"])
+    return batch
+
+
+def parse_file(raw: dict[str, Any], purpose: MediaPurpose, position: int) -> FileRequest | MediaServiceError:
+    """One file, or the error that refuses it, so that one bad file does not hold up the others of its batch."""
+    at = ["files", position]
+    try:
+        file = FileRequest.model_validate(raw)
+    except ValidationError as error:
+        return _as_invalid_input(error, at)
+    policy = POLICIES[purpose]
+    if file.content_type not in policy.content_types:
+        return TypeNotAllowed(
+            f"{purpose} takes {', '.join(policy.content_types)}, not {file.content_type[:60]}.", field=[*at, "contentType"]
+        )
+    if file.byte_size > policy.max_bytes:
+        return TooLarge(f"{purpose} takes files up to {policy.max_bytes:,} bytes.", field=[*at, "byteSize"])
+    if file.sha256 is None:
+        return InvalidInput("A SHA-256 is required: storage checks the bytes against it.", field=[*at, "sha256"])
+    return file
+
+
