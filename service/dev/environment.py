@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ from service.settings import (
     Settings,
     SigningKey,
     StorageSettings,
+    WorkerSettings,
 )
 
 # Development tuning that may come from outside. Nothing else does: a variable left over from another
@@ -36,9 +38,15 @@ def dev_delivery(keys: DevKeys, base_url: str) -> DeliverySettings:
     )
 
 
-def dev_settings(keys: DevKeys, *, mongo_uri: str, s3_url: str, edge_url: str, api_port: int) -> Settings:
-    """Settings that point at the embedded parts."""
-    origins = (f"http://127.0.0.1:{api_port}", f"http://localhost:{api_port}")
+def origins_of(api_port: int) -> tuple[str, str]:
+    """Where the demo page may be opened from."""
+    return f"http://127.0.0.1:{api_port}", f"http://localhost:{api_port}"
+
+
+def dev_settings(keys: DevKeys, *, mongo_uri: str, s3_url: str, ports: Mapping[str, int]) -> Settings:
+    """Settings that point at the embedded parts; `ports` names those of `api`, `edge` and `worker`."""
+    api_port = ports["api"]
+    origins = origins_of(api_port)
     return Settings(
         environment=Environment.DEVELOPMENT,
         mongo=MongoSettings(uri=SecretStr(mongo_uri)),
@@ -49,29 +57,33 @@ def dev_settings(keys: DevKeys, *, mongo_uri: str, s3_url: str, edge_url: str, a
             allowed_origins=origins,
             event_token=SecretStr(keys.event_token),
         ),
-        delivery=dev_delivery(keys, edge_url),
+        delivery=dev_delivery(keys, f"http://127.0.0.1:{ports['edge']}"),
         auth=AuthSettings(issuers=(dev_issuer(keys.token_secret),)),
         http=HttpSettings(
             port=api_port, allowed_origins=origins, graphiql=True, demo=True, introspection=True, drain_s=2
         ),
+        worker=WorkerSettings(metrics_port=ports["worker"]),
     )
 
 
-def environment_of(settings: Settings) -> dict[str, str]:
-    """`settings` as `MEDIA_*` variables on top of this process's environment, secrets in clear."""
+def environment_of(settings: Settings, groups: Sequence[str]) -> dict[str, str]:
+    """This process's environment plus the named groups of `settings` as `MEDIA_*` variables, secrets in clear."""
     inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("MEDIA_") or name.startswith(_PASSED_ON)
     }
-    groups = ("mongo", "storage", "delivery", "auth", "http")
+    return inherited | variables_of(settings, groups)
+
+
+def variables_of(settings: Settings, groups: Sequence[str]) -> dict[str, str]:
+    """The named groups of `settings` as the `MEDIA_*` variables that make them."""
     ours = {
         f"MEDIA_{group.upper()}__{name.upper()}": _as_text(value)
         for group in groups
         for name, value in _revealed(getattr(settings, group)).items()
-        if value is not None
     }
-    return {**inherited, "MEDIA_ENVIRONMENT": settings.environment.value, **ours}
+    return {"MEDIA_ENVIRONMENT": settings.environment.value, **ours}
 
 
 def _revealed(value: object) -> Any:

@@ -45,6 +45,11 @@ class Children:
         self._running: list[Child] = []
         self._started: set[str] = set()
 
+    @property
+    def running(self) -> tuple[Child, ...]:
+        """Those started and not stopped, first started first."""
+        return tuple(self._running)
+
     async def start(
         self,
         name: str,

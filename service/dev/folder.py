@@ -1,0 +1,82 @@
+"""The folder in which one embedded stack lives: its options, its lock, and what it leaves for others to read."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.dev.processes import StartFailed
+
+URLS = "urls.json"
+
+
+class DevOptions(BaseSettings):
+    """Options of the embedded stack, from `DEV_*` variables. Port 0: last run's if free, else any."""
+
+    model_config = SettingsConfigDict(env_prefix="DEV_", frozen=True)
+
+    folder: Path = Path(".dev")
+    api_port: int = Field(default=0, ge=0, le=65535)
+    edge_port: int = Field(default=0, ge=0, le=65535)
+    s3_port: int = Field(default=0, ge=0, le=55535)
+    mongod_port: int = Field(default=0, ge=0, le=65535)
+    samples: bool = Field(default=True, description="Upload the sample photos on the first run")
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process; StartFailed if another stack runs in it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Only open(2): truncating the file before it is ours would lose the other's process id.
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartFailed(_already_running(folder, os.read(descriptor, 20).decode())) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _already_running(folder: Path, process_id: str) -> str:
+    urls = folder / URLS
+    where = f" at {orjson.loads(urls.read_bytes())['demo']}" if urls.exists() else ""
+    return (
+        f"A stack already runs in {folder.resolve()}{where} (process {process_id}).\n"
+        "Use that one, stop it with Ctrl-C in its terminal, or set DEV_FOLDER to start another beside it."
+    )
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace a file at once, readable by its owner alone."""
+    temporary = path.with_suffix(".new")
+    temporary.touch(mode=0o600)
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def write_urls(folder: Path, urls: Mapping[str, str]) -> None:
+    """`urls.json`: where everything is, and tokens to use it with."""
+    write_private(folder / URLS, orjson.dumps(dict(urls), option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def forget_urls(folder: Path) -> None:
+    """Remove `urls.json`: nothing answers there any more."""
+    (folder / URLS).unlink(missing_ok=True)
+
+
+def write_environment(folder: Path, variables: Mapping[str, str]) -> None:
+    """`env`: the service's settings, for `set -a; . .dev/env; python -m service doctor`."""
+    lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
+    write_private(folder / "env", lines.encode())

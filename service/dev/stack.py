@@ -1,0 +1,185 @@
+"""`python -m service dev`: the whole service on one machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from indexes.ensure import ensure
+from service.access import MODERATOR_ROLE
+from service.dev.announcement import announce
+from service.dev.environment import dev_settings, environment_of, origins_of, variables_of
+from service.dev.folder import DevOptions, claimed, forget_urls, write_environment, write_urls
+from service.dev.keys import DevKeys, kept_keys
+from service.dev.mongod import start_mongod
+from service.dev.ports import choose_ports, is_free
+from service.dev.processes import Child, Children, StartFailed
+from service.dev.sample_upload import upload_samples
+from service.dev.seaweed import PORT_NAMES, SeaweedSetup, Webhook, start_seaweed
+from service.dev.supervision import Part, expect_to_live, keep_running, start_part
+from service.dev.tokens import mint_token
+from service.errors import TemporarilyUnavailable
+from service.object_store import ObjectStore
+from service.settings import Settings, StorageSettings
+from service.stores.database import open_database
+
+# What each process may know: the worker signs nothing, the edge needs no database.
+GROUPS = {
+    "edge": ("storage", "delivery", "http"),
+    "api": ("mongo", "storage", "delivery", "auth", "http"),
+    "worker": ("mongo", "storage", "worker"),
+}
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run() -> None:
+    """Run the embedded stack until Ctrl-C or SIGTERM; exits with 1 and an explanation if a part does not start."""
+    options, console = DevOptions(), Console(stderr=True)
+    try:
+        with claimed(options.folder):
+            asyncio.run(_run_until_stopped(options, console))
+    except StartFailed as error:
+        console.print("[bold red]Not running.[/]", Text(str(error)), soft_wrap=True)
+        sys.exit(1)
+
+
+async def _run_until_stopped(options: DevOptions, console: Console) -> None:
+    _cancel_on_signal(asyncio.get_running_loop(), asyncio.current_task())
+    children = Children(options.folder / "logs")
+    try:
+        await _run(options, children, console)
+    except asyncio.CancelledError:
+        console.print("Stopping ...")
+    finally:
+        await children.stop_all()
+        forget_urls(options.folder)
+
+
+def _cancel_on_signal(loop: asyncio.AbstractEventLoop, running: asyncio.Task[None] | None) -> None:
+    def stop() -> None:
+        # The first one is enough: a second must not interrupt the tidying up.
+        for each in _STOP_SIGNALS:
+            loop.add_signal_handler(each, lambda: None)
+        if running is not None:
+            running.cancel()
+
+    for each in _STOP_SIGNALS:
+        loop.add_signal_handler(each, stop)
+
+
+async def _run(options: DevOptions, children: Children, console: Console) -> None:
+    folder = options.folder
+    keys = kept_keys(folder / "keys.json")
+    ports = _ports(options)
+    with console.status("Starting the database and the S3 server ..."):
+        settings = await _start_engines(children, folder, keys, ports)
+        engines = children.running
+        await _prepare(settings)
+    with console.status("Starting the API, the worker and the edge ..."):
+        parts = _parts(settings, ports)
+        started = await asyncio.gather(*(start_part(children, part) for part in parts))
+    urls = _urls(settings, ports)
+    write_urls(folder, urls)
+    write_environment(folder, variables_of(settings, sorted({*GROUPS["api"], *GROUPS["worker"]})))
+    announce(console, urls, folder)
+    if options.samples:
+        await upload_samples(children, folder, console)
+    await _supervise(children, engines, dict(zip(parts, started, strict=True)), console)
+
+
+def _ports(options: DevOptions) -> dict[str, int]:
+    wanted = {
+        "api": options.api_port,
+        "edge": options.edge_port,
+        "s3": options.s3_port,
+        "mongod": options.mongod_port,
+    }
+    for name, port in wanted.items():
+        if port and not is_free(port):
+            raise StartFailed(f"Port {port} (DEV_{name.upper()}_PORT) is in use: stop what uses it, or set another.")
+    return choose_ports([*wanted, "worker", *PORT_NAMES], options.folder / "ports.json", wanted)
+
+
+async def _start_engines(children: Children, folder: Path, keys: DevKeys, ports: Mapping[str, int]) -> Settings:
+    setup = SeaweedSetup(
+        folder=folder / "objects",
+        ports={name: ports[name] for name in PORT_NAMES},
+        access_key=keys.storage_access_key,
+        secret_key=keys.storage_secret_key,
+        origins=origins_of(ports["api"]),
+        webhook=Webhook(
+            url=f"http://127.0.0.1:{ports['api']}/events/storage",
+            bearer_token=keys.event_token,
+            bucket=StorageSettings().upload_bucket,
+        ),
+    )
+    mongo_uri, s3_url = await asyncio.gather(
+        start_mongod(children, folder / "mongod", ports["mongod"]), start_seaweed(children, setup)
+    )
+    return dev_settings(keys, mongo_uri=mongo_uri, s3_url=s3_url, ports=ports)
+
+
+async def _prepare(settings: Settings) -> None:
+    store = ObjectStore(settings.storage)
+    try:
+        await store.ensure_buckets()
+        async with open_database(settings.mongo) as database:
+            drift = await ensure(database.handle)
+    except TemporarilyUnavailable as error:
+        raise StartFailed(f"The S3 server refused to set up its buckets: {error.__cause__}") from error
+    finally:
+        await store.close()
+    if drift:
+        raise StartFailed(f"Indexes differ from their declarations: {drift}. Drop those, then start again.")
+
+
+def _parts(settings: Settings, ports: Mapping[str, int]) -> list[Part]:
+    paths = {"edge": "/", "api": "/readyz", "worker": "/healthz"}
+    return [
+        Part(
+            name=name,
+            argv=[sys.executable, "-m", "service", name],
+            env=environment_of(settings, groups),
+            health_url=f"http://127.0.0.1:{ports[name]}{paths[name]}",
+        )
+        for name, groups in GROUPS.items()
+    ]
+
+
+def _urls(settings: Settings, ports: Mapping[str, int]) -> dict[str, str]:
+    base = f"127.0.0.1:{ports['api']}"
+    issuer = settings.auth.issuers[0]
+    return {
+        "demo": f"http://{base}/",
+        "graphql": f"http://{base}/graphql",
+        "websocket": f"ws://{base}/graphql",
+        "edge": settings.delivery.base_url,
+        "s3": f"http://127.0.0.1:{ports['s3']}",
+        "mongodb": settings.mongo.uri.get_secret_value(),
+        "worker_metrics": f"http://127.0.0.1:{ports['worker']}/metrics",
+        "token": mint_token(issuer, "demo"),
+        "moderator_token": mint_token(issuer, "moderator", roles=[MODERATOR_ROLE]),
+    }
+
+
+async def _supervise(
+    children: Children, engines: Sequence[Child], parts: Mapping[Part, Child], console: Console
+) -> None:
+    def report(text: str) -> None:
+        console.print(Text(text, style="yellow"), soft_wrap=True)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for engine in engines:
+                group.create_task(expect_to_live(engine))
+            for part, child in parts.items():
+                group.create_task(keep_running(children, part, child, report))
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
