@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Final
 
@@ -67,9 +68,18 @@ def _iso_media(head: bytes) -> str:
 
 
 def _text(head: bytes) -> str | None:
-    if not head or _CONTROL.search(head):
+    if not head or _CONTROL.search(head) or not _is_utf8(head):
         return None
     markup = _MARKUP.search(head)
     if markup is None:
         return "text/plain"
     return "image/svg+xml" if b"<svg" in head.lower() else "text/html"
+
+
+def _is_utf8(head: bytes) -> bool:
+    try:
+        # Not final: the last character may be cut off.
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True

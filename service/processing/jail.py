@@ -86,6 +86,8 @@ class Jail:
                     retryable=True,
                 ) from error
             except ServerGone as error:
+                if self._server is server:
+                    await self.close()
                 raise _internal("the fork server ended during the job") from error
 
     async def _running_server(self) -> ForkClient:

@@ -1,0 +1,206 @@
+"""The jail holds, whatever runs inside; and what comes out of it is never taken on trust."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes.util
+import json
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from service.errors import ConfigurationError, FailureCode, ProcessingFailed
+from service.models import MediaFormat, RenditionName
+from service.policies import RenditionPolicy, UrlLifetime
+from service.processing.jail import Jail
+from service.processing.wire import ProcessingRequest
+from tests.jail_probe import DEEDS
+
+REQUEST = ProcessingRequest(
+    content_type="image/jpeg",
+    renditions=(
+        RenditionPolicy(
+            name=RenditionName.FEED,
+            max_side=8,
+            formats=(MediaFormat.JPEG,),
+            url_lifetime=UrlLifetime(window_s=1, minimum_s=1),
+            cache_max_age_s=0,
+        ),
+    ),
+)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def probed() -> AsyncIterator[Jail]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDIA_STORAGE__SECRET_KEY", "hunter2")
+        async with Jail(memory_bytes=600_000_000, cpu_s=2, wall_s=10, work="tests.jail_probe") as jail:
+            yield jail
+
+
+@pytest.fixture
+def order(tmp_path: Path) -> Path:
+    return tmp_path / "order"
+
+
+async def refusal(jail: Jail, order: Path, action: str) -> ProcessingFailed:
+    order.write_text(action)
+    with pytest.raises(ProcessingFailed) as caught:
+        await jail.process(order, REQUEST)
+    return caught.value
+
+
+async def assert_unharmed(jail: Jail, order: Path) -> None:
+    order.write_text("honest")
+    assert (await jail.process(order, REQUEST)).renditions[0].body.startswith(b"\xff\xd8\xff")
+
+
+async def test_a_captured_decoder_can_reach_nothing(probed: Jail, order: Path) -> None:
+    kept = Path("/tmp/kept")
+    kept.write_text("still here")
+    report = json.loads((await refusal(probed, order, "attempts")).__notes__[0])
+    # A thread that cannot start is a RuntimeError in Python, whatever the kernel said.
+    assert report["outcomes"] == dict.fromkeys(DEEDS, "EPERM") | {"thread": "RuntimeError"}
+    assert not Path("/tmp/escaped").exists()
+    assert kept.read_text() == "still here"
+    kept.unlink()
+
+
+async def test_a_captured_decoder_finds_no_secret_and_no_foreign_descriptor(probed: Jail, order: Path) -> None:
+    report = json.loads((await refusal(probed, order, "attempts")).__notes__[0])
+    assert "hunter2" not in json.dumps(report)
+    assert not [name for name in report["environment"] if name.startswith(("MEDIA_", "AWS_"))]
+    assert report["descriptors"] == 5, "standard streams to /dev/null, the original, the reply"
+
+
+@pytest.mark.parametrize(
+    ("action", "failure", "quarantine", "retryable"),
+    [
+        ("spin", FailureCode.DECODE_LIMIT_EXCEEDED, True, False),
+        ("segfault", FailureCode.DECODE_LIMIT_EXCEEDED, True, False),
+        ("flood", FailureCode.DECODE_LIMIT_EXCEEDED, True, False),
+        ("garbage", FailureCode.DECODE_LIMIT_EXCEEDED, True, False),
+        ("pickle", FailureCode.DECODE_LIMIT_EXCEEDED, True, False),
+        ("a page as picture", FailureCode.DECODE_LIMIT_EXCEEDED, True, False),
+        ("unasked rendition", FailureCode.DECODE_LIMIT_EXCEEDED, True, False),
+        ("exit", FailureCode.INTERNAL, False, True),
+        ("cut short", FailureCode.INTERNAL, False, True),
+        ("allocate", FailureCode.INTERNAL, False, True),
+    ],
+)
+async def test_every_misbehaviour_ends_in_a_clear_failure(
+    probed: Jail, order: Path, action: str, failure: FailureCode, quarantine: bool, retryable: bool
+) -> None:
+    error = await refusal(probed, order, action)
+    assert (error.failure, error.quarantine, error.retryable) == (failure, quarantine, retryable)
+    assert not Path("/tmp/escaped").exists()
+    await assert_unharmed(probed, order)
+
+
+async def test_a_job_that_lasts_too_long_is_killed_and_may_be_tried_again(order: Path) -> None:
+    async with Jail(memory_bytes=600_000_000, cpu_s=30, wall_s=0.3, work="tests.jail_probe") as jail:
+        error = await refusal(jail, order, "spin")
+        assert (error.failure, error.retryable) == (FailureCode.DECODE_LIMIT_EXCEEDED, True)
+        assert await ended(children_of(fork_server()))
+        await assert_unharmed(jail, order)
+
+
+async def test_a_cancelled_job_leaves_no_process_behind(order: Path) -> None:
+    async with Jail(memory_bytes=600_000_000, cpu_s=30, work="tests.jail_probe") as jail:
+        order.write_text("spin")
+        job = asyncio.create_task(jail.process(order, REQUEST))
+        server = fork_server()
+        await first_child_of(server)
+        running = children_of(server)
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        assert await ended(running)
+        await assert_unharmed(jail, order)
+
+
+async def test_closing_ends_the_fork_server_and_its_children(order: Path) -> None:
+    jail = Jail(memory_bytes=600_000_000, cpu_s=30, work="tests.jail_probe")
+    await jail.start()
+    order.write_text("spin")
+    job = asyncio.create_task(jail.process(order, REQUEST))
+    server = fork_server()
+    await first_child_of(server)
+    running = [server, *children_of(server)]
+    await jail.close()
+    with pytest.raises(ProcessingFailed) as caught:
+        await job
+    assert caught.value.retryable
+    assert await ended(running)
+
+
+async def test_a_killed_fork_server_is_replaced(order: Path) -> None:
+    async with Jail(memory_bytes=600_000_000, cpu_s=30, work="tests.jail_probe") as jail:
+        await assert_unharmed(jail, order)
+        server = fork_server()
+        order.write_text("spin")
+        job = asyncio.create_task(jail.process(order, REQUEST))
+        await first_child_of(server)
+        orphan = children_of(server)
+        os.kill(server, 9)
+        with pytest.raises(ProcessingFailed) as caught:
+            await job
+        assert (caught.value.failure, caught.value.retryable) == (FailureCode.INTERNAL, True)
+        assert await ended(orphan)
+        await assert_unharmed(jail, order)
+
+
+async def test_without_libseccomp_nothing_is_decoded(monkeypatch: pytest.MonkeyPatch, order: Path) -> None:
+    monkeypatch.setattr(ctypes.util, "find_library", lambda name: None)
+    jail = Jail(memory_bytes=600_000_000, cpu_s=1, work="tests.jail_probe")
+    with pytest.raises(ConfigurationError, match="libseccomp2"):
+        await jail.start()
+    order.write_text("honest")
+    with pytest.raises(ConfigurationError):
+        await jail.process(order, REQUEST)
+
+
+async def test_a_jail_too_small_to_start_says_so() -> None:
+    with pytest.raises(ConfigurationError, match="memory limit"):
+        await Jail(memory_bytes=1_000_000, cpu_s=1, work="tests.jail_probe").start()
+
+
+async def test_a_link_in_place_of_the_file_is_not_followed(probed: Jail, order: Path) -> None:
+    order.symlink_to("/etc/passwd")
+    with pytest.raises(OSError, match="symbolic links"):
+        await probed.process(order, REQUEST)
+
+
+def fork_server() -> int:
+    """The youngest child of this process that runs a fork server."""
+    return max(pid for pid in children_of(os.getpid()) if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+
+async def first_child_of(pid: int) -> None:
+    while not children_of(pid):  # noqa: ASYNC110 - the kernel tells of children only when asked
+        await asyncio.sleep(0.01)
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def ended(pids: list[int], within_s: float = 5) -> bool:
+    """Whether every process is gone, or dead and waiting to be reaped by init."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if not any(alive(pid) for pid in pids):
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,128 @@
+"""Bad files end in a clear refusal, or in a harmless picture; never in a fault of ours."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from service.errors import FailureCode
+from service.processing.limits import MAX_SCANS, count_scans
+from service.processing.wire import Crashed, Processed
+from tests import hostile, photos
+from tests.in_process import process, refusal_of, reply_to, saved
+
+# Parsers warn about odd metadata; in the jail nobody listens (see `pipeline.warm_up`).
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+JPEG, PNG, WEBP = "image/jpeg", "image/png", "image/webp"
+
+
+@pytest.mark.parametrize(
+    ("original", "content_type", "found"),
+    [
+        (hostile.text(), JPEG, "text/plain"),
+        (hostile.page(), PNG, "text/html"),
+        (b"", JPEG, "no known type"),
+        (photos.small_photo(), PNG, "image/jpeg"),
+        (saved(Image.new("RGB", (8, 8)), "GIF"), JPEG, "image/gif"),
+    ],
+)
+def test_bytes_that_are_not_what_was_announced(original: bytes, content_type: str, found: str) -> None:
+    refusal = refusal_of(original, content_type)
+    assert refusal.failure is FailureCode.TYPE_MISMATCH
+    assert content_type in refusal.message
+    assert found in refusal.message
+
+
+def test_a_type_nobody_decodes_is_named_as_such() -> None:
+    refusal = refusal_of(saved(Image.new("RGB", (8, 8)), "GIF"), "image/gif")
+    assert refusal.failure is FailureCode.UNSUPPORTED_FORMAT
+
+
+@pytest.mark.parametrize(
+    ("original", "content_type"),
+    [
+        (hostile.truncated_jpeg(), JPEG),
+        (hostile.headless_jpeg(), JPEG),
+        (photos.small_photo()[:3], JPEG),
+        (hostile.wrong_checksum_png(), PNG),
+        (hostile.compressed_text_bomb(), PNG),
+        (hostile.webp_claiming(100), WEBP),
+        (saved(photos.scene(64, 64), "WEBP")[:-40], WEBP),
+        (hostile.jpeg_claiming(0, 240), JPEG),
+    ],
+    ids=["half", "noise", "3 bytes", "bad checksum", "text bomb", "webp header", "short webp", "no width"],
+)
+def test_broken_files_are_called_broken(original: bytes, content_type: str) -> None:
+    refusal = refusal_of(original, content_type)
+    assert (refusal.failure, refusal.quarantine) == (FailureCode.CORRUPT_FILE, False)
+
+
+@pytest.mark.parametrize(
+    ("original", "content_type"),
+    [(hostile.webp_claiming(9_400), WEBP), (hostile.jpeg_claiming(65_500, 65_500), JPEG)],
+)
+def test_headers_that_promise_too_much_are_quarantined(original: bytes, content_type: str) -> None:
+    refusal = refusal_of(original, content_type)
+    assert (refusal.failure, refusal.quarantine) == (FailureCode.TOO_MANY_PIXELS, True)
+
+
+def test_a_jpeg_of_hundreds_of_scans_is_quarantined() -> None:
+    refusal = refusal_of(hostile.many_scans())
+    assert (refusal.failure, refusal.quarantine) == (FailureCode.DECODE_LIMIT_EXCEEDED, True)
+
+
+def test_scans_are_counted_as_the_decoder_sees_them() -> None:
+    progressive = saved(photos.scene(64, 64), "JPEG", progressive=True)
+    assert count_scans(photos.small_photo()) == 1
+    assert 5 <= count_scans(progressive) <= 12
+    assert count_scans(hostile.many_scans(5)) == count_scans(hostile.many_scans(0)) + 4 + 1
+    assert count_scans(hostile.many_scans(5_000)) == MAX_SCANS + 1
+    # What comes after the end of the image, or within a comment, is not a scan.
+    assert count_scans(photos.small_photo() + b"\xff\xda\x00\x02" * 500) == 1
+    assert count_scans(hostile.with_segment(0xFE, b"\xff\xda\x00\x02" * 500)) == 1
+
+
+@pytest.mark.parametrize(
+    "original",
+    [
+        hostile.looping_exif(),
+        *(hostile.wild_exif(seed) for seed in range(6)),
+        hostile.bad_profile(),
+        hostile.with_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\x00<x:xmpmeta tiff:Orientation='99'>"),
+        hostile.with_segment(0xE2, b"MPF\x00" + b"\xff" * 60),
+        hostile.with_segment(0xE1, b"Exif\x00\x00"),
+    ],
+)
+def test_broken_metadata_does_not_cost_a_good_picture(original: bytes) -> None:
+    assert isinstance(reply_to(original), Processed)
+
+
+def test_what_else_a_polyglot_holds_is_left_behind() -> None:
+    for rendition in process(hostile.polyglot()).renditions:
+        assert b"<script" not in rendition.body
+        assert b"PK\x05\x06" not in rendition.body
+
+
+ORIGINALS = {
+    JPEG: (
+        photos.small_photo(1, 96, 64),
+        saved(photos.scene(96, 64), "JPEG", progressive=True, exif=photos.private_exif()),
+    ),
+    PNG: (saved(photos.scene(64, 48), "PNG"), saved(photos.scene(64, 48).quantize(16), "PNG", transparency=0)),
+    WEBP: (saved(photos.scene(64, 48), "WEBP"), saved(photos.scene(64, 48).convert("RGBA"), "WEBP", lossless=True)),
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), content_type=st.sampled_from(sorted(ORIGINALS)))
+def test_damage_anywhere_is_refused_or_survived(data: st.DataObject, content_type: str) -> None:
+    original = bytearray(data.draw(st.sampled_from(ORIGINALS[content_type])))
+    places = data.draw(st.lists(st.tuples(st.integers(0, len(original) - 1), st.integers(0, 255)), max_size=8))
+    for place, value in places:
+        original[place] = value
+    del original[data.draw(st.integers(1, len(original))) :]
+    answer = reply_to(bytes(original), content_type)
+    assert not isinstance(answer, Crashed), answer

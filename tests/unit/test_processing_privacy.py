@@ -1,0 +1,85 @@
+"""No position, serial number, name or note of the camera survives, wherever the file kept it."""
+
+from __future__ import annotations
+
+import io
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import ExifTags, Image, PngImagePlugin
+
+from service.processing.work import Work
+from tests import hostile, photos
+from tests.in_process import process, saved
+
+SECRETS = st.text(alphabet="ABCDEFGHJKLMNPQRSTUVWXYZ23456789", max_size=30).map("SECRET-{}-SECRET".format)
+TEXT_TAGS = (
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.Software,
+    ExifTags.Base.Artist,
+    ExifTags.Base.Copyright,
+    ExifTags.Base.ImageDescription,
+)
+DETAIL_TAGS = (
+    ExifTags.Base.BodySerialNumber,
+    ExifTags.Base.LensSerialNumber,
+    ExifTags.Base.CameraOwnerName,
+    ExifTags.Base.MakerNote,
+    ExifTags.Base.UserComment,
+    ExifTags.Base.ImageUniqueID,
+)
+DEGREES = st.tuples(st.integers(0, 179), st.integers(0, 59), st.integers(0, 59))
+
+
+def assert_bare(work: Work, *secrets: str) -> None:
+    assert work.renditions
+    for rendition in work.renditions:
+        for secret in secrets:
+            assert secret.encode() not in rendition.body
+            assert secret.encode("utf-16-le") not in rendition.body
+        picture = Image.open(io.BytesIO(rendition.body))
+        picture.load()
+        assert not picture.getexif()
+        assert not {"exif", "xmp", "icc_profile", "comment", "photoshop", "XML:com.adobe.xmp"} & set(picture.info)
+
+
+@settings(max_examples=25, deadline=None)
+@given(secret=SECRETS, where=st.sampled_from(TEXT_TAGS), inside=st.sampled_from(DETAIL_TAGS), position=DEGREES)
+def test_no_exif_survives(secret: str, where: int, inside: int, position: tuple[int, int, int]) -> None:
+    exif = photos.private_exif(6)
+    exif[where] = secret
+    is_binary = inside in (ExifTags.Base.MakerNote, ExifTags.Base.UserComment)
+    exif.get_ifd(ExifTags.IFD.Exif)[inside] = secret.encode() if is_binary else secret
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLongitude] = tuple(map(float, position))
+    scene = photos.scene(96, 64)
+    for container, content_type in (("JPEG", "image/jpeg"), ("PNG", "image/png"), ("WEBP", "image/webp")):
+        original = saved(scene, container, exif=exif)
+        assert secret.encode() in original
+        assert_bare(process(original, content_type), secret, photos.SERIAL, photos.OWNER)
+
+
+def test_a_phone_photo_is_bare() -> None:
+    original = photos.phone_photo(1600, 1200)
+    for secret in (photos.SERIAL.encode(), photos.OWNER.encode(), photos.MAKER_NOTE):
+        assert secret in original
+    assert_bare(process(original), photos.SERIAL, photos.OWNER, photos.MAKER_NOTE.decode())
+
+
+def test_comments_xmp_iptc_and_trailers_are_gone() -> None:
+    secret = "SECRET-PLACE-52.52N"
+    xmp = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><exif:GPSLatitude>{secret}</exif:GPSLatitude></x:xmpmeta>'.encode()
+    iptc = b"Photoshop 3.0\x008BIM\x04\x04\x00\x00" + len(secret).to_bytes(4, "big") + secret.encode()
+    for original in (
+        hostile.with_segment(0xFE, secret.encode()),
+        hostile.with_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\x00" + xmp),
+        hostile.with_segment(0xED, iptc),
+        hostile.with_segment(0xEF, secret.encode()),
+        photos.small_photo(7) + secret.encode(),
+    ):
+        assert_bare(process(original), secret)
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("Location", secret)
+    chunks.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    assert_bare(process(saved(photos.scene(64, 64), "PNG", pnginfo=chunks), "image/png"), secret)
+    assert_bare(process(saved(photos.scene(64, 64), "WEBP", xmp=xmp), "image/webp"), secret)
