@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
-from pymongo import AsyncMongoClient
+from pymongo import MongoClient
 
 from service.dev.environment import dev_delivery
 from service.dev.keys import DevKeys, new_keys
@@ -88,8 +88,8 @@ async def database_name(mongod: str) -> AsyncIterator[str]:
     """A database of the module's own, dropped afterwards."""
     name = f"test_{uuid4().hex[:12]}"
     yield name
-    async with AsyncMongoClient[dict[str, object]](mongod) as client:
-        await client.drop_database(name)
+    with MongoClient[dict[str, object]](mongod) as client:
+        client.drop_database(name)
 
 
 @pytest.fixture(scope="session")
@@ -121,5 +121,5 @@ async def fresh_settings(settings: Settings) -> AsyncIterator[Settings]:
     name = f"test_{uuid4().hex[:12]}"
     mongo = settings.mongo.model_copy(update={"database": name})
     yield settings.model_copy(update={"mongo": mongo})
-    async with AsyncMongoClient[dict[str, object]](mongo.uri.get_secret_value()) as client:
-        await client.drop_database(name)
+    with MongoClient[dict[str, object]](mongo.uri.get_secret_value()) as client:
+        client.drop_database(name)

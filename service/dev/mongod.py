@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
-from pymongo import AsyncMongoClient
+from anyio import to_thread
+from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from service.dev.processes import Children, StartFailed
@@ -22,9 +24,10 @@ async def start_mongod(children: Children, folder: Path, port: int) -> str:
     argv = [str(_binary()), *_flags(_made(folder), port)]
     child = await children.start("mongod", argv, env=dict(os.environ), grace_s=10)
     try:
-        await children.wait_until(child, partial(_is_primary, port), timeout_s=60)
+        await children.wait_until(child, partial(to_thread.run_sync, _is_primary, port), timeout_s=60)
     except StartFailed as error:
-        raise StartFailed(f"{error}\n{_remedy(str(error))}") from None
+        reason = await to_thread.run_sync(_reason, child.log)
+        raise StartFailed(f"{str(error).splitlines()[0]}\n{reason}\n{_remedy(reason)}") from None
     return f"mongodb://127.0.0.1:{port}/?replicaSet={REPLICA_SET}"
 
 
@@ -53,33 +56,48 @@ def _flags(folder: Path, port: int) -> list[str]:
     ]
 
 
-async def _is_primary(port: int) -> bool:
+def _is_primary(port: int) -> bool:
+    # The blocking client: the asynchronous one leaves sockets open when it is closed while still connecting.
     try:
-        async with AsyncMongoClient[dict[str, Any]](
+        with MongoClient[dict[str, Any]](
             "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=500
         ) as client:
-            hello = await client.admin.command("hello")
+            hello = client.admin.command("hello")
             if not hello["isWritablePrimary"]:
-                await _configure(client, f"127.0.0.1:{port}")
+                _configure(client, f"127.0.0.1:{port}")
             return bool(hello["isWritablePrimary"])
     except PyMongoError:
         return False
 
 
-async def _configure(client: AsyncMongoClient[dict[str, Any]], host: str) -> None:
+def _configure(client: MongoClient[dict[str, Any]], host: str) -> None:
     try:
-        config = (await client.admin.command("replSetGetConfig"))["config"]
+        config = (client.admin.command("replSetGetConfig"))["config"]
     except OperationFailure as error:
         if error.code != _NOT_YET_INITIALIZED:
             raise
         members = [{"_id": 0, "host": host}]
-        await client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
+        client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
         return
     # The data remembers the port of the run that created it.
     if config["members"][0]["host"] != host:
         config["members"][0]["host"] = host
         config["version"] += 1
-        await client.admin.command("replSetReconfig", config, force=True)
+        client.admin.command("replSetReconfig", config, force=True)
+
+
+def _reason(log: Path) -> str:
+    # It logs JSON, one line an event; what the loader or the option parser says comes before that, as plain text.
+    telling = []
+    for line in log.read_text(errors="replace").splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            telling.append(line)
+            continue
+        if event["s"] in {"E", "F"}:
+            telling.append(f"{event['msg']}: {json.dumps(event.get('attr', {}))}")
+    return "\n".join(telling[-5:])
 
 
 def _remedy(reason: str) -> str:
