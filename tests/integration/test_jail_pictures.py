@@ -105,7 +105,7 @@ async def test_a_picture_within_the_limits_that_needs_too_much_memory_is_refused
 async def test_a_picture_that_takes_too_much_time_is_refused(tmp_path: Path) -> None:
     async with Jail(memory_bytes=1_500_000_000, cpu_s=1) as hasty:
         with pytest.raises(ProcessingFailed) as caught:
-            await through(hasty, tmp_path, hostile.many_scans(80, 3000, 2000), "image/jpeg")
+            await through(hasty, tmp_path, hostile.many_scans(80, 5000, 3500), "image/jpeg")
         assert (caught.value.failure, caught.value.quarantine) == (FailureCode.DECODE_LIMIT_EXCEEDED, True)
 
 
