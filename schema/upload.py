@@ -31,8 +31,6 @@ class UploadTarget:
     expires_at: datetime
 
 
-
-
 @strawberry.type(description="The session in which one file is uploaded.")
 class Upload(Node):
     document: strawberry.Private[UploadDocument]

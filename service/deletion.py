@@ -21,11 +21,12 @@ _FIELDS = ("purpose", "original", "renditions.key")
 
 
 async def request_deletions(
-    viewer: Viewer, media_ids: Sequence[UUID], *, idempotency_key: str, stores: Stores, media_bucket: str
-) -> tuple[list[DeletionDocument], list[UUID]]:
-    """Hide media at once and see to the removal of their objects; the deletions, and the ids that are not the viewer's.
+    viewer: Viewer, media_ids: Sequence[UUID | None], *, idempotency_key: str, stores: Stores, media_bucket: str
+) -> dict[UUID, DeletionDocument]:
+    """Hide media at once and see to the removal of their objects; the deletions, by the id of their media.
 
-    A media that is deleted already gives the deletion it has. Raises NotPermitted, InvalidInput, IdempotencyKeyReused.
+    Ids that are unknown or not the viewer's to delete are left out; a media that is deleted already gives the deletion
+    it has. Raises NotPermitted, InvalidInput, IdempotencyKeyReused.
     """
     if viewer.id is None:
         raise NotPermitted("Sign in to delete.")
@@ -34,13 +35,13 @@ async def request_deletions(
     await stores.idempotency.remember(
         owner_id=viewer.id, operation="deleteMedia", key=idempotency_key, content=sorted(map(str, media_ids)), plan={}
     )
-    found = await stores.media.get_many(media_ids, fields=_FIELDS, access=granted_filters(viewer, Action.DELETE))
-    deletions = [
-        await _hide(found[media_id], viewer.id, stores, media_bucket)
-        for media_id in dict.fromkeys(media_ids)
+    wanted = [media_id for media_id in dict.fromkeys(media_ids) if media_id is not None]
+    found = await stores.media.get_many(wanted, fields=_FIELDS, access=granted_filters(viewer, Action.DELETE))
+    return {
+        media_id: await _hide(found[media_id], viewer.id, stores, media_bucket)
+        for media_id in wanted
         if media_id in found
-    ]
-    return deletions, [media_id for media_id in dict.fromkeys(media_ids) if media_id not in found]
+    }
 
 
 async def _hide(media: MediaDocument, requested_by: str, stores: Stores, media_bucket: str) -> DeletionDocument:
@@ -76,7 +77,9 @@ async def remove_objects(job: Job, *, stores: Stores, object_store: ObjectStore)
     keys = {(entry["bucket"], entry["key"]) for entry in deletion["objects"]}
     for rendition in POLICIES[MediaPurpose(deletion["purpose"])].renditions:
         prefix = rendition_prefix(MediaPurpose(deletion["purpose"]), rendition.name, job.media_id)
-        keys |= {(entry.bucket, entry.key) async for entry in object_store.list_objects(object_store.media_bucket, prefix)}
+        keys |= {
+            (entry.bucket, entry.key) async for entry in object_store.list_objects(object_store.media_bucket, prefix)
+        }
     for bucket in sorted({bucket for bucket, _ in keys}):
         await object_store.delete(bucket, sorted(key for holder, key in keys if holder == bucket))
     for bucket, key in sorted(keys):
@@ -86,9 +89,7 @@ async def remove_objects(job: Job, *, stores: Stores, object_store: ObjectStore)
     await stores.deletions.mark_objects_removed(job.media_id, keys=sorted(keys))
 
 
-async def find_deletion(viewer: Viewer, media_id: UUID, *, stores: Stores) -> DeletionDocument | None:
-    """The deletion of a media, for those who may delete it; None otherwise."""
-    media = await stores.media.get(media_id, fields=(), access=granted_filters(viewer, Action.DELETE))
-    if media is None:
-        return None
-    return (await stores.deletions.get_many([media_id])).get(media_id)
+async def find_deletions(viewer: Viewer, media_ids: Sequence[UUID], *, stores: Stores) -> dict[UUID, DeletionDocument]:
+    """Deletions by the id of their media, as far as the viewer may delete it."""
+    media = await stores.media.get_many(media_ids, fields=(), access=granted_filters(viewer, Action.DELETE))
+    return await stores.deletions.get_many(media) if media else {}

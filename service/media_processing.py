@@ -36,8 +36,16 @@ PIPELINE_VERSION = "1"
 _FIELDS = ("purpose", "content", "original", "focus", "created_at")
 
 
-async def process_media(job: Job, *, stores: Stores, object_store: ObjectStore, jail: Jail) -> float | None:
-    """Make a media READY; seconds from its creation to now, or None if there was nothing (left) to do.
+@dataclass(frozen=True, slots=True)
+class Viewable:
+    """A media that has become READY, `seconds` after its creation."""
+
+    purpose: MediaPurpose
+    seconds: float
+
+
+async def process_media(job: Job, *, stores: Stores, object_store: ObjectStore, jail: Jail) -> Viewable | None:
+    """Make a media READY; None if there was nothing (left) to do.
 
     Raises ProcessingFailed (its `retryable` says whether another attempt may help) or TemporarilyUnavailable.
     """
@@ -52,7 +60,7 @@ async def process_media(job: Job, *, stores: Stores, object_store: ObjectStore, 
     if done is None:
         await _withdraw_if_deleted(job.media_id, stored, stores, object_store)
         return None
-    return (datetime.now(UTC) - media["created_at"]).total_seconds()
+    return Viewable(MediaPurpose(media["purpose"]), (datetime.now(UTC) - media["created_at"]).total_seconds())
 
 
 async def _withdraw_if_deleted(
@@ -67,6 +75,8 @@ async def _withdraw_if_deleted(
 
 async def fail_media(job: Job, error: ProcessingFailed, *, stores: Stores) -> None:
     """End a media as FAILED, or QUARANTINED where its file looks hostile, with what its owner should know."""
+    # The attempt that failed may have died before it took hold.
+    await stores.media.hold(job.media_id, job.fence, attempt=job.attempt, lane=job.lane.value)
     failure = {"code": error.failure.value, "message": error.message, "retryable": error.retryable}
     target = MediaStatus.QUARANTINED if error.quarantine else MediaStatus.FAILED
     await stores.media.transition(job.media_id, target, fence=job.fence, values={"failure": failure})

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import enum
-from functools import cached_property
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-
-DEVELOPMENT_SECRET = "development-only-secret-never-in-production"
 
 
 class Environment(enum.StrEnum):
@@ -99,7 +96,7 @@ class WorkerSettings(_Group):
     lease_s: float = Field(default=30, gt=0)
     poll_s: float = Field(default=0.5, gt=0)
     max_attempts: int = Field(default=5, ge=1)
-    backoff_s: tuple[float, ...] = (1, 4, 16, 64)
+    backoff_s: tuple[float, ...] = (2, 15, 60, 300)
     jail_memory_bytes: int = Field(default=1_500_000_000, gt=0)
     jail_cpu_s: int = Field(default=20, gt=0)
     drain_s: float = Field(default=10, ge=0, description="How long a stopping worker waits for its jobs")
@@ -111,7 +108,11 @@ class Settings(BaseSettings):
     """All settings; nested names join with two underscores, e.g. `MEDIA_MONGO__URI`. Lists and objects are JSON."""
 
     model_config = SettingsConfigDict(
-        env_prefix="MEDIA_", env_nested_delimiter="__", frozen=True, extra="forbid", nested_model_default_partial_update=True
+        env_prefix="MEDIA_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
     )
 
     environment: Environment = Environment.PRODUCTION

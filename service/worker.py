@@ -101,9 +101,9 @@ class Worker:
                 # What became of the job is unknown; its lease runs out and it is claimed again.
                 log.warning("database does not answer; the job's lease will run out", error=repr(error))
                 outcome = "abandoned"
-            self._metrics.jobs.labels(job.kind.value, outcome).inc()
-            self._metrics.job_seconds.labels(job.kind.value).observe(time.monotonic() - started)
-            log.info("job ended", outcome=outcome, seconds=round(time.monotonic() - started, 3))
+            seconds = time.monotonic() - started
+            self._metrics.count_job(job.kind, outcome, seconds)
+            log.info("job ended", kind=job.kind.value, outcome=outcome, seconds=round(seconds, 3))
 
     async def _attempt(self, job: Job) -> str:
         if job.attempt > self._settings.max_attempts:

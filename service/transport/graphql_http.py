@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from graphql import OperationType
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service.auth import Unauthenticated
@@ -35,7 +35,7 @@ class GraphQLOverHTTP:
     """ASGI endpoint. `get_context` is called once per request, after it was read and before it is parsed.
 
     `get_context` may raise Unauthenticated or a MediaServiceError to refuse the request.
-    `graphiql`, an HTML page, is what a browser gets when it opens the address without a query.
+    `graphiql` is what a browser gets when it opens the address without a query.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class GraphQLOverHTTP:
         get_context: Callable[[Request], Awaitable[object]],
         settings: HttpSettings,
         *,
-        graphiql: str | None = None,
+        graphiql: Response | None = None,
     ) -> None:
         self._operations = operations
         self._get_context = get_context
@@ -61,7 +61,7 @@ class GraphQLOverHTTP:
 
     async def _respond(self, request: Request) -> Response:
         if self._graphiql is not None and _is_browser_visit(request):
-            return HTMLResponse(self._graphiql)
+            return self._graphiql
         media_type = JSON
         try:
             if request.method not in ("GET", "POST"):

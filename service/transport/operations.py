@@ -15,7 +15,7 @@ from strawberry.execution import optimized_is_awaitable
 
 from service.settings import HttpSettings
 from service.transport.documents import Documents, GraphQLRequest, Operation
-from service.transport.problems import bug, format_errors
+from service.transport.problems import format_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +56,18 @@ class Operations:
         return self._documents.prepare(request)
 
     async def run(self, operation: Operation, context: object) -> Answer:
-        """Run a query or mutation to its end. Never raises for what a resolver does."""
-        try:
-            result = execute(
-                self._schema,
-                operation.document,
-                context_value=context,
-                variable_values=dict(operation.request.variables),
-                operation_name=operation.name,
-                executor_class=self._executor,
-                hide_suggestions=self._hide_suggestions,
-                is_awaitable=cast("Any", optimized_is_awaitable),
-            )
-            return Answer.of(await result if inspect.isawaitable(result) else result)
-        except Exception as error:  # noqa: BLE001 - the edge: clients get a masked error, the log gets the trace
-            return Answer.of(ExecutionResult(None, [bug(error)]))
+        """Run a query or mutation to its end. What resolvers raise becomes errors of the answer."""
+        result = execute(
+            self._schema,
+            operation.document,
+            context_value=context,
+            variable_values=dict(operation.request.variables),
+            operation_name=operation.name,
+            executor_class=self._executor,
+            hide_suggestions=self._hide_suggestions,
+            is_awaitable=cast("Any", optimized_is_awaitable),
+        )
+        return Answer.of(await result if inspect.isawaitable(result) else result)
 
     async def follow(
         self, operation: Operation, make_context: Callable[[], Awaitable[object]]
@@ -78,18 +75,15 @@ class Operations:
         """Run a subscription: one answer per event, each resolved in a context of its own.
 
         A context made once would let its loaders answer later events from what they remember of earlier ones. Ends
-        after the first answer that did not run, and after a masked error where the source breaks.
+        after an answer that did not run; raises what the source of events raises once it flows.
         """
-        try:
-            results = await self._subscribe(operation, make_context)
-            if isinstance(results, ExecutionResult):
-                yield Answer.of(results)
-                return
-            async with aclosing(cast("AsyncGenerator[ExecutionResult, None]", results)) as events:
-                async for result in events:
-                    yield Answer.of(result)
-        except Exception as error:  # noqa: BLE001 - as above
-            yield Answer.of(ExecutionResult(None, [bug(error)]))
+        results = await self._subscribe(operation, make_context)
+        if isinstance(results, ExecutionResult):
+            yield Answer.of(results)
+            return
+        async with aclosing(cast("AsyncGenerator[ExecutionResult, None]", results)) as events:
+            async for result in events:
+                yield Answer.of(result)
 
     async def _subscribe(
         self, operation: Operation, make_context: Callable[[], Awaitable[object]]

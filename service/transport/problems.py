@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -24,35 +24,28 @@ def format_errors(errors: Iterable[GraphQLError]) -> list[dict[str, Any]]:
     return [_format(error) for error in errors]
 
 
-def bug(error: Exception) -> GraphQLError:
-    """Wrap what escaped from outside any field, so that format_errors masks and logs it."""
-    return GraphQLError("Internal error", path=[], original_error=error)
-
-
-def describe(error: MediaServiceError) -> dict[str, Any]:
-    """The `extensions` of an expected error."""
-    extensions: dict[str, Any] = {"code": error.code.value, "retryable": error.retryable}
-    if error.retry_after_ms is not None:
-        extensions["retryAfterMs"] = error.retry_after_ms
-    return extensions
+def format_exception(error: Exception) -> dict[str, Any]:
+    """The same for what was raised outside any field."""
+    return _explain(error)
 
 
 def _format(error: GraphQLError) -> dict[str, Any]:
     formatted: dict[str, Any] = {**error.formatted}
-    if not formatted.get("path"):
-        formatted.pop("path", None)
     cause = _cause(error)
-    if isinstance(cause, MediaServiceError):
-        formatted["message"] = cause.message
-        formatted["extensions"] = describe(cause)
     # Without a path nothing had run yet: the cause is a scalar that refused what the client sent.
-    elif cause is None or error.path is None:
-        formatted["extensions"] = {"code": "BAD_USER_INPUT", **(error.extensions or {})}
-    else:
-        log.error("unexpected error in a resolver", path=error.path, exc_info=cause)
-        formatted["message"] = "Internal error"
-        formatted["extensions"] = {"code": "INTERNAL", "requestId": current_request_id()}
-    return formatted
+    if cause is None or error.path is None:
+        return formatted | {"extensions": {"code": "BAD_USER_INPUT", **(error.extensions or {})}}
+    return formatted | _explain(cause, error.path)
+
+
+def _explain(error: Exception, path: Sequence[str | int] | None = None) -> dict[str, Any]:
+    if isinstance(error, MediaServiceError):
+        extensions: dict[str, Any] = {"code": error.code.value, "retryable": error.retryable}
+        if error.retry_after_ms is not None:
+            extensions["retryAfterMs"] = error.retry_after_ms
+        return {"message": error.message, "extensions": extensions}
+    log.error("unexpected error", path=path, exc_info=error)
+    return {"message": "Internal error", "extensions": {"code": "INTERNAL", "requestId": current_request_id()}}
 
 
 def _cause(error: GraphQLError) -> Exception | None:

@@ -22,7 +22,7 @@ from service.transport.documents import DocumentRefused, GraphQLRequest, Operati
 from service.transport.http_request import RequestRefused, parse_parameters
 from service.transport.json_response import encode_json
 from service.transport.operations import Answer, Operations
-from service.transport.problems import bug, format_errors
+from service.transport.problems import format_errors, format_exception
 
 GOING_AWAY = 1001
 TOO_BIG = 1009
@@ -182,11 +182,8 @@ class SocketSession:
             await self._answer(operation_id, operation, viewer)
         except DocumentRefused as refused:
             await self._finish(operation_id, {"type": "error", "payload": format_errors(refused.errors)})
-        except MediaServiceError as error:
-            errors = format_errors([GraphQLError(error.message, original_error=error)])
-            await self._finish(operation_id, {"type": "error", "payload": errors})
         except Exception as error:  # noqa: BLE001 - the edge: clients get a masked error, the log gets the trace
-            await self._finish(operation_id, {"type": "error", "payload": format_errors([bug(error)])})
+            await self._finish(operation_id, {"type": "error", "payload": [format_exception(error)]})
 
     async def _answer(self, operation_id: str, operation: Operation, viewer: Viewer) -> None:
         async def make_context() -> object:

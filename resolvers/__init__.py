@@ -1,0 +1,1 @@
+"""How root fields are answered: queries, mutations, subscriptions, and the projection a selection asks for."""

@@ -1,0 +1,31 @@
+"""The executable schema, assembled once from the three roots."""
+
+from __future__ import annotations
+
+import strawberry
+from graphql import lexicographic_sort_schema, print_schema
+from strawberry.schema.config import StrawberryConfig
+
+from resolvers.mutations import Mutation
+from resolvers.queries import Query
+from resolvers.subscriptions import Subscription
+from schema.deletion import Deletion
+from schema.media import Media
+from schema.scalars import SCALAR_MAP
+from schema.upload import Upload
+
+
+def build_schema() -> strawberry.Schema:
+    """The schema that both transports execute."""
+    return strawberry.Schema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        types=[Media, Upload, Deletion],
+        config=StrawberryConfig(scalar_map=SCALAR_MAP),
+    )
+
+
+def export_schema() -> str:
+    """The schema in SDL, sorted, as it is committed in `schema/schema.graphql`."""
+    return print_schema(lexicographic_sort_schema(build_schema()._schema)) + "\n"

@@ -1,0 +1,69 @@
+"""Keyset pages: cursors that name a place in the order, not a number of rows."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from schema.context import Info
+from schema.media import MediaConnection, MediaEdge, media_of
+from schema.values import DisplayHint, PageInfo
+from resolvers.selection import media_fields
+from service.access import Action, granted_filters
+from service.errors import InvalidInput
+from service.models import MediaDocument
+
+MAX_PAGE = 100
+_MARK = b"m1"
+
+
+def encode_cursor(media_id: UUID) -> str:
+    return base64.urlsafe_b64encode(_MARK + media_id.bytes).decode()
+
+
+def decode_cursor(cursor: str) -> UUID:
+    """The id to continue after. Raises InvalidInput for anything that is not a cursor of ours."""
+    try:
+        raw = base64.b64decode(cursor, altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != 18 or not raw.startswith(_MARK):
+        raise InvalidInput(
+            "`after` is not a cursor of this list; leave it out to begin at the newest.", field=["after"]
+        )
+    return UUID(bytes=raw[2:])
+
+
+async def media_page(
+    info: Info, query: Mapping[str, Any], *, first: int, after: str | None, hint: DisplayHint | None = None
+) -> MediaConnection:
+    """One page of the media that match `query` and that the viewer may see. Raises InvalidInput."""
+    if not 1 <= first <= MAX_PAGE:
+        raise InvalidInput(f"`first` must be 1 to {MAX_PAGE}.", field=["first"])
+    documents = await info.context.runtime.stores.media.list_page(
+        query,
+        access=granted_filters(info.context.viewer, Action.READ),
+        before=None if after is None else decode_cursor(after),
+        limit=first + 1,
+        fields=media_fields(info),
+    )
+    return _connection(documents[:first], has_next=len(documents) > first, has_previous=after is not None, hint=hint)
+
+
+def _connection(
+    documents: Sequence[MediaDocument], *, has_next: bool, has_previous: bool, hint: DisplayHint | None
+) -> MediaConnection:
+    edges = [
+        MediaEdge(cursor=encode_cursor(document["_id"]), node=media_of(document, feed_hint=hint))
+        for document in documents
+    ]
+    page_info = PageInfo(
+        has_next_page=has_next,
+        has_previous_page=has_previous,
+        start_cursor=edges[0].cursor if edges else None,
+        end_cursor=edges[-1].cursor if edges else None,
+    )
+    return MediaConnection(edges=edges, page_info=page_info)

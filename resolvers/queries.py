@@ -1,0 +1,127 @@
+"""The query root."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import strawberry
+
+from resolvers.filters import media_query
+from resolvers.pages import media_page
+from resolvers.selection import media_fields
+from schema.context import Info
+from schema.deletion import deletion_of
+from schema.deletion import Deletion
+from schema.global_id import decode_id, id_of
+from schema.media import Media, MediaConnection, media_of
+from schema.media_filter import MediaFilter
+from schema.node import Node
+from schema.upload import Upload, upload_of
+from schema.values import DisplayHint
+from schema.viewer import Viewer
+from service.access import Action, granted_filters
+from service.deletion import find_deletions
+from service.errors import InvalidInput
+from service.lifecycle import MediaStatus
+from service.models import MediaPurpose
+
+MAX_NODES = 100
+
+
+async def load_media(info: Info, media_ids: Sequence[UUID]) -> dict[UUID, Media]:
+    """Media by id, as far as the viewer may see them and as the selection needs them."""
+    documents = await info.context.runtime.stores.media.get_many(
+        media_ids, fields=media_fields(info), access=granted_filters(info.context.viewer, Action.READ)
+    )
+    return {media_id: media_of(document) for media_id, document in documents.items()}
+
+
+async def load_uploads(info: Info, upload_ids: Sequence[UUID]) -> dict[UUID, Upload]:
+    """The viewer's own upload sessions by id, each with its media."""
+    viewer = info.context.viewer
+    if viewer.id is None or not upload_ids:
+        return {}
+    documents = await info.context.runtime.stores.uploads.get_many(upload_ids, owner_id=viewer.id)
+    media = await load_media(info, list(documents))
+    return {
+        upload_id: upload_of(document, media[upload_id])
+        for upload_id, document in documents.items()
+        if upload_id in media
+    }
+
+
+async def load_deletions(info: Info, media_ids: Sequence[UUID]) -> dict[UUID, Deletion]:
+    """Deletions by the id of their media, for those who may delete it."""
+    documents = await find_deletions(info.context.viewer, media_ids, stores=info.context.runtime.stores)
+    return {media_id: deletion_of(document) for media_id, document in documents.items()}
+
+
+_LOADERS = {"Media": load_media, "Upload": load_uploads, "Deletion": load_deletions}
+
+
+async def _load_nodes(info: Info, ids: Sequence[str]) -> list[Node | None]:
+    decoded = [decode_id(global_id) for global_id in ids]
+    found: dict[tuple[str, UUID], Node] = {}
+    for type_name, load in _LOADERS.items():
+        wanted = [parts[1] for parts in decoded if parts is not None and parts[0] == type_name]
+        nodes = await load(info, wanted) if wanted else {}
+        found.update({(type_name, key): node for key, node in nodes.items()})
+    return [None if parts is None else found.get(parts) for parts in decoded]
+
+
+@strawberry.type
+class Query:
+    @strawberry.field(description="Anything by its id; null if unknown or not for this viewer.")
+    async def node(self, info: Info, id: strawberry.ID) -> Node | None:  # noqa: A002 - the contract's name
+        return (await _load_nodes(info, [id]))[0]
+
+    @strawberry.field(description="Up to 100 at once, in the order asked for.")
+    async def nodes(self, info: Info, ids: list[strawberry.ID]) -> list[Node | None]:
+        if len(ids) > MAX_NODES:
+            raise InvalidInput(f"Ask for at most {MAX_NODES} ids at once.", field=["ids"])
+        return await _load_nodes(info, ids)
+
+    @strawberry.field(description="Who is asking; null without a token.")
+    def viewer(self, info: Info) -> Viewer | None:
+        viewer = info.context.viewer
+        return None if viewer.id is None else Viewer(id=strawberry.ID(viewer.id), roles=sorted(viewer.roles))
+
+    @strawberry.field
+    async def media(self, info: Info, id: strawberry.ID) -> Media | None:  # noqa: A002
+        media_id = id_of("Media", id)
+        return None if media_id is None else (await load_media(info, [media_id])).get(media_id)
+
+    @strawberry.field(description="READY media of one purpose that the viewer may see, newest first.")
+    async def feed(
+        self,
+        info: Info,
+        purpose: MediaPurpose,
+        first: int | None = 20,
+        after: str | None = None,
+        hint: DisplayHint | None = None,
+    ) -> MediaConnection:
+        query = {"purpose": purpose.value, "status": MediaStatus.READY.value}
+        return await media_page(info, query, first=20 if first is None else first, after=after, hint=hint)
+
+    @strawberry.field(description="Any media the viewer may see, newest first.")
+    async def media_list(
+        self,
+        info: Info,
+        filter: MediaFilter | None = None,  # noqa: A002
+        first: int | None = 20,
+        after: str | None = None,
+    ) -> MediaConnection:
+        return await media_page(
+            info, {} if filter is None else media_query(filter), first=20 if first is None else first, after=after
+        )
+
+    @strawberry.field(description="An upload session of the viewer's own.")
+    async def upload(self, info: Info, id: strawberry.ID) -> Upload | None:  # noqa: A002
+        upload_id = id_of("Upload", id)
+        return None if upload_id is None else (await load_uploads(info, [upload_id])).get(upload_id)
+
+    @strawberry.field(description="How far a deletion has come.")
+    async def deletion(self, info: Info, id: strawberry.ID) -> Deletion | None:  # noqa: A002
+        media_id = id_of("Deletion", id)
+        return None if media_id is None else (await load_deletions(info, [media_id])).get(media_id)

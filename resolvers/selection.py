@@ -1,0 +1,88 @@
+"""From what a client selected to what MongoDB is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from graphql import (
+    FieldNode,
+    FragmentSpreadNode,
+    GraphQLIncludeDirective,
+    GraphQLResolveInfo,
+    GraphQLSkipDirective,
+    InlineFragmentNode,
+    SelectionSetNode,
+    get_directive_values,
+    get_named_type,
+)
+
+from schema.context import Info
+from schema.media import Media
+from schema.stored import paths_of
+
+
+@cache
+def _paths_by_field() -> Mapping[str, tuple[str, ...]]:
+    definition: Any = Media.__strawberry_definition__  # type: ignore[attr-defined]
+    python_paths = paths_of(Media)
+    return {_camel(field.python_name): python_paths[field.python_name] for field in definition.fields}
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(word.title() for word in tail)
+
+
+def media_fields(info: Info) -> set[str]:
+    """The document paths that every Media selected below this root field needs, taken together."""
+    raw: GraphQLResolveInfo = info._raw_info  # type: ignore[attr-defined]
+    paths: set[str] = set()
+    for node in raw.field_nodes:
+        if node.selection_set is not None:
+            _collect(raw, node.selection_set, get_named_type(raw.return_type), paths, set())
+    return paths
+
+
+def _collect(
+    raw: GraphQLResolveInfo, selections: SelectionSetNode, parent: Any, paths: set[str], spread: set[tuple[str, str]]
+) -> None:
+    for selection in selections.selections:
+        if not _is_included(raw, selection):
+            continue
+        match selection:
+            case FieldNode():
+                _collect_field(raw, selection, parent, paths, spread)
+            case InlineFragmentNode():
+                condition = selection.type_condition
+                inner = parent if condition is None else raw.schema.get_type(condition.name.value)
+                _collect(raw, selection.selection_set, inner, paths, spread)
+            case FragmentSpreadNode():
+                # A fragment means the same wherever it is spread on the same type, so once is enough.
+                if (visit := (selection.name.value, parent.name)) not in spread:
+                    spread.add(visit)
+                    fragment = raw.fragments[selection.name.value]
+                    definition = getattr(fragment, "definition", fragment)
+                    inner = raw.schema.get_type(definition.type_condition.name.value)
+                    _collect(raw, definition.selection_set, inner, paths, spread)
+
+
+def _collect_field(
+    raw: GraphQLResolveInfo, node: FieldNode, parent: Any, paths: set[str], spread: set[tuple[str, str]]
+) -> None:
+    name = node.name.value
+    if parent.name == "Media":
+        paths.update(_paths_by_field().get(name, ()))
+    field = parent.fields.get(name)
+    if node.selection_set is not None and field is not None:
+        _collect(raw, node.selection_set, get_named_type(field.type), paths, spread)
+
+
+def _is_included(raw: GraphQLResolveInfo, node: Any) -> bool:
+    if not node.directives:
+        return True
+    variables: Any = raw.variable_values
+    skip = get_directive_values(GraphQLSkipDirective, node, variables)
+    include = get_directive_values(GraphQLIncludeDirective, node, variables)
+    return not (skip and skip["if"]) and not (include and not include["if"])

@@ -1,0 +1,110 @@
+"""The API process: routes, middleware and lifespan."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from resolvers.api import build_schema
+from schema.context import Context
+from service.access import Viewer
+from service.auth import Authenticator
+from service.change_feed import ChangeFeed
+from service.delivery import Delivery
+from service.runtime import open_runtime
+from service.settings import Environment, Settings
+from service.telemetry import Metrics
+from service.transport.bearer import token_of_headers
+from service.transport.graphql_http import GraphQLOverHTTP
+from service.transport.middleware import SecurityHeadersMiddleware, TelemetryMiddleware
+from service.transport.operations import Operations
+from service.transport.operator_routes import operator_routes
+from service.transport.storage_webhook import StorageEventReader, storage_webhook
+from service.transport.websocket import GraphQLOverWebSocket
+
+CONTENT_SECURITY_POLICY = "default-src 'none'"
+
+
+def create_app(
+    settings: Settings,
+    *,
+    routes: Sequence[BaseRoute] = (),
+    graphiql: Response | None = None,
+    read_storage_event: StorageEventReader | None = None,
+) -> Starlette:
+    """The API as an ASGI application; nothing is opened before its lifespan begins.
+
+    `routes` are added before ours. `read_storage_event` understands what this deployment's storage posts to
+    `/events/storage`; without it there is no such route.
+    """
+    metrics = Metrics()
+    authenticator = Authenticator(settings.auth)
+    operations = Operations(build_schema(), settings.http)
+
+    def context_of(app: Starlette, viewer: Viewer) -> Context:
+        return Context(app.state.runtime, app.state.delivery, app.state.change_feed, viewer)
+
+    async def http_context(request: Request) -> Context:
+        return context_of(request.app, authenticator.authenticate(token_of_headers(request.headers)))
+
+    async def socket_context(socket: WebSocket, viewer: Viewer) -> Context:
+        return context_of(socket.app, viewer)
+
+    over_http = GraphQLOverHTTP(operations, http_context, settings.http, graphiql=graphiql)
+    over_socket = GraphQLOverWebSocket(operations, authenticator.authenticate, socket_context, settings.http, metrics)
+    webhook = [] if read_storage_event is None else [storage_webhook(settings.storage.event_token, read_storage_event)]
+    return Starlette(
+        routes=[
+            *routes,
+            Route("/graphql", over_http),
+            WebSocketRoute("/graphql", over_socket),
+            *operator_routes(),
+            *webhook,
+        ],
+        middleware=[
+            Middleware(TelemetryMiddleware, metrics=metrics),
+            Middleware(
+                SecurityHeadersMiddleware,
+                content_security_policy=CONTENT_SECURITY_POLICY,
+                https_only=settings.environment is Environment.PRODUCTION,
+            ),
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.http.allowed_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["authorization", "content-type", "x-request-id"],
+                expose_headers=["x-request-id"],
+                max_age=3600,
+            ),
+        ],
+        lifespan=_lifespan(settings, metrics, over_socket),
+    )
+
+
+def _lifespan(settings: Settings, metrics: Metrics, over_socket: GraphQLOverWebSocket):  # type: ignore[no-untyped-def]
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        delivery = Delivery(settings.delivery)
+        async with open_runtime(settings, metrics) as runtime:
+            await runtime.database.require_replica_set()
+            change_feed = ChangeFeed(runtime.database)
+            app.state.runtime, app.state.delivery, app.state.change_feed = runtime, delivery, change_feed
+            watching = asyncio.create_task(change_feed.run())
+            try:
+                yield
+            finally:
+                await over_socket.drain()
+                watching.cancel()
+                with suppress(asyncio.CancelledError):
+                    await watching
+
+    return lifespan

@@ -1,0 +1,121 @@
+"""What must not go live: each rule is one sentence that says what is wrong and what to set instead."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+
+from pydantic import ValidationError
+
+from service.errors import ConfigurationError
+from service.settings import Environment, Settings
+
+_MINIMUM_SECRET = 32
+
+_WEAK = ("development", "changeme", "secret", "password", "example")
+
+
+def _is_weak(secret: str) -> bool:
+    return len(secret) < _MINIMUM_SECRET or len(set(secret)) < 8 or any(word in secret.lower() for word in _WEAK)
+
+
+def _token_secrets(settings: Settings) -> str | None:
+    for issuer in settings.auth.issuers:
+        if issuer.algorithm == "HS256" and _is_weak(issuer.key.get_secret_value()):
+            return f"The token secret of issuer {issuer.issuer} is a default or guessable: set 32 random bytes or more."
+    return None
+
+
+def _issuers(settings: Settings) -> str | None:
+    return None if settings.auth.issuers else "Nobody could sign in: name an issuer in MEDIA_AUTH__ISSUERS."
+
+
+def _event_token(settings: Settings) -> str | None:
+    token = settings.storage.event_token.get_secret_value()
+    return (
+        "MEDIA_STORAGE__EVENT_TOKEN is guessable: set 32 random bytes, or nothing."
+        if token and _is_weak(token)
+        else None
+    )
+
+
+def _storage_secret(settings: Settings) -> str | None:
+    secret = settings.storage.secret_key.get_secret_value()
+    return (
+        "MEDIA_STORAGE__SECRET_KEY is a default or guessable: use a generated key, or a role."
+        if secret and _is_weak(secret)
+        else None
+    )
+
+
+def _ide(settings: Settings) -> str | None:
+    http = settings.http
+    return (
+        "GraphiQL and the demo page are for development: unset MEDIA_HTTP__GRAPHIQL and MEDIA_HTTP__DEMO."
+        if http.graphiql or http.demo
+        else None
+    )
+
+
+def _replica_set(settings: Settings) -> str | None:
+    uri = settings.mongo.uri.get_secret_value()
+    is_cluster = "replicaSet=" in uri or uri.startswith("mongodb+srv://")
+    return (
+        None if is_cluster else "MEDIA_MONGO__URI names no replica set: add replicaSet=NAME; change streams need one."
+    )
+
+
+def _cors(settings: Settings) -> str | None:
+    origins = (*settings.http.allowed_origins, *settings.storage.allowed_origins)
+    return (
+        "Wildcard origins let any page use its visitors' tokens: list exact origins."
+        if any("*" in origin for origin in origins)
+        else None
+    )
+
+
+def _delivery(settings: Settings) -> str | None:
+    if not settings.delivery.base_url.startswith("https://"):
+        return "MEDIA_DELIVERY__BASE_URL must be https: signed URLs are credentials."
+    return None
+
+
+def _storage_endpoint(settings: Settings) -> str | None:
+    endpoints = (settings.storage.endpoint, settings.storage.public_endpoint)
+    if any(endpoint is not None and not endpoint.startswith("https://") for endpoint in endpoints[1:]):
+        return "MEDIA_STORAGE__PUBLIC_ENDPOINT must be https: presigned requests are credentials."
+    return None
+
+
+Rule = Callable[[Settings], str | None]
+
+_RULES: tuple[Rule, ...] = (_storage_secret, _replica_set, _cors)
+
+# A worker signs nothing and answers nobody.
+_API_RULES: tuple[Rule, ...] = (*_RULES, _issuers, _token_secrets, _event_token, _ide, _delivery, _storage_endpoint)
+
+
+class Role(enum.StrEnum):
+    API = "api"
+    WORKER = "worker"
+
+
+def unsafe_settings(settings: Settings, role: Role) -> list[str]:
+    """A sentence for each setting that must not go live in that role; empty in development, and when all is well."""
+    if settings.environment is not Environment.PRODUCTION:
+        return []
+    rules = _API_RULES if role is Role.API else _RULES
+    return [problem for rule in rules if (problem := rule(settings)) is not None]
+
+
+def load_settings(role: Role) -> Settings:
+    """The settings of this process. Raises ConfigurationError, one sentence a problem, if they are wrong or unsafe."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        # Values stay out of the message: they may be secrets.
+        lines = [f"MEDIA_{'__'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors()]
+        raise ConfigurationError("\n".join(lines)) from None
+    if problems := unsafe_settings(settings, role):
+        raise ConfigurationError("\n".join(problems))
+    return settings

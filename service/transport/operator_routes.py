@@ -1,0 +1,54 @@
+"""What operators and load balancers ask: is it alive, is it ready, what does it count."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from service.errors import MediaServiceError
+from service.models import Lane
+from service.runtime import Runtime
+from service.stores.database import OUTAGE_ERRORS
+
+
+def operator_routes() -> list[Route]:
+    """`/healthz`, `/readyz` and `/metrics`, for an app whose state holds a runtime."""
+    return [Route("/healthz", _healthz), Route("/readyz", _readyz), Route("/metrics", _metrics)]
+
+
+async def _healthz(_request: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+async def _readyz(request: Request) -> Response:
+    runtime: Runtime = request.app.state.runtime
+    parts = {"database": runtime.database.ping(), "storage": runtime.object_store.ping()}
+    answers = await asyncio.gather(*parts.values(), return_exceptions=True)
+    states = {
+        part: "unavailable" if isinstance(answer, Exception) else "ok"
+        for part, answer in zip(parts, answers, strict=True)
+    }
+    return JSONResponse(states, 200 if set(states.values()) == {"ok"} else 503)
+
+
+async def _metrics(request: Request) -> Response:
+    runtime: Runtime = request.app.state.runtime
+    await measure_queue(runtime)
+    body, content_type = runtime.metrics.render()
+    return Response(body, media_type=content_type)
+
+
+async def measure_queue(runtime: Runtime) -> None:
+    """Set the queue age gauges; left as they are while the database does not answer."""
+    try:
+        oldest = await runtime.stores.jobs.oldest_enqueued()
+    except (*OUTAGE_ERRORS, MediaServiceError):
+        return
+    now = datetime.now(UTC)
+    for lane in Lane:
+        age = (now - oldest[lane]).total_seconds() if lane in oldest else 0.0
+        runtime.metrics.set_queue_age(lane, max(age, 0.0))

@@ -1,0 +1,96 @@
+"""The worker process: opens what jobs need, and runs the worker, the sweeper and its operator port side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+
+from service.deletion import remove_objects
+from service.errors import MediaServiceError, ProcessingFailed
+from service.media_processing import fail_media, process_media
+from service.models import Job, JobKind
+from service.processing.jail import Jail
+from service.runtime import Runtime, open_runtime
+from service.settings import Settings
+from service.stores.database import OUTAGE_ERRORS
+from service.sweeper import sweep
+from service.telemetry import Metrics
+from service.transport.operator_routes import operator_routes
+from service.worker import Worker
+
+log = structlog.get_logger(__name__)
+
+
+def build_worker(runtime: Runtime, jail: Jail) -> Worker:
+    """A worker for every kind of job."""
+    stores, object_store, metrics = runtime.stores, runtime.object_store, runtime.metrics
+
+    async def process(job: Job) -> None:
+        viewable = await process_media(job, stores=stores, object_store=object_store, jail=jail)
+        if viewable is not None:
+            metrics.observe_first_viewable(viewable.purpose, viewable.seconds)
+
+    async def delete(job: Job) -> None:
+        await remove_objects(job, stores=stores, object_store=object_store)
+
+    async def end(job: Job, failure: ProcessingFailed) -> None:
+        if job.kind is JobKind.PROCESS:
+            await fail_media(job, failure, stores=stores)
+
+    handlers = {JobKind.PROCESS: process, JobKind.DELETE: delete}
+    return Worker(runtime.settings.worker, jobs=stores.jobs, handlers=handlers, end=end, metrics=metrics)
+
+
+async def sweep_forever(runtime: Runtime) -> None:
+    """Sweep at the interval of the settings until cancelled; an outage costs a round, not the sweeper."""
+    while True:
+        try:
+            await sweep(stores=runtime.stores, object_store=runtime.object_store)
+        except (*OUTAGE_ERRORS, MediaServiceError) as error:
+            log.warning("sweep interrupted; the next one goes on", error=repr(error))
+        await asyncio.sleep(runtime.settings.worker.sweep_s)
+
+
+@asynccontextmanager
+async def _operator_port(runtime: Runtime) -> AsyncIterator[None]:
+    port = runtime.settings.worker.metrics_port
+    if port is None:
+        yield
+        return
+    app = Starlette(routes=operator_routes())
+    app.state.runtime = runtime
+    config = uvicorn.Config(app, host=runtime.settings.http.host, port=port, log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    # Without `serve`'s signal handlers: the worker decides when this process ends.
+    serving = asyncio.create_task(server._serve())
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+async def run_worker(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT; jobs that outlast the drain time are given back."""
+    async with (
+        open_runtime(settings, Metrics()) as runtime,
+        Jail(memory_bytes=settings.worker.jail_memory_bytes, cpu_s=settings.worker.jail_cpu_s) as jail,
+        _operator_port(runtime),
+    ):
+        await runtime.database.require_replica_set()
+        worker = build_worker(runtime, jail)
+        for stop in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(stop, worker.stop)
+        sweeping = asyncio.create_task(sweep_forever(runtime))
+        try:
+            await worker.run()
+        finally:
+            sweeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await sweeping
