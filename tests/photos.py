@@ -40,9 +40,9 @@ def scene(width: int, height: int, seed: int = 0) -> Image.Image:
     random = np.random.default_rng(seed)
     soft = Image.fromarray(random.integers(30, 225, (12, 16, 3), dtype=np.uint8))
     pixels = np.asarray(soft.resize((width, height), Image.Resampling.BICUBIC)).copy()
-    noise = random.integers(0, 9, (min(height, 512), min(width, 512), 1), dtype=np.uint8)
+    noise = random.integers(0, 17, (min(height, 512), min(width, 512), 1), dtype=np.uint8)
     repeats = (-(-height // noise.shape[0]), -(-width // noise.shape[1]), 1)
-    pixels = np.clip(pixels.astype(np.int16) + np.tile(noise, repeats)[:height, :width] - 4, 0, 255).astype(np.uint8)
+    pixels = np.clip(pixels.astype(np.int16) + np.tile(noise, repeats)[:height, :width] - 8, 0, 255).astype(np.uint8)
     down, across = max(1, height // 8), max(1, width // 8)
     pixels[:down, :across] = CORNERS["top_left"]
     pixels[:down, -across:] = CORNERS["top_right"]
