@@ -1,0 +1,86 @@
+# Everything a person does here by hand. Needs GNU make, Python 3.11 or later with venv, Linux on x86-64; no root.
+
+PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
+	$$each -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; \
+	done)
+ARGS ?=
+
+BIN := .venv/bin
+lock_hash = $(firstword $(shell sha256sum requirements/$(1).txt))
+DEV := .venv/installed-dev-$(call lock_hash,dev)
+TEST := .venv/installed-test-$(call lock_hash,test)
+MINISTACK := .venv-ministack/installed-$(call lock_hash,ministack)
+INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
+
+.PHONY: help run test lint types contracts check format lock clean
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+run: $(DEV) ## Start everything on this machine (Ctrl-C stops it; the data stays in .dev)
+	@exec $(BIN)/python -m service dev
+
+test: $(TEST) $(MINISTACK) ## Run the suite; ARGS="tests/unit -k delivery" narrows it
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(TEST) ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(TEST) ## Check types
+	$(BIN)/mypy
+
+contracts: $(TEST) ## Check who imports whom
+	$(BIN)/lint-imports
+
+check: lint types contracts test ## Everything that must hold before a commit
+
+format: $(TEST) ## Put the code into its format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: .venv-lock/bin/uv ## Resolve the dependencies again
+	$(UV) pyproject.toml -o requirements/runtime.txt
+	$(UV) --extra dev pyproject.toml -o requirements/dev.txt
+	$(UV) --extra dev --extra test pyproject.toml -o requirements/test.txt
+	echo "ministack==1.5.33" | $(UV) - -o requirements/ministack.txt
+
+UV := .venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-header --no-annotate --python-version 3.11
+
+.venv-lock/bin/uv:
+	$(call new_venv,.venv-lock)
+	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+clean: ## Remove the environments and caches (not the data in .dev)
+	rm -rf .venv .venv-ministack .venv-lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+
+define new_venv
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later with venv is needed and none was found." \
+		"On Debian and Ubuntu: sudo apt-get install python3.11-venv; or name one: make run PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is too old: Python 3.11 or later is needed (name another: make run PYTHON=...)." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) lacks venv: sudo apt-get install python3-venv, then try again." >&2; exit 1; }
+	@$(PYTHON) -m venv $(1)
+endef
+
+$(DEV):
+	$(call new_venv,.venv)
+	@echo "Installing what make run needs from requirements/dev.txt into .venv ..."
+	@$(BIN)/python $(INSTALL) requirements/dev.txt
+	@touch $@
+
+$(TEST):
+	$(call new_venv,.venv)
+	@echo "Installing what make test needs from requirements/test.txt into .venv ..."
+	@$(BIN)/python $(INSTALL) requirements/test.txt
+	@touch $@
+
+# Apart, because it pins its own botocore.
+$(MINISTACK):
+	$(call new_venv,.venv-ministack)
+	@echo "Installing the second S3 server from requirements/ministack.txt into .venv-ministack ..."
+	@.venv-ministack/bin/python $(INSTALL) requirements/ministack.txt
+	@touch $@
