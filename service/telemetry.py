@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 from uuid import UUID
 
 import orjson
@@ -71,6 +71,14 @@ def _to_json(event: Any, **_: Any) -> str:
         return orjson.dumps({key: ascii(value) for key, value in event.items()}).decode()
 
 
+class _StdoutHandler(logging.StreamHandler[TextIO]):
+    """Writes to what stdout is now, not to what it was when logging was configured: callers may redirect it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stdout
+        super().emit(record)
+
+
 def configure_logging(level: str) -> None:
     """Send every record, ours and the libraries', to stdout as one JSON object a line. `level` as in `logging`."""
     shared: list[structlog.types.Processor] = [
@@ -84,7 +92,7 @@ def configure_logging(level: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _StdoutHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.PositionalArgumentsFormatter()],

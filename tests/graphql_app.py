@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import strawberry
+import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from service.access import ANONYMOUS, Viewer
@@ -132,6 +136,7 @@ class GraphQLApp:
         self.renamed: list[str] = []
         self.alive: list[int] = []
         self.contexts = 0
+        self.socket_url = ""
         schema = strawberry.Schema(Query, Mutation, Subscription)
         self.operations = Operations(schema, self.settings)
         self.http = GraphQLOverHTTP(self.operations, self._http_context, self.settings)
@@ -153,12 +158,43 @@ class GraphQLApp:
             raise RateLimited("Too many requests; wait.", retry_after_ms=1500)
         return self._context(request, authenticate(token_of_headers(request.headers)))
 
-    async def _socket_context(self, socket: WebSocket, viewer: Viewer) -> dict[str, Any]:
-        return self._context(socket, viewer)
+    async def _socket_context(self, websocket: WebSocket, viewer: Viewer) -> dict[str, Any]:
+        return self._context(websocket, viewer)
 
     def _context(self, _connection: HTTPConnection, viewer: Viewer) -> dict[str, Any]:
         self.contexts += 1
         return {"viewer": viewer, "renamed": self.renamed, "alive": self.alive, "number": self.contexts}
+
+
+class Listener:
+    """A server on a free loopback port that serves whichever app it was last given."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.app: GraphQLApp | None = None
+
+    def serve(self, app: GraphQLApp) -> GraphQLApp:
+        app.socket_url = f"ws://{self.address}/graphql"
+        self.app = app
+        return app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self.app is not None
+        await self.app.asgi(scope, receive, send)
+
+
+@asynccontextmanager
+async def listening() -> AsyncIterator[Listener]:
+    """Run a real server in this event loop for as long as the block lasts."""
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        listener = Listener(f"127.0.0.1:{bound.getsockname()[1]}")
+        server = uvicorn.Server(uvicorn.Config(listener, log_config=None, access_log=False, lifespan="off"))
+        serving = asyncio.create_task(server.serve(sockets=[bound]))
+        try:
+            yield listener
+        finally:
+            server.should_exit = True
+            await serving
 
 
 def authenticate(token: str | None) -> Viewer:

@@ -44,6 +44,6 @@ def address() -> Iterator[str]:
 
 
 def test_every_audit_of_the_working_group_passes(node: str, address: str) -> None:
-    run = subprocess.run([node, AUDIT / "run.mjs", address], capture_output=True, text=True, timeout=60)
+    run = subprocess.run([node, AUDIT / "run.mjs", address], check=False, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout) == {"total": 61, "passed": 61, "failed": 0}
