@@ -40,7 +40,7 @@ def _differs(index: Index, row: Mapping[str, Any]) -> bool:
 
 
 async def check(database: Any) -> list[Drift]:
-    """Compare every declared collection with `database` (an asynchronous driver's database); only real drift is listed."""
+    """Compare every declared collection with `database` (an asynchronous driver handle); only drift is listed."""
     found = []
     for collection, declared in DECLARED.items():
         rows = await _existing(database, collection)
@@ -48,7 +48,9 @@ async def check(database: Any) -> list[Drift]:
             collection=collection,
             missing=tuple(index.name for index in declared if index.name not in rows),
             undeclared=tuple(sorted(rows.keys() - {index.name for index in declared})),
-            different=tuple(index.name for index in declared if index.name in rows and _differs(index, rows[index.name])),
+            different=tuple(
+                index.name for index in declared if index.name in rows and _differs(index, rows[index.name])
+            ),
         )
         if drift:
             found.append(drift)

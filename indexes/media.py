@@ -65,7 +65,9 @@ INDEXES = (
         serves="sweeper: media that wait for bytes or for a job, oldest first",
         targets="every shard",
         options={
-            "partialFilterExpression": {"status": {"$in": ["INITIATED", "UPLOADING", "UPLOADED", "PROCESSING", "DELETED"]}}
+            "partialFilterExpression": {
+                "status": {"$in": ["INITIATED", "UPLOADING", "UPLOADED", "PROCESSING", "DELETED"]}
+            }
         },
     ),
 )

@@ -44,7 +44,7 @@ class Mutation:
             bucket=runtime.object_store.upload_bucket,
         )
         planned, problems = await outcome_of(work)
-        for refused in problems:
+        if problems:
             runtime.metrics.count_upload(input.purpose, "refused")
         return CreateUploadsPayload(
             outcomes=await _outcomes(info, input, planned or []), user_errors=list(map(user_error, problems))

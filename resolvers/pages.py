@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from resolvers.selection import media_fields
 from schema.context import Info
 from schema.media import MediaConnection, MediaEdge, media_of
 from schema.values import DisplayHint, PageInfo
-from resolvers.selection import media_fields
 from service.access import Action, granted_filters
 from service.errors import InvalidInput
 from service.models import MediaDocument

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from uuid import UUID
 
 import strawberry
@@ -11,8 +11,7 @@ from resolvers.filters import media_query
 from resolvers.pages import media_page
 from resolvers.selection import media_fields
 from schema.context import Info
-from schema.deletion import deletion_of
-from schema.deletion import Deletion
+from schema.deletion import Deletion, deletion_of
 from schema.global_id import decode_id, id_of
 from schema.media import Media, MediaConnection, media_of
 from schema.media_filter import MediaFilter
@@ -57,7 +56,11 @@ async def load_deletions(info: Info, media_ids: Sequence[UUID]) -> dict[UUID, De
     return {media_id: deletion_of(document) for media_id, document in documents.items()}
 
 
-_LOADERS = {"Media": load_media, "Upload": load_uploads, "Deletion": load_deletions}
+_LOADERS: Mapping[str, Callable[[Info, Sequence[UUID]], Awaitable[Mapping[UUID, Node]]]] = {
+    "Media": load_media,
+    "Upload": load_uploads,
+    "Deletion": load_deletions,
+}
 
 
 async def _load_nodes(info: Info, ids: Sequence[str]) -> list[Node | None]:

@@ -17,6 +17,7 @@ from graphql import (
     get_directive_values,
     get_named_type,
 )
+from strawberry.utils.str_converters import to_camel_case
 
 from schema.context import Info
 from schema.media import Media
@@ -25,19 +26,12 @@ from schema.stored import paths_of
 
 @cache
 def _paths_by_field() -> Mapping[str, tuple[str, ...]]:
-    definition: Any = Media.__strawberry_definition__  # type: ignore[attr-defined]
-    python_paths = paths_of(Media)
-    return {_camel(field.python_name): python_paths[field.python_name] for field in definition.fields}
-
-
-def _camel(name: str) -> str:
-    head, *tail = name.split("_")
-    return head + "".join(word.title() for word in tail)
+    return {to_camel_case(name): paths for name, paths in paths_of(Media).items()}
 
 
 def media_fields(info: Info) -> set[str]:
     """The document paths that every Media selected below this root field needs, taken together."""
-    raw: GraphQLResolveInfo = info._raw_info  # type: ignore[attr-defined]
+    raw: GraphQLResolveInfo[Any] = info._raw_info
     paths: set[str] = set()
     for node in raw.field_nodes:
         if node.selection_set is not None:
@@ -46,7 +40,11 @@ def media_fields(info: Info) -> set[str]:
 
 
 def _collect(
-    raw: GraphQLResolveInfo, selections: SelectionSetNode, parent: Any, paths: set[str], spread: set[tuple[str, str]]
+    raw: GraphQLResolveInfo[Any],
+    selections: SelectionSetNode,
+    parent: Any,
+    paths: set[str],
+    spread: set[tuple[str, str]],
 ) -> None:
     for selection in selections.selections:
         if not _is_included(raw, selection):
@@ -69,7 +67,7 @@ def _collect(
 
 
 def _collect_field(
-    raw: GraphQLResolveInfo, node: FieldNode, parent: Any, paths: set[str], spread: set[tuple[str, str]]
+    raw: GraphQLResolveInfo[Any], node: FieldNode, parent: Any, paths: set[str], spread: set[tuple[str, str]]
 ) -> None:
     name = node.name.value
     if parent.name == "Media":
@@ -79,7 +77,7 @@ def _collect_field(
         _collect(raw, node.selection_set, get_named_type(field.type), paths, spread)
 
 
-def _is_included(raw: GraphQLResolveInfo, node: Any) -> bool:
+def _is_included(raw: GraphQLResolveInfo[Any], node: Any) -> bool:
     if not node.directives:
         return True
     variables: Any = raw.variable_values

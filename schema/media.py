@@ -13,7 +13,7 @@ from schema.context import Info
 from schema.global_id import encode_id
 from schema.node import Node
 from schema.rendition import Rendition
-from schema.scalars import SHA256, ByteSize, PerceptualHash
+from schema.scalars import SHA256, URL, ByteSize, PerceptualHash
 from schema.stored import needs, stored, stored_list
 from schema.values import BoundingBox, DisplayHint, GeoPoint, MediaFailure, PageInfo, SignedUrl, StatusChange, Subject
 from service import delivery
@@ -83,7 +83,10 @@ class Media(Node):
     @strawberry.field(metadata=needs("status_history"))
     def status_history(self) -> list[StatusChange]:
         entries = self.document.get("status_history", [])
-        return [StatusChange(MediaStatus(entry["status"]), entry["sequence"], entry["at"]) for entry in entries]
+        return [
+            StatusChange(status=MediaStatus(entry["status"]), sequence=entry["sequence"], at=entry["at"])
+            for entry in entries
+        ]
 
     @strawberry.field(metadata=needs("failure"))
     def failure(self) -> MediaFailure | None:
@@ -138,7 +141,7 @@ class Media(Node):
         if original is None or not self._may(info, Action.READ_ORIGINAL):
             return None
         signed = info.context.delivery.original_url(media_id=self.document["_id"], key=original["key"])
-        return SignedUrl(url=signed.url, expires_at=signed.expires_at)
+        return SignedUrl(url=URL(signed.url), expires_at=signed.expires_at)
 
     def _may(self, info: Info, action: Action) -> bool:
         return may(info.context.viewer, action, self.document)

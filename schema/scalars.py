@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any, NewType
 
 import strawberry
-from dateutil.parser import isoparse
 from graphql import GraphQLError
 
 ByteSize = NewType("ByteSize", int)
@@ -38,8 +37,8 @@ def _parse_text(name: str, pattern: str, expected: str) -> Callable[[Any], str]:
 
 def _parse_date_time(value: Any) -> datetime:
     try:
-        parsed = isoparse(value)
-    except (ValueError, TypeError, OverflowError):
+        parsed = datetime.fromisoformat(value)
+    except (ValueError, TypeError):
         parsed = None
     if parsed is None or parsed.tzinfo is None:
         raise GraphQLError("DateTime must be RFC 3339 with an offset, e.g. 2026-01-31T12:00:00Z.")

@@ -59,7 +59,7 @@ class ChangeFeed:
 
     @contextmanager
     def follow(self, media_ids: Collection[UUID]) -> Iterator[Follower]:
-        """Hear of changes to `media_ids` from now on; read the present state after entering, so that none falls between."""
+        """Hear of changes to `media_ids` from now on; read their present state after entering, and none is missed."""
         follower = Follower(media_ids)
         for media_id in follower.media_ids:
             self._followers[media_id].add(follower)

@@ -162,7 +162,9 @@ class ProcessingFailed(MediaServiceError):
 
     code = ErrorCode.STATE_CONFLICT
 
-    def __init__(self, failure: FailureCode, message: str, *, retryable: bool = False, quarantine: bool = False) -> None:
+    def __init__(
+        self, failure: FailureCode, message: str, *, retryable: bool = False, quarantine: bool = False
+    ) -> None:
         super().__init__(message)
         self.failure = failure
         self.retryable = retryable

@@ -68,7 +68,9 @@ async def finalise(upload: UploadDocument, *, stores: Stores, object_store: Obje
 async def _confirm_bytes(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> None:
     stored = await object_store.head(upload["bucket"], upload["key"])
     if stored is None:
-        raise UploadIncomplete("Storage does not hold the file yet: send it to the upload's target, then complete again.")
+        raise UploadIncomplete(
+            "Storage does not hold the file yet: send it to the upload's target, then complete again."
+        )
     # Not every store keeps the checksum it verified; the worker computes it again in any case.
     if stored.bytes == upload["bytes"] and stored.sha256 in {None, upload["sha256"]}:
         return
@@ -109,5 +111,3 @@ async def end_abandoned(upload: UploadDocument, *, stores: Stores, object_store:
     except MediaServiceError as error:
         if error.retryable:
             raise
-
-

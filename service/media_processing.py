@@ -28,7 +28,8 @@ from service.object_keys import rendition_key
 from service.object_store import ObjectStore
 from service.perceptual_hash import to_stored
 from service.policies import POLICIES
-from service.processing.jail import Jail, ProcessingRequest
+from service.processing.jail import Jail
+from service.processing.wire import ProcessingRequest
 from service.stores import Stores
 
 PIPELINE_VERSION = "1"

@@ -33,7 +33,7 @@ class UrlLifetime(_Data):
 
 
 class RenditionPolicy(_Data):
-    """One rendition: the box it must fit (pixels), whether it is cropped to fill it, and how long its URL and bytes keep."""
+    """One rendition: its longest side in pixels, whether it is cropped to a square, how long its URL and bytes keep."""
 
     name: RenditionName
     max_side: int = Field(gt=0, le=4096)

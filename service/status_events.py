@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-import orjson
-
 from service.access import Action, Viewer, granted_filters
 from service.change_feed import ChangeFeed
 from service.errors import InvalidInput, NotFound
@@ -53,7 +51,9 @@ def decode_cursor(cursor: str) -> dict[UUID, int]:
     except (binascii.Error, ValueError):
         raw = b"?"
     if len(raw) % 20 or len(raw) > 20 * MAX_FOLLOWED:
-        raise InvalidInput("This cursor was not issued by mediaStatus; leave `after` out to begin anew.", field=["after"])
+        raise InvalidInput(
+            "This cursor was not issued by mediaStatus; leave `after` out to begin anew.", field=["after"]
+        )
     records = (raw[start : start + 20] for start in range(0, len(raw), 20))
     return {UUID(bytes=record[:16]): int.from_bytes(record[16:], "big") for record in records}
 
@@ -99,7 +99,11 @@ async def follow_media(
 
 def _news(media: MediaDocument, seen: dict[UUID, int]) -> list[StatusEvent]:
     history = media["status_history"]
-    fresh = history[-1:] if media["_id"] not in seen else [entry for entry in history if entry["sequence"] > seen[media["_id"]]]
+    fresh = (
+        history[-1:]
+        if media["_id"] not in seen
+        else [entry for entry in history if entry["sequence"] > seen[media["_id"]]]
+    )
     events = []
     for entry in fresh:
         seen[media["_id"]] = entry["sequence"]

@@ -42,7 +42,11 @@ def _type_only(value: Any) -> Any:
 Text = Annotated[str, BeforeValidator(_trimmed), AfterValidator(_without_control_characters)]
 Name = Annotated[Text, Field(min_length=1, max_length=100)]
 IdempotencyKey = Annotated[Text, Field(min_length=1, max_length=200)]
-Tags = Annotated[list[Annotated[Text, Field(min_length=1, max_length=50)]], Field(max_length=30), AfterValidator(_in_order_without_repeats)]
+Tags = Annotated[
+    list[Annotated[Text, Field(min_length=1, max_length=50)]],
+    Field(max_length=30),
+    AfterValidator(_in_order_without_repeats),
+]
 AlbumIds = Annotated[list[Name], Field(max_length=20), AfterValidator(_in_order_without_repeats)]
 
 
@@ -89,7 +93,7 @@ class FileRequest(_Input):
 
     content_type: Annotated[str, BeforeValidator(_type_only)] = Field(min_length=1, max_length=100)
     byte_size: int = Field(gt=0)
-    sha256: str | None = Field(default=None, pattern=r"\A[0-9a-f]{64}\Z")
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     file_name: Annotated[Text, Field(max_length=255)] | None = None
     title: Annotated[Text, Field(max_length=200)] | None = None
     alt_text: Annotated[Text, Field(max_length=1_000)] | None = None
@@ -131,7 +135,7 @@ def parse_batch(raw: dict[str, Any]) -> BatchRequest:
 
 def parse_file(raw: dict[str, Any], purpose: MediaPurpose, position: int) -> FileRequest | MediaServiceError:
     """One file, or the error that refuses it, so that one bad file does not hold up the others of its batch."""
-    at = ["files", position]
+    at: list[str | int] = ["files", position]
     try:
         file = FileRequest.model_validate(raw)
     except ValidationError as error:
@@ -139,12 +143,11 @@ def parse_file(raw: dict[str, Any], purpose: MediaPurpose, position: int) -> Fil
     policy = POLICIES[purpose]
     if file.content_type not in policy.content_types:
         return TypeNotAllowed(
-            f"{purpose} takes {', '.join(policy.content_types)}, not {file.content_type[:60]}.", field=[*at, "contentType"]
+            f"{purpose} takes {', '.join(policy.content_types)}, not {file.content_type[:60]}.",
+            field=[*at, "contentType"],
         )
     if file.byte_size > policy.max_bytes:
         return TooLarge(f"{purpose} takes files up to {policy.max_bytes:,} bytes.", field=[*at, "byteSize"])
     if file.sha256 is None:
         return InvalidInput("A SHA-256 is required: storage checks the bytes against it.", field=[*at, "sha256"])
     return file
-
-

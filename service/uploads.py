@@ -16,7 +16,7 @@ from service.models import MediaDocument, MediaKind, UploadDocument, UploadMetho
 from service.object_keys import original_key
 from service.policies import POLICIES
 from service.stores import Stores
-from service.upload_request import BatchRequest, FileRequest, parse_batch, parse_file
+from service.upload_request import BatchRequest, FileRequest, LocationRequest, parse_batch, parse_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ def _outcome(decision: dict[str, Any]) -> PlannedUpload:
     if "id" in decision:
         return PlannedUpload(UUID(decision["id"]), None)
     problem = decision["problem"]
-    return PlannedUpload(None, Problem(**{**problem, "code": ErrorCode(problem["code"]), "field": tuple(problem["field"])}))
+    field = None if problem["field"] is None else tuple(problem["field"])
+    return PlannedUpload(None, Problem(**{**problem, "code": ErrorCode(problem["code"]), "field": field}))
 
 
 def _documents(
@@ -102,7 +103,6 @@ def _initiated(
     upload: UploadDocument, batch: BatchRequest, file: FileRequest, *, capture_id: str, position: int
 ) -> MediaDocument:
     visibility = batch.visibility or POLICIES[batch.purpose].default_visibility
-    location = file.location and {"type": "Point", "coordinates": [file.location.longitude, file.location.latitude]}
     return MediaDocument(
         _id=upload["_id"],
         owner_id=upload["owner_id"],
@@ -111,15 +111,20 @@ def _initiated(
         visibility=visibility.value,
         capture_id=capture_id,
         position=position,
-        subject=batch.subject and batch.subject.model_dump(),
+        subject=None if batch.subject is None else batch.subject.model_dump(),
         album_ids=file.album_ids,
         title=file.title,
         alt_text=file.alt_text,
         tags=file.tags,
-        focus=file.focus and file.focus.model_dump(),
-        location=location,
+        focus=None if file.focus is None else file.focus.model_dump(),
+        location=None if file.location is None else _point(file.location),
         captured_at=file.captured_at,
         content={"type": file.content_type, "bytes": file.byte_size, "sha256": file.sha256},
         original={"bucket": upload["bucket"], "key": upload["key"]},
         renditions=[],
     )
+
+
+def _point(location: LocationRequest) -> dict[str, Any]:
+    """GeoJSON (RFC 7946): longitude first."""
+    return {"type": "Point", "coordinates": [location.longitude, location.latitude]}

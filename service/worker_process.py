@@ -24,6 +24,8 @@ from service.telemetry import Metrics
 from service.transport.operator_routes import operator_routes
 from service.worker import Worker
 
+_MAY_PASS: tuple[type[Exception], ...] = (MediaServiceError, *OUTAGE_ERRORS)
+
 log = structlog.get_logger(__name__)
 
 
@@ -52,7 +54,7 @@ async def sweep_forever(runtime: Runtime) -> None:
     while True:
         try:
             await sweep(stores=runtime.stores, object_store=runtime.object_store)
-        except (*OUTAGE_ERRORS, MediaServiceError) as error:
+        except _MAY_PASS as error:
             log.warning("sweep interrupted; the next one goes on", error=repr(error))
         await asyncio.sleep(runtime.settings.worker.sweep_s)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -11,7 +12,7 @@ from pymongo.errors import OperationFailure
 
 from service.stores.database import OUTAGE_ERRORS, Database
 
-_PIPELINE = [
+_PIPELINE: list[Mapping[str, Any]] = [
     {"$match": {"operationType": "update", "updateDescription.updatedFields.status_sequence": {"$exists": True}}},
     {"$project": {"documentKey": 1}},
 ]
@@ -29,7 +30,9 @@ async def watch_statuses(database: Database) -> AsyncIterator[UUID | None]:
     token = None
     while True:
         try:
-            async with database.watching["media"].watch(_PIPELINE, resume_after=token, max_await_time_ms=1_000) as stream:
+            async with database.watching["media"].watch(
+                _PIPELINE, resume_after=token, max_await_time_ms=1_000
+            ) as stream:
                 if token is None:
                     # The server's cursor is open only after the first look, so what follows cannot fall in between.
                     await stream.try_next()

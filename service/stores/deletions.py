@@ -42,7 +42,10 @@ class DeletionStore:
             "objects_removed": 0,
         }
         document: DeletionDocument = await self._deletions.find_one_and_update(
-            {"_id": media_id}, insert_if_absent(fresh, marker="stage"), upsert=True, return_document=ReturnDocument.AFTER
+            {"_id": media_id},
+            insert_if_absent(fresh, marker="stage"),
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
         )
         return document
 
@@ -56,7 +59,11 @@ class DeletionStore:
         await self._deletions.update_one(
             {"_id": media_id, "stage": DeletionStage.HIDDEN.value},
             {
-                "$set": {"stage": DeletionStage.OBJECTS_REMOVED.value, "objects": objects, "objects_removed": len(objects)},
+                "$set": {
+                    "stage": DeletionStage.OBJECTS_REMOVED.value,
+                    "objects": objects,
+                    "objects_removed": len(objects),
+                },
                 "$currentDate": {"objects_removed_at": True},
             },
         )

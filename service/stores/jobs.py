@@ -44,7 +44,7 @@ class JobStore:
         )
 
     async def claim(self, *, lease_s: float, worker: str) -> Job | None:
-        """The next visible job of the foremost lane, leased for `lease_s` seconds under a new fence; None if there is none."""
+        """The next visible job of the foremost lane, leased for `lease_s` seconds under a new fence, or None."""
         document = await self._jobs.find_one_and_update(
             {"state": "open", "$expr": {"$lte": ["$visible_at", NOW]}},
             [
@@ -67,7 +67,9 @@ class JobStore:
         return await self._held_update(job, {"visible_at": after_now(lease_s)})
 
     async def complete(self, job: Job) -> bool:
-        return await self._held_update(job, {"state": "done", "ended_at": NOW, "expires_at": after_now(_RETENTION_DAYS * 86_400)})
+        return await self._held_update(
+            job, {"state": "done", "ended_at": NOW, "expires_at": after_now(_RETENTION_DAYS * 86_400)}
+        )
 
     async def retry(self, job: Job, *, delay_s: float, reason: str) -> bool:
         """Give the job back, visible again after `delay_s` seconds."""
@@ -89,9 +91,7 @@ class JobStore:
         return {Lane(row["_id"]): row["oldest"] async for row in rows}
 
     async def _held_update(self, job: Job, values: dict[str, Any]) -> bool:
-        result = await self._jobs.update_one(
-            {"_id": job.id, "state": "open", "fence": job.fence}, [{"$set": values}]
-        )
+        result = await self._jobs.update_one({"_id": job.id, "state": "open", "fence": job.fence}, [{"$set": values}])
         return bool(result.matched_count)
 
 

@@ -38,12 +38,16 @@ def _allowed(query: dict[str, Any], access: AccessFilters) -> dict[str, Any]:
 class MediaStore:
     """`count_status` is told of every status written, once per write."""
 
-    def __init__(self, database: Database, *, count_status: Callable[[MediaStatus], None] = lambda status: None) -> None:
+    def __init__(
+        self, database: Database, *, count_status: Callable[[MediaStatus], None] = lambda status: None
+    ) -> None:
         self._media = database.media
         self._count_status = count_status
 
-    async def get(self, media_id: UUID, *, fields: Projection, access: AccessFilters | None = None) -> MediaDocument | None:
-        """One media, or None if unknown or let through by none of `access` (None: no rule, for the service's own use)."""
+    async def get(
+        self, media_id: UUID, *, fields: Projection, access: AccessFilters | None = None
+    ) -> MediaDocument | None:
+        """One media, or None if unknown or not let through by `access` (None: no rule, for the service itself)."""
         found = await self.get_many([media_id], fields=fields, access=access)
         return found.get(media_id)
 
@@ -143,7 +147,8 @@ class MediaStore:
         if await self.transition(media_id, MediaStatus.PROCESSING, values=values) is not None:
             return True
         taken = await self._media.update_one(
-            {"_id": media_id, "status": MediaStatus.PROCESSING.value, "processing.fence": {"$lte": fence}}, {"$set": values}
+            {"_id": media_id, "status": MediaStatus.PROCESSING.value, "processing.fence": {"$lte": fence}},
+            {"$set": values},
         )
         return bool(taken.matched_count)
 

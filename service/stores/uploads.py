@@ -19,7 +19,10 @@ class UploadStore:
     async def insert(self, uploads: Sequence[UploadDocument]) -> None:
         """Write new sessions; ids that exist already stay as they are."""
         if uploads:
-            writes = [UpdateOne({"_id": upload["_id"]}, {"$setOnInsert": _without_id(upload)}, upsert=True) for upload in uploads]
+            writes = [
+                UpdateOne({"_id": upload["_id"]}, {"$setOnInsert": _without_id(upload)}, upsert=True)
+                for upload in uploads
+            ]
             await self._uploads.bulk_write(writes, ordered=False)
 
     async def get_many(self, upload_ids: Iterable[UUID], *, owner_id: str | None = None) -> dict[UUID, UploadDocument]:

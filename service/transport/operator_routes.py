@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from service.errors import MediaServiceError
 from service.models import Lane
 from service.runtime import Runtime
 from service.stores.database import OUTAGE_ERRORS
@@ -46,7 +45,7 @@ async def measure_queue(runtime: Runtime) -> None:
     """Set the queue age gauges; left as they are while the database does not answer."""
     try:
         oldest = await runtime.stores.jobs.oldest_enqueued()
-    except (*OUTAGE_ERRORS, MediaServiceError):
+    except OUTAGE_ERRORS:
         return
     now = datetime.now(UTC)
     for lane in Lane:

@@ -22,6 +22,8 @@ StorageEventReader = Callable[[Mapping[str, Any]], tuple[str, str] | None]
 
 MAX_EVENT_BYTES = 1_000_000
 
+_MAY_PASS: tuple[type[Exception], ...] = (MediaServiceError, *OUTAGE_ERRORS)
+
 log = structlog.get_logger(__name__)
 
 
@@ -61,7 +63,7 @@ async def _payload(request: Request) -> Mapping[str, Any] | None:
 async def _handle(runtime: Runtime, bucket: str, key: str) -> Response:
     try:
         known = await object_created(bucket, key, stores=runtime.stores, object_store=runtime.object_store)
-    except (*OUTAGE_ERRORS, MediaServiceError) as error:
+    except _MAY_PASS as error:
         # Storage sends the event again; the sweeper would find the object in any case.
         log.warning("storage event not handled", bucket=bucket, key=key, error=repr(error))
         return Response(status_code=503, headers={"Retry-After": "1"})
