@@ -44,6 +44,13 @@ def png_bomb(side: int = 13_000) -> bytes:
     )
 
 
+def png_claiming(width: int, height: int) -> bytes:
+    """A PNG with next to no data behind its header."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = zlib.compress(b"\x00" * 1_000)
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
+
+
 def png_chunk(kind: bytes, body: bytes) -> bytes:
     """A PNG chunk with its length and checksum."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

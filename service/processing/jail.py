@@ -49,16 +49,16 @@ class Jail:
         self._slots = asyncio.Semaphore(concurrency or os.cpu_count() or 1)
         self._starting = asyncio.Lock()
         self._server: ForkClient | None = None
+        self._closed = False
 
     async def start(self) -> None:
         """Warm up. ConfigurationError, with what to install, where no child can be confined."""
         await self._running_server()
 
     async def close(self) -> None:
-        """End the fork server; jobs still running fail, retryable."""
-        if self._server is not None:
-            await self._server.close()
-            self._server = None
+        """End the fork server, for good; jobs still running or waiting fail, retryable."""
+        self._closed = True
+        await self._stop_server()
 
     async def __aenter__(self) -> Jail:
         await self.start()
@@ -87,16 +87,23 @@ class Jail:
                 ) from error
             except ServerGone as error:
                 if self._server is server:
-                    await self.close()
+                    await self._stop_server()
                 raise _internal("the fork server ended during the job") from error
 
     async def _running_server(self) -> ForkClient:
         async with self._starting:
+            if self._closed:
+                raise _internal("the jail is closed")
             if self._server is not None and not self._server.alive:
-                await self.close()
+                await self._stop_server()
             if self._server is None:
                 self._server = await ForkClient.start(self._limits, self._work)
             return self._server
+
+    async def _stop_server(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            await server.close()
 
     async def _result(self, job: RunningJob, request: ProcessingRequest) -> ProcessedImage:
         try:

@@ -7,6 +7,7 @@ from typing import Final
 
 from service.errors import FailureCode, ProcessingFailed
 from service.policies import MAX_PIXELS
+from service.processing.wire import MAX_SIDE
 from service.processing.work import Work
 
 # A decoder keeps the coefficients of a JPEG of several scans in memory, however small the picture that is wanted.
@@ -29,11 +30,13 @@ def check_limits(work: Work) -> None:
     limit = MAX_PIXELS[work.request.content_type]
     if work.image.info.get("progressive"):
         limit = min(limit, PROGRESSIVE_MAX_PIXELS)
-    if width * height > limit:
+    if not (width and height):
+        raise ProcessingFailed(FailureCode.CORRUPT_FILE, "The picture has no pixels. Upload it again from the source.")
+    if max(width, height) > MAX_SIDE or width * height > limit:
         raise ProcessingFailed(
             FailureCode.TOO_MANY_PIXELS,
-            f"The picture is {width} x {height} pixels; at most {limit // 1_000_000} megapixels of "
-            f"{work.request.content_type} can be processed. Upload a smaller version.",
+            f"The picture is {width} x {height} pixels; at most {limit // 1_000_000} megapixels "
+            f"and {MAX_SIDE} a side can be processed. Upload a smaller version.",
             quarantine=width * height > _HOSTILE_PIXELS_PER_BYTE * work.byte_length,
         )
     if work.request.content_type == "image/jpeg":

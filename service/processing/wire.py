@@ -16,7 +16,10 @@ MAX_HEADER_BYTES: Final = 64 * 1024
 MAX_REQUEST_BYTES: Final = 64 * 1024
 MAX_RENDITION_BYTES: Final = 32 * 1024 * 1024
 
-_Side = Annotated[int, Field(gt=0, le=65_535)]
+# No JPEG can be larger (two bytes per side); other formats are held to the same.
+MAX_SIDE: Final = 65_535
+
+_Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
 
 
 class _Message(BaseModel):
@@ -26,7 +29,7 @@ class _Message(BaseModel):
 class ProcessingRequest(_Message):
     """What to make of a file: its declared type, the renditions, and where the eye should land (None: the centre)."""
 
-    content_type: str
+    content_type: str = Field(max_length=100)
     renditions: tuple[RenditionPolicy, ...] = Field(min_length=1, max_length=16)
     focus: BoundingBox | None = None
 

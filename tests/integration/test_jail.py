@@ -6,7 +6,10 @@ import asyncio
 import ctypes.util
 import json
 import os
+import socket
+import sys
 import time
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from service.models import MediaFormat, RenditionName
 from service.policies import RenditionPolicy, UrlLifetime
 from service.processing.jail import Jail
 from service.processing.wire import ProcessingRequest
+from tests import photos
 from tests.jail_probe import DEEDS
 
 REQUEST = ProcessingRequest(
@@ -36,7 +40,8 @@ REQUEST = ProcessingRequest(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def probed() -> AsyncIterator[Jail]:
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, socket.socket() as stray:
+        stray.set_inheritable(True)  # noqa: FBT003 - its only parameter
         patch.setenv("MEDIA_STORAGE__SECRET_KEY", "hunter2")
         async with Jail(memory_bytes=600_000_000, cpu_s=2, wall_s=10, work="tests.jail_probe") as jail:
             yield jail
@@ -136,6 +141,8 @@ async def test_closing_ends_the_fork_server_and_its_children(order: Path) -> Non
         await job
     assert caught.value.retryable
     assert await ended(running)
+    with pytest.raises(ProcessingFailed, match="fault of ours"):
+        await jail.process(order, REQUEST)
 
 
 async def test_a_killed_fork_server_is_replaced(order: Path) -> None:
@@ -152,6 +159,40 @@ async def test_a_killed_fork_server_is_replaced(order: Path) -> None:
         assert (caught.value.failure, caught.value.retryable) == (FailureCode.INTERNAL, True)
         assert await ended(orphan)
         await assert_unharmed(jail, order)
+
+
+WORKER = """
+import asyncio, sys, uvloop
+from pathlib import Path
+from service.processing.jail import Jail
+from tests.in_process import request_for
+
+async def main():
+    async with Jail(memory_bytes=1_500_000_000, cpu_s=10) as jail:
+        image = await jail.process(Path(sys.argv[1]), request_for())
+        print(len(image.renditions), type(asyncio.get_running_loop()).__module__, flush=True)
+        await asyncio.sleep(60)
+
+uvloop.run(main())
+"""
+
+
+async def test_on_uvloop_and_a_killed_worker_leaves_nothing_behind(order: Path) -> None:
+    order.write_bytes(photos.small_photo())
+    worker = await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER, str(order), stdout=PIPE)
+    assert worker.stdout is not None
+    assert await worker.stdout.readline() == b"6 uvloop\n"
+    servers = children_of(worker.pid)
+    assert len(servers) == 1
+    worker.kill()
+    await worker.wait()
+    assert await ended(servers)
+
+
+async def test_whoever_keeps_a_jail_loads_no_decoder() -> None:
+    script = "import sys, service.processing.jail; sys.exit(bool({'PIL', 'numpy', 'scipy'} & set(sys.modules)))"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script)
+    assert await process.wait() == 0
 
 
 async def test_without_libseccomp_nothing_is_decoded(monkeypatch: pytest.MonkeyPatch, order: Path) -> None:

@@ -52,8 +52,19 @@ def test_a_type_nobody_decodes_is_named_as_such() -> None:
         (hostile.webp_claiming(100), WEBP),
         (saved(photos.scene(64, 64), "WEBP")[:-40], WEBP),
         (hostile.jpeg_claiming(0, 240), JPEG),
+        (hostile.png_claiming(0, 10), PNG),
     ],
-    ids=["half", "noise", "3 bytes", "bad checksum", "text bomb", "webp header", "short webp", "no width"],
+    ids=[
+        "half",
+        "noise",
+        "3 bytes",
+        "bad checksum",
+        "text bomb",
+        "webp header",
+        "short webp",
+        "no width",
+        "no png width",
+    ],
 )
 def test_broken_files_are_called_broken(original: bytes, content_type: str) -> None:
     refusal = refusal_of(original, content_type)
@@ -67,6 +78,19 @@ def test_broken_files_are_called_broken(original: bytes, content_type: str) -> N
 def test_headers_that_promise_too_much_are_quarantined(original: bytes, content_type: str) -> None:
     refusal = refusal_of(original, content_type)
     assert (refusal.failure, refusal.quarantine) == (FailureCode.TOO_MANY_PIXELS, True)
+
+
+@pytest.mark.parametrize("size", [(70_000, 10), (10, 70_000), (2**31 - 1, 2**31 - 1)])
+def test_a_picture_too_long_for_its_own_good_is_refused(size: tuple[int, int]) -> None:
+    refusal = refusal_of(hostile.png_claiming(*size), PNG)
+    assert refusal.failure is FailureCode.TOO_MANY_PIXELS
+    assert str(size[0]) in refusal.message
+
+
+def test_an_honest_picture_that_is_too_large_is_not_called_hostile() -> None:
+    refusal = refusal_of(hostile.jpeg_claiming(12_000, 9_000) + b"\x00" * 5_000_000, JPEG)
+    assert (refusal.failure, refusal.quarantine) == (FailureCode.TOO_MANY_PIXELS, False)
+    assert "12000 x 9000" in refusal.message
 
 
 def test_a_jpeg_of_hundreds_of_scans_is_quarantined() -> None:
