@@ -31,10 +31,9 @@ class Child:
     grace_s: float
 
     def last_words(self, lines: int = 12) -> str:
-        """The end of its log."""
-        with suppress(FileNotFoundError):
-            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
-        return ""
+        """Where its log is, and how that ends."""
+        end = "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        return f"The end of {self.log}:\n{end}"
 
 
 class Children:
@@ -83,9 +82,9 @@ class Children:
         deadline = asyncio.get_running_loop().time() + timeout_s
         while not await ready():
             if child.process.returncode is not None:
-                raise StartFailed(f"{child.name} ended with code {child.process.returncode}.\n{child.last_words()}")
+                raise StartFailed(f"{child.name} ended with code {child.process.returncode}. {child.last_words()}")
             if asyncio.get_running_loop().time() > deadline:
-                raise StartFailed(f"{child.name} was not ready within {timeout_s:.0f} s.\n{child.last_words()}")
+                raise StartFailed(f"{child.name} was not ready within {timeout_s:.0f} s. {child.last_words()}")
             await asyncio.sleep(POLL_S)
 
     async def stop(self, child: Child) -> None:

@@ -27,5 +27,8 @@ async def upload_samples(children: Children, folder: Path, console: Console) -> 
     if code == 0:
         done.touch()
     else:
-        console.print(Text(f"The sample photos were not uploaded; the next start tries again.\n{child.last_words()}"))
+        console.print(
+            Text(f"The sample photos were not uploaded; the next start tries again. {child.last_words()}"),
+            soft_wrap=True,
+        )
     await children.stop(child)

@@ -42,7 +42,7 @@ async def keep_running(children: Children, part: Part, child: Child, report: Cal
         await children.stop(child)
         if loop.time() - started > STEADY_S:
             pause = 1.0
-        report(f"{part.name} ended with code {code}; starting it again in {pause:.0f} s.\n{child.last_words()}")
+        report(f"{part.name} ended with code {code}; starting it again in {pause:.0f} s. {child.last_words()}")
         await asyncio.sleep(pause)
         pause = min(pause * 2, MAX_PAUSE_S)
         child = await children.start(part.name, part.argv, env=part.env, grace_s=part.grace_s)
@@ -52,7 +52,7 @@ async def expect_to_live(child: Child) -> None:
     """Wait for the end of a part that must not end; StartFailed when it does."""
     code = await child.process.wait()
     raise StartFailed(
-        f"{child.name} ended unexpectedly with code {code}, so all was stopped. Your data is kept: start again.\n"
+        f"{child.name} ended unexpectedly with code {code}, so all was stopped. Your data is kept: start again. "
         f"{child.last_words()}"
     )
 

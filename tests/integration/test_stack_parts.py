@@ -135,7 +135,7 @@ async def test_seaweed_reports_new_uploads_with_the_token(own_children: Children
 async def test_a_part_that_cannot_start_is_named_with_its_last_words(own_children: Children) -> None:
     script = "import sys; sys.exit('the port is taken')"
     part = Part("edge", [sys.executable, "-c", script], {}, "http://127.0.0.1:9/")
-    with pytest.raises(StartFailed, match=r"edge ended with code 1\.\nthe port is taken"):
+    with pytest.raises(StartFailed, match=r"edge ended with code 1\. The end of .*edge\.log:\nthe port is taken"):
         await start_part(own_children, part)
 
 
