@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.dev.processes import StartFailed
@@ -29,6 +29,15 @@ class DevOptions(BaseSettings):
     s3_port: int = Field(default=0, ge=0, le=55535)
     mongod_port: int = Field(default=0, ge=0, le=65535)
     samples: bool = Field(default=True, description="Upload the sample photos on the first run")
+
+
+def read_options() -> DevOptions:
+    """The options of this environment; StartFailed names the variables that make no sense."""
+    try:
+        return DevOptions()
+    except ValidationError as error:
+        wrong = [f"DEV_{each['loc'][0]}".upper() + f": {each['msg']}" for each in error.errors()]
+        raise StartFailed("\n".join(wrong)) from None
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from indexes.ensure import ensure
 from service.access import MODERATOR_ROLE
 from service.dev.announcement import announce
 from service.dev.environment import dev_settings, environment_of, origins_of, variables_of
-from service.dev.folder import DevOptions, claimed, forget_urls, write_environment, write_urls
+from service.dev.folder import DevOptions, claimed, forget_urls, read_options, write_environment, write_urls
 from service.dev.keys import DevKeys, kept_keys
 from service.dev.mongod import start_mongod
 from service.dev.ports import choose_ports, is_free
@@ -41,8 +41,9 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def run() -> None:
     """Run the embedded stack until Ctrl-C or SIGTERM; exits with 1 and an explanation if a part does not start."""
-    options, console = DevOptions(), Console(stderr=True)
+    console = Console(stderr=True)
     try:
+        options = read_options()
         with claimed(options.folder):
             asyncio.run(_run_until_stopped(options, console))
     except StartFailed as error:

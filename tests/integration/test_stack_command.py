@@ -1,0 +1,138 @@
+"""`python -m service dev` as a person uses it: start, start again, lose a process, stop, come back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent.parent
+
+
+class RunningStack:
+    """The command in a folder of its own, once `urls.json` is there."""
+
+    def __init__(self, folder: Path, process: subprocess.Popen[str]) -> None:
+        self.folder = folder
+        self.process = process
+
+    def urls(self) -> dict[str, str]:
+        urls: dict[str, str] = json.loads((self.folder / "urls.json").read_text())
+        return urls
+
+    def processes(self) -> dict[str, int]:
+        """Its children by the last word of their command, or the name of the binary."""
+        found = {}
+        for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+            if command:
+                found[command[-1] if "-m" in command else Path(command[0]).name] = int(pid)
+        return found
+
+
+def eventually(holds: Callable[[], Any], *, within_s: float = 60) -> Any:
+    deadline = time.monotonic() + within_s
+    while not (value := holds()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+    return value
+
+
+def start(folder: Path, **options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "service", "dev"],
+        cwd=REPOSITORY,
+        env={**os.environ, "DEV_FOLDER": str(folder), "DEV_SAMPLES": "false", **options},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[RunningStack]:
+    with start(folder) as process:
+        try:
+            eventually(lambda: (folder / "urls.json").exists() or process.poll() is not None)
+            if process.poll() is not None:
+                pytest.fail(process.communicate()[0])
+            yield RunningStack(folder, process)
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code < 500
+    except httpx.TransportError:
+        return False
+
+
+def owner_sees(urls: dict[str, str]) -> Any:
+    headers = {"Authorization": f"Bearer {urls['token']}"}
+    return httpx.post(urls["graphql"], json={"query": "{ __typename }"}, headers=headers).json()
+
+
+@pytest.mark.timeout(180)
+def test_the_stack_starts_recovers_stops_and_comes_back(tmp_path: Path) -> None:
+    folder = tmp_path / "dev"
+    with running(folder) as stack:
+        urls, processes = stack.urls(), stack.processes()
+        assert set(processes) == {"mongod", "weed", "api", "worker", "edge"}
+        assert owner_sees(urls) == {"data": {"__typename": "Query"}}
+        assert httpx.get(f"{urls['edge']}/community/raw/any.jpg").status_code == 403
+
+        with start(folder) as second:
+            said = second.communicate(timeout=30)[0]
+        assert second.returncode == 1
+        assert f"already runs in {folder} at {urls['demo']}" in said
+
+        os.kill(processes["worker"], signal.SIGKILL)
+        eventually(lambda: stack.processes().get("worker") not in {None, processes["worker"]})
+        eventually(lambda: answers(urls["worker_metrics"]))
+        last = stack.processes()
+
+    said = stack.process.stdout.read() if stack.process.stdout and not stack.process.stdout.closed else ""
+    assert stack.process.returncode == 0, said
+    assert not [pid for pid in last.values() if Path(f"/proc/{pid}").exists()]
+    assert not (folder / "urls.json").exists()
+
+    with running(folder) as again:
+        assert again.urls()["graphql"] == urls["graphql"]
+        # A token of the first run: the folder's keys are kept.
+        assert owner_sees(urls) == {"data": {"__typename": "Query"}}
+
+
+@pytest.mark.timeout(60)
+def test_a_port_in_use_is_named_and_nothing_is_started(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with start(tmp_path / "dev", DEV_API_PORT=str(port)) as process:
+            said = process.communicate(timeout=30)[0]
+    assert process.returncode == 1
+    assert f"Port {port} (DEV_API_PORT) is in use" in said
+    assert not (tmp_path / "dev" / "mongod").exists()
+
+
+@pytest.mark.timeout(60)
+def test_an_unusable_option_is_explained_without_a_stack_trace(tmp_path: Path) -> None:
+    with start(tmp_path / "dev", DEV_API_PORT="eighty") as process:
+        said = process.communicate(timeout=30)[0]
+    assert process.returncode == 1
+    assert "DEV_API_PORT" in said
+    assert "Traceback" not in said
