@@ -7,10 +7,9 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 
 import boto3
 from anyio import CapacityLimiter, to_thread
@@ -19,17 +18,13 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from service.buckets import MISSING_CODES, bucket_problems, ensure_bucket, media_rule, upload_rule
 from service.errors import ConfigurationError, NotFound, TemporarilyUnavailable, TooLarge
 from service.models import StoredObject
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
-    from types_boto3_s3.type_defs import (
-        CORSRuleTypeDef,
-        DeleteObjectsOutputTypeDef,
-        DeleteTypeDef,
-        HeadBucketOutputTypeDef,
-    )
+    from types_boto3_s3.type_defs import DeleteObjectsOutputTypeDef, DeleteTypeDef
 
     from service.settings import StorageSettings
 
@@ -40,9 +35,6 @@ CONNECTIONS = 16
 CHUNK_BYTES = 256 * 1024
 DELETE_BATCH = 1_000
 LIST_PAGE = 1_000
-MAX_CLOCK_SKEW_S = 60
-_MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
-_UPLOAD_HEADERS = ["content-type", "if-none-match", "x-amz-checksum-sha256"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,71 +204,24 @@ class ObjectStore:
 
     async def ensure_buckets(self) -> None:
         """Create what is missing and set CORS to the exact origins of the settings. Safe to repeat."""
-        for bucket, rule in self._cors_rules().items():
-            if await self._call_or_none(self._head_bucket, bucket) is None:
-                await self._call(self._create_bucket, bucket)
-            await self._call(self._set_cors, bucket, rule)
-
-    def _head_bucket(self, bucket: str) -> HeadBucketOutputTypeDef:
-        return self._client.head_bucket(Bucket=bucket)
-
-    def _create_bucket(self, bucket: str) -> None:
-        # us-east-1 is the one region that S3 does not accept as a location constraint.
-        if self._region == "us-east-1":
-            self._client.create_bucket(Bucket=bucket)
-        else:
-            constraint: Any = {"LocationConstraint": self._region}
-            self._client.create_bucket(Bucket=bucket, CreateBucketConfiguration=constraint)
-
-    def _cors_rules(self) -> dict[str, CORSRuleTypeDef]:
-        origins = list(self._origins)
-        return {
-            self.upload_bucket: {
-                "AllowedOrigins": origins,
-                "AllowedMethods": ["PUT", "GET", "HEAD"],
-                "AllowedHeaders": _UPLOAD_HEADERS,
-                "ExposeHeaders": ["ETag", "Location"],
-                "MaxAgeSeconds": 3600,
-            },
-            self.media_bucket: {"AllowedOrigins": origins, "AllowedMethods": ["GET", "HEAD"], "MaxAgeSeconds": 3600},
-        }
-
-    def _set_cors(self, bucket: str, rule: CORSRuleTypeDef) -> None:
-        if self._origins:
-            self._client.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
-        else:
-            self._client.delete_bucket_cors(Bucket=bucket)
+        rules = {self.upload_bucket: upload_rule(self._origins), self.media_bucket: media_rule(self._origins)}
+        for bucket, rule in rules.items():
+            await self._call(ensure_bucket, self._client, bucket, self._region, rule)
 
     async def ping(self) -> None:
         """Readiness: both buckets answer. Raises TemporarilyUnavailable otherwise."""
         for bucket in (self.upload_bucket, self.media_bucket):
-            await self._call(self._head_bucket, bucket)
+            await self._call(partial(self._client.head_bucket, Bucket=bucket))
 
     async def check(self) -> list[str]:
         """What is wrong with storage, a sentence each with its remedy; empty when all is well."""
         problems: list[str] = []
-        for bucket in (self.upload_bucket, self.media_bucket):
+        for bucket, writers in ((self.upload_bucket, self._origins), (self.media_bucket, ())):
             try:
-                problems += await self._call(self._inspect, bucket)
+                problems += await self._call(bucket_problems, self._client, bucket, writers)
             except TemporarilyUnavailable as error:
                 problems.append(f"Bucket {bucket}: {error.__cause__}")
         return problems
-
-    def _inspect(self, bucket: str) -> list[str]:
-        answer = self._head_bucket(bucket)
-        problems = _clock_problems(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
-        if bucket == self.upload_bucket and (missing := set(self._origins) - self._origins_that_may_put(bucket)):
-            problems.append(f"Bucket {bucket}: CORS does not let {', '.join(sorted(missing))} PUT; set its CORS rules.")
-        return problems
-
-    def _origins_that_may_put(self, bucket: str) -> set[str]:
-        try:
-            rules = self._client.get_bucket_cors(Bucket=bucket)["CORSRules"]
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "NoSuchCORSConfiguration":
-                return set()
-            raise
-        return {origin for rule in rules if "PUT" in rule["AllowedMethods"] for origin in rule["AllowedOrigins"]}
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -286,7 +231,7 @@ class ObjectStore:
         try:
             return await self._call(work, *args)
         except TemporarilyUnavailable as error:
-            if isinstance(error.__cause__, ClientError) and error.__cause__.response["Error"]["Code"] in _MISSING:
+            if isinstance(error.__cause__, ClientError) and error.__cause__.response["Error"]["Code"] in MISSING_CODES:
                 return None
             raise
 
@@ -320,12 +265,3 @@ def _hex_of(checksum: str | None) -> str | None:
     if checksum is None or "-" in checksum:
         return None
     return base64.b64decode(checksum).hex()
-
-
-def _clock_problems(date: str | None) -> list[str]:
-    if date is None:
-        return []
-    skew = (datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds()
-    if abs(skew) <= MAX_CLOCK_SKEW_S:
-        return []
-    return [f"This clock differs from storage's by {skew:.0f} s, so its signatures will be refused; synchronise it."]
