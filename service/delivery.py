@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from service.cloudfront import HashAlgorithm, Signer
 from service.errors import ConfigurationError
 from service.models import MediaPurpose, RenditionName, Visibility
-from service.object_keys import is_original_of, is_rendition_of, rendition_prefix
+from service.object_keys import media_of_original, media_of_rendition, rendition_prefix
 from service.policies import ORIGINAL_URL_LIFETIME_S, POLICIES, UrlLifetime
 
 if TYPE_CHECKING:
@@ -26,8 +26,14 @@ MEMOISED_SIGNATURES = 20_000
 
 _ORIGINAL_LIFETIME = UrlLifetime(window_s=60, minimum_s=ORIGINAL_URL_LIFETIME_S)
 
+_LIFETIMES = {
+    (purpose, rendition.name): rendition.url_lifetime
+    for purpose, policy in POLICIES.items()
+    for rendition in policy.renditions
+}
+
 # One signature opens all renditions of a media, so it may live no longer than the most short-lived of them.
-_SHARED_LIFETIME = {
+_SHARED_LIFETIMES = {
     purpose: min(
         (rendition.url_lifetime for rendition in policy.renditions), key=lambda life: life.window_s + life.minimum_s
     )
@@ -101,16 +107,18 @@ class Delivery:
         self._base_url = settings.base_url
         self._signers = load_signers(settings)
         self._clock = clock
-        self._canned = lru_cache(MEMOISED_SIGNATURES)(_sign_one)
-        self._shared = lru_cache(MEMOISED_SIGNATURES)(_sign_all)
+        self._sign_rendition = lru_cache(MEMOISED_SIGNATURES)(_sign_rendition)
+        self._sign_original = lru_cache(MEMOISED_SIGNATURES)(_sign_original)
+        self._sign_all = lru_cache(MEMOISED_SIGNATURES)(_sign_all)
 
     def rendition_url(
         self, *, media_id: UUID, purpose: MediaPurpose, visibility: Visibility, rendition: RenditionName, key: str
     ) -> SignedUrl:
         """The URL of one rendition. ValueError if `key` is not a rendition of this media."""
-        _check_rendition(key, media_id)
-        expires = window_end(self._clock(), media_id, POLICIES[purpose].rendition(rendition).url_lifetime)
-        return self._canned(self._signers.of(visibility), key, expires)
+        # Renditions outlive the policy that made them: one it no longer lists is as short-lived as any.
+        lifetime = _LIFETIMES.get((purpose, rendition), _SHARED_LIFETIMES[purpose])
+        expires = window_end(self._clock(), media_id, lifetime)
+        return self._sign_rendition(self._signers.of(visibility), key, media_id, expires)
 
     def rendition_urls(
         self,
@@ -129,31 +137,45 @@ class Delivery:
                 self.rendition_url(media_id=media_id, purpose=purpose, visibility=visibility, rendition=name, key=key)
                 for name, key in renditions
             ]
-        expires = window_end(self._clock(), media_id, _SHARED_LIFETIME[purpose])
-        query, expires_at = self._shared(self._signers.of(visibility), purpose, media_id, expires)
-        urls = []
-        for _, key in renditions:
-            _check_rendition(key, media_id)
-            urls.append(SignedUrl(f"{self._base_url}/{key}?{query}", expires_at))
-        return urls
+        expires = window_end(self._clock(), media_id, _SHARED_LIFETIMES[purpose])
+        shared = self._sign_all(self._signers.of(visibility), purpose, media_id, expires)
+        return [self._under(shared, key) for _, key in renditions]
+
+    def _under(self, shared: _SharedSignature, key: str) -> SignedUrl:
+        if media_of_rendition(key) != shared.media_id:
+            raise _not_a_rendition(key, shared.media_id)
+        return SignedUrl(f"{self._base_url}/{key}?{shared.query}", shared.expires_at)
 
     def original_url(self, *, media_id: UUID, key: str) -> SignedUrl:
         """The URL of an original, for minutes. ValueError if `key` is not the original of this media."""
-        if not is_original_of(key, media_id):
-            raise ValueError(f"{key!r} is not the original of media {media_id}")
-        return self._canned(self._signers.original, key, window_end(self._clock(), media_id, _ORIGINAL_LIFETIME))
+        expires = window_end(self._clock(), media_id, _ORIGINAL_LIFETIME)
+        return self._sign_original(self._signers.original, key, media_id, expires)
 
 
-def _check_rendition(key: str, media_id: UUID) -> None:
+@dataclass(frozen=True, slots=True)
+class _SharedSignature:
+    media_id: str
+    query: str
+    expires_at: datetime
+
+
+def _not_a_rendition(key: str, media_id: UUID | str) -> ValueError:
     # Never an original, whatever a document may say: one key pair may serve both classes.
-    if not is_rendition_of(key, media_id):
-        raise ValueError(f"{key!r} is not a rendition of media {media_id}")
+    return ValueError(f"{key!r} is not a rendition of media {media_id}")
 
 
-def _sign_one(signer: Signer, key: str, expires: int) -> SignedUrl:
+def _sign_rendition(signer: Signer, key: str, media_id: UUID, expires: int) -> SignedUrl:
+    if media_of_rendition(key) != str(media_id):
+        raise _not_a_rendition(key, media_id)
     return SignedUrl(signer.sign(key, expires), datetime.fromtimestamp(expires, UTC))
 
 
-def _sign_all(signer: Signer, purpose: MediaPurpose, media_id: UUID, expires: int) -> tuple[str, datetime]:
-    pattern = f"{rendition_prefix(purpose, '*', media_id)}*"
-    return signer.sign_pattern(pattern, expires), datetime.fromtimestamp(expires, UTC)
+def _sign_original(signer: Signer, key: str, media_id: UUID, expires: int) -> SignedUrl:
+    if media_of_original(key) != str(media_id):
+        raise ValueError(f"{key!r} is not the original of media {media_id}")
+    return SignedUrl(signer.sign(key, expires), datetime.fromtimestamp(expires, UTC))
+
+
+def _sign_all(signer: Signer, purpose: MediaPurpose, media_id: UUID, expires: int) -> _SharedSignature:
+    query = signer.sign_pattern(f"{rendition_prefix(purpose, '*', media_id)}*", expires)
+    return _SharedSignature(str(media_id), query, datetime.fromtimestamp(expires, UTC))

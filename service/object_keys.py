@@ -49,20 +49,20 @@ def rendition_prefix(purpose: MediaPurpose, name: RenditionName | str, media_id:
 
 def parse_key(key: str) -> UUID | None:
     """The media an object belongs to, or None for a key that this service did not make."""
-    match = _ORIGINAL.fullmatch(key) or _RENDITION.fullmatch(key)
-    return UUID(match[1]) if match else None
+    media_id = media_of_original(key) or media_of_rendition(key)
+    return UUID(media_id) if media_id else None
 
 
-def is_original_of(key: str, media_id: UUID) -> bool:
-    """Whether `key` is where the original of `media_id` lies."""
+def media_of_original(key: str) -> str | None:
+    """The id, as text, of the media whose original lies under `key`; None for any other key."""
     match = _ORIGINAL.fullmatch(key)
-    return match is not None and match[1] == str(media_id)
+    return match[1] if match else None
 
 
-def is_rendition_of(key: str, media_id: UUID) -> bool:
-    """Whether `key` is one of the renditions of `media_id`."""
+def media_of_rendition(key: str) -> str | None:
+    """The id, as text, of the media that `key` is a rendition of; None for any other key."""
     match = _RENDITION.fullmatch(key)
-    return match is not None and match[1] == str(media_id)
+    return match[1] if match else None
 
 
 def is_safe_key(key: str) -> bool:

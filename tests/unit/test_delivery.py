@@ -207,6 +207,11 @@ def test_an_original_url_is_never_given_for_anything_else(key: str) -> None:
         delivery().original_url(media_id=ID, key=key)
 
 
+def test_a_rendition_that_the_policy_no_longer_lists_still_opens_for_a_short_while() -> None:
+    url = one(delivery(), name=RenditionName.PREVIEW)
+    assert url.expires_at == several(delivery())[0].expires_at
+
+
 def test_without_a_key_nothing_starts() -> None:
     with pytest.raises(ConfigurationError, match="MEDIA_DELIVERY__PUBLIC_KEY__KEY_PAIR_ID"):
         Delivery(DeliverySettings())

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from service.models import MediaFormat, MediaPurpose, RenditionName
 from service.object_keys import (
-    is_original_of,
-    is_rendition_of,
     is_safe_key,
+    media_of_original,
+    media_of_rendition,
     original_key,
     parse_key,
     rendition_key,
@@ -29,8 +29,8 @@ def test_rendition_keys_are_safe_and_tell_their_media(
     key = rendition_key(purpose, name, media_id, generation, media_format)
     assert is_safe_key(key)
     assert parse_key(key) == media_id
-    assert is_rendition_of(key, media_id)
-    assert not is_original_of(key, media_id)
+    assert media_of_rendition(key) == str(media_id)
+    assert media_of_original(key) is None
 
 
 @given(PURPOSES, st.uuids())
@@ -39,8 +39,8 @@ def test_original_keys_are_safe_and_tell_their_media(purpose: MediaPurpose, medi
         key = original_key(purpose, media_id, content_type)
         assert is_safe_key(key)
         assert parse_key(key) == media_id
-        assert is_original_of(key, media_id)
-        assert not is_rendition_of(key, media_id)
+        assert media_of_original(key) == str(media_id)
+        assert media_of_rendition(key) is None
 
 
 def test_keys_read_as_documented() -> None:
