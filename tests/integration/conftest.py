@@ -1,0 +1,89 @@
+"""A running service in this process: the real API over HTTP on loopback, a real worker, real servers below."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+import pytest
+import uvicorn
+
+from indexes.ensure import ensure
+from service.app import create_app
+from service.dev.edge import edge_from_settings
+from service.dev.tokens import dev_issuer, mint_token
+from service.processing.jail import Jail
+from service.runtime import Runtime, open_runtime
+from service.settings import Settings
+from service.telemetry import Metrics
+from service.worker_process import build_worker
+from tests.api_client import ApiClient
+
+
+@asynccontextmanager
+async def served(app: object, port: int) -> AsyncIterator[str]:
+    """`app` on a loopback port until the block ends."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False, ws="websockets-sansio")  # type: ignore[arg-type]
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server._serve())
+    while not server.started:
+        if serving.done():
+            serving.result()
+        await asyncio.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@dataclass
+class RunningService:
+    settings: Settings
+    runtime: Runtime
+    url: str
+    jail: Jail
+
+    def client(self, subject: str | None, *, roles: tuple[str, ...] = ()) -> ApiClient:
+        issuer = self.settings.auth.issuers[0]
+        token = None if subject is None else mint_token(issuer, subject, roles=list(roles))
+        return ApiClient(self.url, token)
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """A worker, for as long as the block lasts."""
+        worker = build_worker(self.runtime, self.jail)
+        running = asyncio.create_task(worker.run())
+        try:
+            yield
+        finally:
+            worker.stop()
+            await running
+
+
+@pytest.fixture(scope="session")
+async def jail() -> AsyncIterator[Jail]:
+    async with Jail(memory_bytes=1_500_000_000, cpu_s=20) as confined:
+        yield confined
+
+
+@pytest.fixture(scope="module")
+async def service(settings: Settings, ports: Iterator[int], jail: Jail) -> AsyncIterator[RunningService]:
+    """API and edge on real servers; start a worker with `working()`."""
+    edge_port = next(ports)
+    worker = settings.worker.model_copy(update={"poll_s": 0.02, "concurrency": 2, "backoff_s": (0.05,)})
+    delivery = settings.delivery.model_copy(update={"base_url": f"http://127.0.0.1:{edge_port}"})
+    settings = settings.model_copy(update={"delivery": delivery, "worker": worker})
+    async with open_runtime(settings, Metrics()) as runtime:
+        await ensure(runtime.database.handle)
+        async with served(create_app(settings), next(ports)) as url, served(edge_from_settings(settings), edge_port):
+            yield RunningService(settings, runtime, url, jail)
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(timeout=30) as client:
+        yield client
