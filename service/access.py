@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from service.lifecycle import MediaStatus
@@ -36,6 +37,8 @@ class Viewer:
 
     id: str | None
     roles: frozenset[str] = frozenset()
+    # When the token runs out: a connection that outlives its token must not.
+    expires_at: datetime | None = field(default=None, compare=False)
 
     @property
     def is_moderator(self) -> bool:

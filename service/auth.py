@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import jwt
@@ -11,6 +12,9 @@ from service.settings import AuthSettings, IssuerSettings
 
 MAX_TOKEN_BYTES = 8_192
 REQUIRED_CLAIMS = ["exp", "iat", "sub", "aud", "iss"]
+
+# 9999-12-31, the last day Python can name: an issuer may mean "never" by a larger number.
+_END_OF_DATES = 253_370_764_800
 
 
 class Unauthenticated(Exception):
@@ -65,4 +69,5 @@ def _viewer(claims: dict[str, Any]) -> Viewer:
         raise Unauthenticated("The token's subject is not usable.")
     if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
         raise Unauthenticated("The token's roles are not a list of names.")
-    return Viewer(id=subject, roles=frozenset(roles))
+    expires_at = datetime.fromtimestamp(min(int(claims["exp"]), _END_OF_DATES), UTC)
+    return Viewer(id=subject, roles=frozenset(roles), expires_at=expires_at)

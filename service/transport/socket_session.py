@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -67,6 +68,8 @@ class SocketSession:
         self._count = count
         self._viewer: Viewer | None = None
         self._init_received = False
+        # In the event loop's time; None while the token, if any, does not run out.
+        self._expiry: float | None = None
         self._running: dict[str, asyncio.Task[None]] = {}
         # Also those that were told to stop and have not yet: they still hold resources.
         self._tasks: set[asyncio.Task[None]] = set()
@@ -79,9 +82,12 @@ class SocketSession:
                 while True:
                     await self._handle(await self._receive())
                     if self._viewer is not None:
-                        deadline.reschedule(None)
+                        deadline.reschedule(self._expiry)
         except TimeoutError:
-            await self.close(INIT_TIMEOUT, "Connection initialisation timeout")
+            if self._viewer is None:
+                await self.close(INIT_TIMEOUT, "Connection initialisation timeout")
+            else:
+                await self.close(FORBIDDEN, "Token expired")
         except _Close as close:
             await self.close(close.code, close.reason)
         except (WebSocketDisconnect, WebSocketDisconnected):
@@ -148,9 +154,13 @@ class SocketSession:
         self._init_received = True
         payload = _check_payload(payload)
         try:
-            self._viewer = self._authenticate(token_of_params(payload or {}))
+            viewer = self._authenticate(token_of_params(payload))
         except (Unauthenticated, MediaServiceError):
             raise _Close(FORBIDDEN, "Forbidden") from None
+        self._viewer = viewer
+        if viewer.expires_at is not None:
+            left = (viewer.expires_at - datetime.now(UTC)).total_seconds()
+            self._expiry = asyncio.get_running_loop().time() + left
         await self._send({"type": "connection_ack"})
 
     async def _start(self, message: dict[str, Any]) -> None:

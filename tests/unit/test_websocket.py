@@ -343,13 +343,33 @@ async def test_sockets_and_their_operations_are_counted(app: GraphQLApp) -> None
     assert 'media_websocket_operations_total{operation="query"} 1.0' in text
 
 
+async def test_a_socket_does_not_outlive_its_token(app: GraphQLApp) -> None:
+    async with initialised(app, {"authToken": "brief"}) as client:
+        await client.subscribe("subscription { forever }")
+        await client.receive()
+        assert await client.closed_with() == 4403
+    await eventually(lambda: app.alive == [])
+
+
+async def test_a_server_that_stops_sends_clients_away_with_1001() -> None:
+    async with contextlib.AsyncExitStack() as server:
+        app = (await server.enter_async_context(listening())).serve(GraphQLApp())
+        async with initialised(app) as client:
+            await client.subscribe("subscription { forever }")
+            await client.receive()
+            stopping = asyncio.create_task(server.aclose())
+            assert await client.closed_with() == 1001
+            await stopping
+    assert app.alive == []
+
+
 async def test_a_draining_server_sends_clients_away_and_takes_no_more(app: GraphQLApp) -> None:
     async with initialised(app) as client:
         await client.subscribe("subscription { forever }")
         await client.receive()
         await app.sockets.drain()
         assert await client.closed_with() == 1001
-    assert app.alive == []
+    await eventually(lambda: app.alive == [])
     with pytest.raises(InvalidStatus, match="403"):
         async with connect(app):
             pass

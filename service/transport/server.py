@@ -1,0 +1,40 @@
+"""The HTTP server: uvicorn with our limits, and a shutdown that tells WebSocket clients to go elsewhere first."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from service.settings import HttpSettings
+
+
+class GracefulServer(uvicorn.Server):
+    """On SIGTERM: `drain`, then stop listening, then wait `drain_s` seconds for requests that are being answered.
+
+    Left to itself uvicorn closes WebSockets with 1012 before the application hears of the shutdown.
+    """
+
+    def __init__(self, app: ASGIApp, settings: HttpSettings, drain: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                loop="uvloop",
+                http="httptools",
+                ws="websockets-sansio",
+                ws_max_size=settings.max_body_bytes,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+            )
+        )
+        self._drain = drain
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._drain()
+        await super().shutdown(sockets)
