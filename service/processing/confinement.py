@@ -9,7 +9,8 @@ import signal
 from typing import Final
 
 import pyseccomp
-from pydantic import BaseModel, ConfigDict, Field
+
+from service.processing.wire import Limits
 
 # Everything a decoder that holds its two open files still needs. Whatever is not listed answers EPERM: open, socket,
 # connect, execve, clone, ptrace, kill, ioctl, prctl, and all that later kernels will add.
@@ -26,15 +27,6 @@ _AT_EMPTY_PATH: Final = 0x1000
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
-
-
-class Limits(BaseModel):
-    """How much one job may use: address space in bytes (the interpreter's own 200 MB included), CPU in seconds."""
-
-    model_config = ConfigDict(frozen=True)
-
-    memory_bytes: int = Field(gt=0)
-    cpu_s: int = Field(gt=0)
 
 
 def confine(limits: Limits) -> None:

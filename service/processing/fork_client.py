@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from service.errors import ConfigurationError
+from service.processing.wire import Limits
 
 _READY: Final = b"ready"
 _START_S: Final = 30
@@ -48,7 +49,7 @@ class ForkClient:
         self._control = control
 
     @classmethod
-    async def start(cls, limits: str, work: str) -> ForkClient:
+    async def start(cls, limits: Limits, work: str) -> ForkClient:
         """Launch and wait until it is warm. ConfigurationError if this machine cannot confine a child."""
         if await asyncio.to_thread(ctypes.util.find_library, "seccomp") is None:
             raise ConfigurationError(
@@ -60,7 +61,7 @@ class ForkClient:
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-s", "-m", "service.processing.forkserver"),
-                *(str(theirs.fileno()), limits, work),
+                *(str(theirs.fileno()), limits.model_dump_json(), work),
                 stdin=DEVNULL,
                 stdout=DEVNULL,
                 env=_environment(),

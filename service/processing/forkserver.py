@@ -11,7 +11,7 @@ jail's end of a line kills its child; closing the socket ends everything.
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import gc
 import importlib
 import itertools
@@ -23,8 +23,8 @@ import sys
 from dataclasses import dataclass
 from typing import BinaryIO, Final, NoReturn, Protocol, cast
 
-from service.processing.confinement import Limits, confine
-from service.processing.wire import MAX_REQUEST_BYTES
+from service.processing.confinement import confine
+from service.processing.wire import MAX_REQUEST_BYTES, Limits
 
 READY: Final = b"ready"
 DESCRIPTORS_PER_JOB: Final = 3
@@ -98,12 +98,8 @@ class _ForkServer:
         os.close(child.handle)
         if child.line in self._selector.get_map():
             self._selector.unregister(child.line)
-        with child.line:
-            try:
-                child.line.send(str(os.waitstatus_to_exitcode(status)).encode())
-            except OSError as error:
-                if error.errno not in (errno.EPIPE, errno.ECONNRESET):
-                    raise
+        with child.line, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            child.line.send(str(os.waitstatus_to_exitcode(status)).encode())
 
     def _kill_all(self) -> None:
         for child in self._children.values():

@@ -18,6 +18,7 @@ from service.processing.wire import (
     LENGTH_BYTES,
     MAX_HEADER_BYTES,
     REPLY,
+    Limits,
     Processed,
     ProcessingRequest,
     Refused,
@@ -42,8 +43,7 @@ class Jail:
         concurrency: int | None = None,
         work: str = "service.processing.pipeline",
     ) -> None:
-        self._cpu_s = cpu_s
-        self._limits = f'{{"memory_bytes":{memory_bytes},"cpu_s":{cpu_s}}}'
+        self._limits = Limits(memory_bytes=memory_bytes, cpu_s=cpu_s)
         self._wall_s = wall_s
         self._work = work
         self._slots = asyncio.Semaphore(concurrency or os.cpu_count() or 1)
@@ -124,7 +124,7 @@ class Jail:
         if code >= 0:
             return _internal(f"the jailed child ended with status {code}")
         if -code == signal.SIGXCPU:
-            return _hostile(f"Decoding the picture takes more than {self._cpu_s} seconds.")
+            return _hostile(f"Decoding the picture takes more than {self._limits.cpu_s} seconds.")
         if -code == signal.SIGKILL:
             return ProcessingFailed(
                 FailureCode.DECODE_LIMIT_EXCEEDED,

@@ -1,4 +1,4 @@
-"""What crosses the jail's wall: a request in, a bounded header and raw bytes out. Never a pickle."""
+"""What crosses the jail's wall: limits and a request in, a bounded header and raw bytes out. Never a pickle."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ _Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
 
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(_Message):
+    """How much one job may use: address space in bytes (the interpreter's own 200 MB included), CPU in seconds."""
+
+    memory_bytes: int = Field(gt=0)
+    cpu_s: int = Field(gt=0)
 
 
 class ProcessingRequest(_Message):

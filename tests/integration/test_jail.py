@@ -41,7 +41,7 @@ REQUEST = ProcessingRequest(
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def probed() -> AsyncIterator[Jail]:
     with pytest.MonkeyPatch.context() as patch, socket.socket() as stray:
-        stray.set_inheritable(True)  # noqa: FBT003 - its only parameter
+        stray.set_inheritable(True)
         patch.setenv("MEDIA_STORAGE__SECRET_KEY", "hunter2")
         async with Jail(memory_bytes=600_000_000, cpu_s=2, wall_s=10, work="tests.jail_probe") as jail:
             yield jail
