@@ -13,7 +13,7 @@ from service.settings import AuthSettings, IssuerSettings
 MAX_TOKEN_BYTES = 8_192
 REQUIRED_CLAIMS = ["exp", "iat", "sub", "aud", "iss"]
 
-# 9999-12-31, the last day Python can name: an issuer may mean "never" by a larger number.
+# 9999-01-01, about the last time Python can name: an issuer may mean "never" by a larger number.
 _END_OF_DATES = 253_370_764_800
 
 

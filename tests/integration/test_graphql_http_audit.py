@@ -11,9 +11,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
-import uvicorn
 
+from service.transport.server import GracefulServer
 from tests.graphql_app import GraphQLApp
 
 AUDIT = Path(__file__).parents[1] / "audit"
@@ -34,7 +35,8 @@ def node() -> str:
 def address() -> Iterator[str]:
     """A real server on a free loopback port, in a thread of its own."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(GraphQLApp().asgi, log_config=None, access_log=False, lifespan="off"))
+    app = GraphQLApp()
+    server = GracefulServer(app.asgi, app.settings, app.sockets.drain)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     yield f"http://127.0.0.1:{listener.getsockname()[1]}/graphql"
@@ -47,3 +49,24 @@ def test_every_audit_of_the_working_group_passes(node: str, address: str) -> Non
     run = subprocess.run([node, AUDIT / "run.mjs", address], check=False, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout) == {"total": 61, "passed": 61, "failed": 0}
+
+
+def test_a_body_over_the_limit_is_told_so_while_it_is_sent(address: str) -> None:
+    for _ in range(5):
+        response = httpx.post(address, content=b" " * 5_000_000, headers={"content-type": "application/json"})
+        assert response.status_code == 413
+
+
+def test_what_is_not_http_does_not_disturb_others(address: str) -> None:
+    host, port = address.removeprefix("http://").removesuffix("/graphql").split(":")
+    for raw in (
+        b"\x00" * 100,
+        b"GET /graphql HTTP/1.1\r\n\r\n",
+        b"POST /graphql HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    ):
+        with socket.create_connection((host, int(port)), timeout=5) as connection:
+            connection.sendall(raw)
+            connection.shutdown(socket.SHUT_WR)
+            answer = connection.recv(65_536)
+        assert not answer or answer.split(b" ")[1].startswith(b"4")
+    assert httpx.post(address, json={"query": "{ hello }"}).status_code == 200
