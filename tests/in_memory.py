@@ -1,0 +1,30 @@
+"""A database in memory, for what needs no server time, change streams or explain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bson
+import mongomock.collection
+from bson.binary import UuidRepresentation
+from bson.codec_options import CodecOptions
+from mongomock_motor import AsyncMongoMockClient
+
+from service.stores.database import Database, bind_database
+
+_CODEC: CodecOptions[Any] = CodecOptions(uuid_representation=UuidRepresentation.STANDARD)
+
+
+class _StandardUuids:
+    """mongomock only checks that a document can be encoded, but without saying how UUIDs are."""
+
+    @staticmethod
+    def encode(document: dict[str, Any], check_keys: bool = False) -> bytes:
+        return bson.encode(document, check_keys, _CODEC)
+
+
+mongomock.collection.BSON = _StandardUuids
+
+
+def in_memory_database() -> Database:
+    return bind_database(AsyncMongoMockClient(tz_aware=True)["media"])

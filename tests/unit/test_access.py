@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from itertools import product
+from uuid import uuid4
+
+import pytest
+
+from service.access import ANONYMOUS, MODERATOR_ROLE, Action, Viewer, granted_filters, may
+from service.lifecycle import MediaStatus
+from service.models import Visibility
+from service.stores.media import MediaStore
+from tests.in_memory import in_memory_database
+
+OWNER = Viewer("owner")
+OTHER = Viewer("other")
+MODERATOR = Viewer("moderator", frozenset({MODERATOR_ROLE}))
+VIEWERS = {"owner": OWNER, "other": OTHER, "moderator": MODERATOR, "anonymous": ANONYMOUS}
+
+EVERY_MEDIA = [
+    {"owner_id": "owner", "status": status.value, "visibility": visibility.value}
+    for status, visibility in product(MediaStatus, Visibility)
+]
+
+
+def allowed(viewer: Viewer, action: Action) -> set[tuple[str, str]]:
+    return {(media["status"], media["visibility"]) for media in EVERY_MEDIA if may(viewer, action, media)}
+
+
+@pytest.mark.parametrize("viewer", [OTHER, ANONYMOUS])
+def test_strangers_see_ready_public_media_and_nothing_else(viewer: Viewer) -> None:
+    assert allowed(viewer, Action.READ) == {("READY", "PUBLIC")}
+    for action in set(Action) - {Action.READ, Action.FOLLOW}:
+        assert allowed(viewer, action) == set()
+
+
+@pytest.mark.parametrize("action", Action)
+def test_owner_keeps_private_what_others_may_not(action: Action) -> None:
+    assert not any(visibility == "PRIVATE" for _, visibility in allowed(OTHER, action))
+    assert any(visibility == "PRIVATE" for _, visibility in allowed(OWNER, action))
+
+
+def test_deleted_media_are_read_by_nobody() -> None:
+    for viewer, action in product(VIEWERS.values(), (Action.READ, Action.READ_DETAILS, Action.READ_ORIGINAL)):
+        assert not any(status == "DELETED" for status, _ in allowed(viewer, action))
+
+
+def test_role_without_identity_is_no_role() -> None:
+    nobody = Viewer(None, frozenset({MODERATOR_ROLE}))
+    assert allowed(nobody, Action.READ) == allowed(ANONYMOUS, Action.READ)
+
+
+@pytest.mark.parametrize("action", Action)
+@pytest.mark.parametrize("viewer", VIEWERS.values(), ids=VIEWERS.keys())
+async def test_queries_let_through_exactly_what_the_table_allows(viewer: Viewer, action: Action) -> None:
+    database = in_memory_database()
+    documents = [{"_id": uuid4(), **media} for media in EVERY_MEDIA]
+    await database.media.insert_many(documents)
+    store = MediaStore(database)
+
+    found = await store.get_many(
+        [document["_id"] for document in documents], fields=(), access=granted_filters(viewer, action)
+    )
+
+    assert set(found) == {document["_id"] for document in documents if may(viewer, action, document)}
