@@ -142,3 +142,11 @@ async def test_an_invalidation_during_a_fetch_keeps_the_old_bytes_out_of_the_cac
     stand.bucket.open.set()
     assert (await slow).status_code == 200
     assert (await stand.get()).status_code == 403
+
+
+async def test_an_object_larger_than_the_cache_pushes_nothing_out() -> None:
+    stand = Stand(cache_bytes=5_000)
+    await stand.get(stand.signed(FULL))
+    stand.bucket.objects["media", FEED] = replace(PICTURE, body=bytes(6_000))
+    await stand.get(stand.signed(FEED))
+    assert (await stand.get(stand.signed(FULL))).headers["x-cache"] == "Hit from cloudfront"

@@ -192,3 +192,9 @@ def test_address_conditions_do_not_match_the_other_family() -> None:
     url = with_policy({"Statement": [statement(IpAddress={"AWS:SourceIp": "0.0.0.0/0"})]})
     assert verdict(url) == "allow"
     assert verdict(url, ip="2001:db8::1") == "deny:AccessDenied:ip"
+
+
+def test_a_url_opens_only_after_its_start() -> None:
+    url = with_policy({"Statement": [statement(DateGreaterThan={"AWS:EpochTime": NOW})]})
+    assert verdict(url, now=NOW - 1) == verdict(url, now=NOW) == "deny:AccessDenied:not yet valid"
+    assert verdict(url, now=NOW + 1) == "allow"
