@@ -15,7 +15,7 @@ from service.runtime import Runtime
 
 @dataclass(slots=True)
 class Context:
-    """One a request, or one a WebSocket connection."""
+    """One a request; on a WebSocket, one an operation or event."""
 
     runtime: Runtime
     delivery: Delivery

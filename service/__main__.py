@@ -48,9 +48,8 @@ def api() -> None:
 
 
 def _serve_api(settings: Settings) -> None:
-    import uvicorn
-
     from service.app import create_app
+    from service.transport.server import GracefulServer
 
     application = create_app(settings)
     if settings.environment is Environment.DEVELOPMENT:
@@ -59,22 +58,11 @@ def _serve_api(settings: Settings) -> None:
 
         application = create_app(
             settings,
-            routes=demo_routes(settings) if settings.http.demo else (),
+            routes=demo_routes(settings),
             graphiql=graphiql_response() if settings.http.graphiql else None,
             read_storage_event=created_object,
         )
-    uvicorn.run(
-        application,
-        host=settings.http.host,
-        port=settings.http.port,
-        loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=max(1, round(settings.http.drain_s)),
-    )
+    GracefulServer(application, settings.http, application.state.drain).run()
 
 
 @app.command()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -62,7 +62,7 @@ def create_app(
     over_http = GraphQLOverHTTP(operations, http_context, settings.http, graphiql=graphiql)
     over_socket = GraphQLOverWebSocket(operations, authenticator.authenticate, socket_context, settings.http, metrics)
     webhook = [] if read_storage_event is None else [storage_webhook(settings.storage.event_token, read_storage_event)]
-    return Starlette(
+    app = Starlette(
         routes=[
             *routes,
             Route("/graphql", over_http),
@@ -86,11 +86,14 @@ def create_app(
                 max_age=3600,
             ),
         ],
-        lifespan=_lifespan(settings, metrics, over_socket),
+        lifespan=_lifespan(settings, metrics),
     )
+    # The server calls this before it stops listening; the lifespan ends too late to say goodbye to sockets.
+    app.state.drain = over_socket.drain
+    return app
 
 
-def _lifespan(settings: Settings, metrics: Metrics, over_socket: GraphQLOverWebSocket):  # type: ignore[no-untyped-def]
+def _lifespan(settings: Settings, metrics: Metrics) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         delivery = Delivery(settings.delivery)
@@ -102,7 +105,6 @@ def _lifespan(settings: Settings, metrics: Metrics, over_socket: GraphQLOverWebS
             try:
                 yield
             finally:
-                await over_socket.drain()
                 watching.cancel()
                 with suppress(asyncio.CancelledError):
                     await watching

@@ -118,8 +118,9 @@ class BatchRequest(_Input):
 
 def _as_invalid_input(error: ValidationError, prefix: Sequence[str | int]) -> InvalidInput:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    path = [to_camel(part) if isinstance(part, str) else part for part in first["loc"]]
     message = first["msg"].removeprefix("Value error, ")
-    return InvalidInput(f"{message[:1].upper()}{message[1:]}.", field=[*prefix, *first["loc"]])
+    return InvalidInput(f"{message[:1].upper()}{message[1:]}.", field=[*prefix, *path])
 
 
 def parse_batch(raw: dict[str, Any]) -> BatchRequest:

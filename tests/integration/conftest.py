@@ -14,6 +14,7 @@ import uvicorn
 from indexes.ensure import ensure
 from service.app import create_app
 from service.dev.edge import edge_from_settings
+from service.dev.storage_events import created_object
 from service.dev.tokens import dev_issuer, mint_token
 from service.processing.jail import Jail
 from service.runtime import Runtime, open_runtime
@@ -79,7 +80,8 @@ async def service(settings: Settings, ports: Iterator[int], jail: Jail) -> Async
     settings = settings.model_copy(update={"delivery": delivery, "worker": worker})
     async with open_runtime(settings, Metrics()) as runtime:
         await ensure(runtime.database.handle)
-        async with served(create_app(settings), next(ports)) as url, served(edge_from_settings(settings), edge_port):
+        app = create_app(settings, read_storage_event=created_object)
+        async with served(app, next(ports)) as url, served(edge_from_settings(settings), edge_port):
             yield RunningService(settings, runtime, url, jail)
 
 
