@@ -1,0 +1,113 @@
+// The feed: a grid that keeps each picture's place before it has loaded, and grows as one scrolls.
+
+import { request } from '/demo/api.js';
+import { element, showProblem } from '/demo/dom.js';
+import { FEED } from '/demo/operations.js';
+import { placeholder } from '/demo/thumbhash.js';
+
+const ROW_HEIGHT = 300;
+const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+
+export const nameOf = (media) => media.altText || media.title || 'Untitled photo';
+export const ratioOf = ({ width, height }) => (width && height ? Math.min(Math.max(width / height, 0.5), 2.5) : 1);
+export const timeOf = (media) => TIME.format(new Date(media.createdAt));
+
+export class Feed {
+  #tiles = new Map();
+  #order = [];
+  #after = null;
+  #loading = false;
+
+  constructor({ grid, empty, problem, more, count, hint, onOpen }) {
+    Object.assign(this, { grid, empty, problem, more, count, hint, onOpen });
+    more.onclick = () => this.loadMore();
+    new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && !more.hidden && this.loadMore(), {
+      rootMargin: '600px',
+    }).observe(more.parentElement);
+  }
+
+  async loadMore() {
+    if (this.#loading) return;
+    this.#loading = true;
+    this.grid.ariaBusy = 'true';
+    try {
+      const { feed } = await request(FEED, { after: this.#after, hint: this.hint });
+      feed.nodes.forEach((media) => this.#place(media, 'append'));
+      this.#after = feed.pageInfo.endCursor;
+      this.more.hidden = !feed.pageInfo.hasNextPage;
+    } catch (problem) {
+      this.more.hidden = true;
+      showProblem(this.problem, problem, () => this.loadMore());
+    } finally {
+      this.#loading = false;
+      this.grid.ariaBusy = 'false';
+      this.#tell();
+    }
+  }
+
+  // A media that became ready while the page was open.
+  add(media) {
+    this.#place(media, 'prepend');
+    this.#tell();
+  }
+
+  remove(id) {
+    const neighbour = this.beside(id, 1) ?? this.beside(id, -1);
+    this.#tiles.get(id)?.remove();
+    this.#tiles.delete(id);
+    this.#order = this.#order.filter((media) => media.id !== id);
+    this.#tell();
+    (this.#tiles.get(neighbour?.id)?.querySelector('button') ?? this.grid.closest('section')).focus();
+  }
+
+  // The media so many places after this one, if there is one.
+  beside(id, step) {
+    return this.#order[this.#order.findIndex((media) => media.id === id) + step];
+  }
+
+  #place(media, where) {
+    if (this.#tiles.has(media.id)) return;
+    const tile = this.#tile(media);
+    this.#tiles.set(media.id, tile);
+    this.grid[where](tile);
+    if (where === 'prepend') this.#order.unshift(media);
+    else this.#order.push(media);
+  }
+
+  #tell() {
+    const shown = this.#order.length;
+    this.empty.hidden = shown > 0 || !this.problem.hidden;
+    this.count.textContent = shown ? `${shown}${this.more.hidden ? '' : '+'} ${shown === 1 ? 'photo' : 'photos'}` : '';
+  }
+
+  #tile(media) {
+    const blur = placeholder(media.thumbhash);
+    blur.className = 'blur';
+    blur.ariaHidden = 'true';
+    const open = element('button', { type: 'button', className: 'open', onclick: () => this.onOpen(media) },
+      blur, picture(media));
+    open.style.backgroundColor = media.dominantColor ?? '';
+    const label = element('div', { className: 'label' },
+      element('span', { className: 'title', textContent: media.title ?? '' }),
+      media.visibility === 'PRIVATE' ? element('span', { className: 'badge', textContent: 'Only me' }) : null);
+    const tile = element('li', { className: 'tile' }, open, label);
+    tile.dataset.id = media.id;
+    tile.style.setProperty('--ratio', ratioOf(media));
+    return tile;
+  }
+}
+
+function picture(media) {
+  const image = element('img', {
+    alt: nameOf(media),
+    width: media.width ?? 1,
+    height: media.height ?? 1,
+    loading: 'lazy',
+    decoding: 'async',
+    sizes: `(max-width: 40rem) 100vw, ${Math.round(ratioOf(media) * ROW_HEIGHT)}px`,
+    srcset: media.srcset ?? '',
+    src: media.display?.url ?? '',
+    onload: () => image.classList.add('shown'),
+  });
+  return image;
+}

@@ -1,0 +1,48 @@
+// What the page asks of the API: the same operations any other client would send.
+
+const CARD = `fragment Card on Media {
+  id title altText ownerId visibility createdAt status
+  width height dominantColor thumbhash
+  srcset(accept: [WEBP])
+  display(hint: $hint) { url }
+}`;
+
+export const VIEWER = `query Viewer { viewer { id } }`;
+
+export const FEED = `query Feed($after: String, $hint: DisplayHint) {
+  feed(purpose: COMMUNITY, first: 12, after: $after) {
+    nodes { ...Card }
+    pageInfo { endCursor hasNextPage }
+  }
+}
+${CARD}`;
+
+export const LARGE = `query Large($id: ID!, $hint: DisplayHint!) {
+  media(id: $id) { id byteSize contentType display(hint: $hint) { url width height } }
+}`;
+
+export const CREATE_UPLOADS = `mutation CreateUploads($input: CreateUploadsInput!) {
+  createUploads(input: $input) {
+    outcomes {
+      upload { id media { id } target { method url headers { name value } } }
+      userErrors { message retryable retryAfterMs }
+    }
+    userErrors { message retryable retryAfterMs }
+  }
+}`;
+
+export const COMPLETE_UPLOAD = `mutation CompleteUpload($input: CompleteUploadInput!) {
+  completeUpload(input: $input) { userErrors { message retryable retryAfterMs } }
+}`;
+
+export const DELETE_MEDIA = `mutation DeleteMedia($input: DeleteMediaInput!) {
+  deleteMedia(input: $input) { userErrors { message retryable retryAfterMs } }
+}`;
+
+export const FOLLOW = `subscription Follow($ids: [ID!]!, $after: String, $hint: DisplayHint) {
+  mediaStatus(ids: $ids, after: $after) {
+    status progress cursor
+    media { ...Card failure { message } }
+  }
+}
+${CARD}`;
