@@ -107,9 +107,18 @@ def configure_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    _take_over_loggers()
     # PyMongo logs whole commands and boto3 whole requests at DEBUG: positions and signatures included.
     for chatty in ("pymongo", "botocore", "boto3", "urllib3", "PIL", "asyncio"):
         logging.getLogger(chatty).setLevel(max(logging.INFO, root.level))
+
+
+def _take_over_loggers() -> None:
+    # A library that was configured before us, uvicorn for one, would print past the handler that redacts.
+    for logger in logging.Logger.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.handlers.clear()
+            logger.propagate = True
 
 
 def current_request_id() -> str | None:

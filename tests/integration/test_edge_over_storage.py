@@ -71,7 +71,9 @@ async def served(settings: Settings, dev_keys: DevKeys) -> AsyncIterator[Served]
     await put(store, store.media_bucket, feed, PICTURE, "image/webp")
     await put(store, store.upload_bucket, original, SECRET, "image/jpeg")
     await store.close()
-    server = uvicorn.Server(uvicorn.Config(edge_from_settings(settings), lifespan="on", log_level="warning"))
+    # uvicorn's own log configuration would outlive this test.
+    config = uvicorn.Config(edge_from_settings(settings), lifespan="on", log_config=None, access_log=False)
+    server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     yield Served(media_id, feed, original, Delivery(settings.delivery), base_url)
     server.should_exit = True

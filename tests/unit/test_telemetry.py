@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -21,14 +22,20 @@ from service.telemetry import REDACTED, Metrics, configure_logging, current_requ
 from service.transport.middleware import SecurityHeadersMiddleware, TelemetryMiddleware
 
 
-@pytest.fixture
-def logs(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
+@contextmanager
+def configured_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     configure_logging("INFO")
-    yield capsys
+    yield
     root.handlers, root.level = handlers, level
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def logs(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
+    with configured_logging():
+        yield capsys
 
 
 def logged(logs: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
@@ -51,6 +58,17 @@ def test_lines_of_libraries_look_the_same(logs: pytest.CaptureFixture[str]) -> N
     logging.getLogger("pymongo.command").debug("everything, positions included")
     [line] = logged(logs)
     assert (line["event"], line["logger"], line["level"]) == ("slow start", "uvicorn.error", "warning")
+
+
+def test_a_library_that_configured_itself_before_is_redacted_too(capsys: pytest.CaptureFixture[str]) -> None:
+    library = logging.getLogger("library.configured.before")
+    library.addHandler(logging.StreamHandler())
+    library.propagate = False
+    with configured_logging():
+        library.warning("refused Bearer c2VjcmV0")
+    out, err = capsys.readouterr()
+    assert json.loads(out)["event"] == f"refused Bearer {REDACTED}"
+    assert "c2VjcmV0" not in err
 
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"
