@@ -6,16 +6,29 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from service.errors import ConfigurationError
+from service.models import MediaPurpose
 from service.production import Role, load_settings
 from service.settings import Environment, Settings
 from service.telemetry import configure_logging
 
+if TYPE_CHECKING:
+    from service.client import MediaClient
+
 SCHEMA_FILE = Path(__file__).parent.parent / "schema" / "schema.graphql"
+
+PurposeOption = Annotated[MediaPurpose, typer.Option(case_sensitive=False, help="What the media is for.")]
+UrlOption = Annotated[
+    str | None, typer.Option("--url", envvar="MEDIA_URL", help="The API. Without it: the embedded stack.")
+]
+TokenOption = Annotated[
+    str | None, typer.Option("--token", envvar="MEDIA_TOKEN", help="Bearer token; others see it if given as argument.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON for scripts instead of text for people.")]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -135,6 +148,63 @@ def schema(
     elif not SCHEMA_FILE.exists() or SCHEMA_FILE.read_text() != exported:
         typer.echo("schema/schema.graphql is out of date: run `python -m service schema` and commit it.", err=True)
         raise typer.Exit(1)
+
+
+@contextmanager
+def _client(url: str | None, token: str | None) -> Iterator[MediaClient]:
+    """A client for the block; what it is told ends the process with one sentence."""
+    from service.client import ClientError
+    from service.commands.connecting import open_client
+    from service.dev.folder import read_options, read_urls
+
+    try:
+        with _explained():
+            yield open_client(url, token, read_urls(read_options().folder))
+    except ClientError as error:
+        typer.echo(f"{error.code}: {error.message}", err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def upload(
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", show_default=False)],
+    purpose: PurposeOption = MediaPurpose.COMMUNITY,
+    title: Annotated[str | None, typer.Option(help="A title, the same for all.")] = None,
+    alt_text: Annotated[str | None, typer.Option(help="What is to be seen, for those who cannot.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag; may be repeated.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="For the owner and moderators only.")] = False,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Upload photos, wait until they are READY, and print their signed URLs."""
+    from service.client import FileDetails
+    from service.commands.upload import upload_photos
+
+    details = FileDetails(title=title, alt_text=alt_text, tags=tuple(tag or ()))
+    with _client(url, token) as client:
+        work = upload_photos(client, photos, purpose=purpose, private=private, details=details, as_json=as_json)
+        raise typer.Exit(asyncio.run(work))
+
+
+@app.command()
+def feed(
+    purpose: PurposeOption = MediaPurpose.COMMUNITY,
+    first: Annotated[int, typer.Option(min=1, max=100, help="How many.")] = 20,
+    after: Annotated[str | None, typer.Option(metavar="CURSOR", help="Where an earlier page ended.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Width of the slot in CSS pixels.")] = None,
+    dpr: Annotated[float, typer.Option(min=0.1, help="Device pixels per CSS pixel.")] = 1,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List a page of the feed, each media with the picture to show."""
+    from service.client import DisplayHint
+    from service.commands.feed import show_feed
+
+    hint = None if width is None else DisplayHint(width=width, device_pixel_ratio=dpr)
+    with _client(url, token) as client:
+        asyncio.run(show_feed(client, purpose=purpose, first=first, after=after, hint=hint, as_json=as_json))
 
 
 if __name__ == "__main__":

@@ -85,7 +85,26 @@ def forget_urls(folder: Path) -> None:
     (folder / URLS).unlink(missing_ok=True)
 
 
+def read_urls(folder: Path) -> dict[str, str]:
+    """What `write_urls` left there; empty where no stack runs."""
+    try:
+        urls: dict[str, str] = orjson.loads((folder / URLS).read_bytes())
+    except FileNotFoundError:
+        return {}
+    return urls
+
+
 def write_environment(folder: Path, variables: Mapping[str, str]) -> None:
     """`env`: the service's settings, for `set -a; . .dev/env; python -m service doctor`."""
     lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
     write_private(folder / "env", lines.encode())
+
+
+def read_environment(folder: Path) -> dict[str, str]:
+    """What `write_environment` left there; empty where no stack ran."""
+    try:
+        words = shlex.split((folder / "env").read_text())
+    except FileNotFoundError:
+        return {}
+    pairs = (word.partition("=") for word in words)
+    return {name: value for name, _, value in pairs}

@@ -1,0 +1,132 @@
+"""What is sent to the API and what comes back, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+    def as_json(self) -> dict[str, Any]:
+        """Under the API's names, without what is not known."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class FileDetails(_Value):
+    """What the uploader says about a photo."""
+
+    title: str | None = None
+    alt_text: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+class DisplayHint(_Value):
+    """The slot a picture is shown in: its width in CSS pixels, and how many device pixels each of those has."""
+
+    width: int
+    device_pixel_ratio: float = 1
+
+
+class Header(_Value):
+    name: str
+    value: str
+
+
+class UploadTarget(_Value):
+    """A presigned request: to be made with exactly these headers. The URL is a credential until it expires."""
+
+    method: str
+    url: str = Field(repr=False)
+    headers: tuple[Header, ...]
+
+
+class _MediaReference(_Value):
+    id: str
+
+
+class UploadSession(_Value):
+    """The session of one file. No `target`: its bytes are already up."""
+
+    id: str
+    media: _MediaReference
+    target: UploadTarget | None
+
+    @property
+    def media_id(self) -> str:
+        return self.media.id
+
+
+class Rendition(_Value):
+    """One size and format; `url` opens without credentials until `url_expires_at`."""
+
+    name: str
+    format: str
+    width: int
+    height: int
+    byte_size: int
+    url: str = Field(repr=False)
+    url_expires_at: datetime
+
+
+class Failure(_Value):
+    code: str
+    message: str
+    retryable: bool
+
+
+class _FollowedMedia(_Value):
+    id: str
+    failure: Failure | None = None
+    renditions: tuple[Rendition, ...] = ()
+
+
+class StatusUpdate(_Value):
+    """One entry of a media's history. `cursor` resumes after it."""
+
+    status: str
+    sequence: int
+    cursor: str
+    progress: float | None = None
+    media: _FollowedMedia
+
+    @property
+    def media_id(self) -> str:
+        return self.media.id
+
+    @property
+    def failure(self) -> Failure | None:
+        return self.media.failure
+
+    @property
+    def renditions(self) -> tuple[Rendition, ...]:
+        return self.media.renditions
+
+
+class FeedMedia(_Value):
+    id: str
+    created_at: datetime
+    owner_id: str
+    title: str | None
+    width: int | None
+    height: int | None
+    display: Rendition | None
+
+
+class FeedPage(_Value):
+    """A page, newest first; `next_cursor` is None on the last one."""
+
+    media: tuple[FeedMedia, ...]
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, connection: Mapping[str, Any]) -> FeedPage:
+        """From a MediaConnection."""
+        page = connection["pageInfo"]
+        cursor = page["endCursor"] if page["hasNextPage"] else None
+        return cls.model_validate({"media": connection["nodes"], "next_cursor": cursor})

@@ -1,0 +1,50 @@
+"""What can go wrong for a client, as one tree.
+
+ClientError            code, message, retryable, retry_after_s
+├── ApiError           the API refused; `code` is its own (`UserErrorCode`, or UNAUTHENTICATED and the like)
+├── Unreachable        no usable answer from the API or from storage (retryable)
+├── StorageRefused     storage did not take the bytes; `code` is its own
+├── UnusableFile       the file cannot be read, is empty, or changed on the way
+├── NotReady           the bytes are up, but the media did not become READY; `code` says why
+└── InvalidConnection  the address or the token cannot be used at all
+"""
+
+from __future__ import annotations
+
+
+class ClientError(Exception):
+    """Root of the tree. `retryable`: the same call may succeed later, at the earliest in `retry_after_s` seconds."""
+
+    def __init__(self, code: str, message: str, *, retryable: bool = False, retry_after_s: float = 0) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+
+
+class ApiError(ClientError):
+    pass
+
+
+class Unreachable(ClientError):
+    def __init__(self, message: str, *, retry_after_s: float = 0) -> None:
+        super().__init__("UNREACHABLE", message, retryable=True, retry_after_s=retry_after_s)
+
+
+class StorageRefused(ClientError):
+    pass
+
+
+class UnusableFile(ClientError):
+    def __init__(self, message: str) -> None:
+        super().__init__("UNUSABLE_FILE", message)
+
+
+class NotReady(ClientError):
+    pass
+
+
+class InvalidConnection(ClientError):
+    def __init__(self, message: str) -> None:
+        super().__init__("INVALID_CONNECTION", message)

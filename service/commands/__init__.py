@@ -1,0 +1,1 @@
+"""Commands for people and scripts: what they print, and the exit codes they end with."""

@@ -1,0 +1,44 @@
+"""`feed`: a page of READY media, with the picture that fits the slot."""
+
+from __future__ import annotations
+
+import typer
+from rich.text import Text
+
+from service.client import DisplayHint, FeedPage, MediaClient
+from service.client.answers import FeedMedia
+from service.commands.printing import human_size, json_line, print_table, result_console
+
+_HEADINGS = ("Created", "Owner", "Title", "Pixels", "Display", "Bytes", "URL")
+
+
+async def show_feed(
+    client: MediaClient, *, purpose: str, first: int, after: str | None, hint: DisplayHint | None, as_json: bool
+) -> None:
+    """Print one page and, if there is another, its cursor. Raises ClientError."""
+    async with client:
+        page = await client.feed(purpose=purpose, first=first, after=after, hint=hint)
+    if as_json:
+        typer.echo(json_line(page.as_json()))
+    else:
+        _print_page(page)
+
+
+def _print_page(page: FeedPage) -> None:
+    console = result_console()
+    if not page.media:
+        console.print("Nothing here yet.")
+        return
+    print_table(console, _HEADINGS, map(_row, page.media))
+    if page.next_cursor is not None:
+        console.print(Text(f"There is more: --after {page.next_cursor}"))
+
+
+def _row(media: FeedMedia) -> tuple[str, ...]:
+    created = media.created_at.strftime("%Y-%m-%d %H:%M:%S")
+    pixels = f"{media.width} x {media.height}" if media.width else ""
+    shown = media.display
+    if shown is None:
+        return created, media.owner_id, media.title or "", pixels, "", "", ""
+    display = f"{shown.name} {shown.format} {shown.width} x {shown.height}"
+    return created, media.owner_id, media.title or "", pixels, display, human_size(shown.byte_size), shown.url
