@@ -41,7 +41,8 @@ format: $(TEST) ## Put the code into its format
 	$(BIN)/ruff format .
 
 lock: .venv-lock/bin/uv ## Resolve the dependencies again
-	$(UV) pyproject.toml -o requirements/runtime.txt
+	$(UV) --extra api pyproject.toml -o requirements/api.txt
+	$(UV) --extra worker pyproject.toml -o requirements/worker.txt
 	$(UV) --extra dev pyproject.toml -o requirements/dev.txt
 	$(UV) --extra dev --extra test pyproject.toml -o requirements/test.txt
 	echo "ministack==1.5.33" | $(UV) - -o requirements/ministack.txt
