@@ -140,7 +140,13 @@ async def test_deletion_hides_at_once_and_removes_everything(service: RunningSer
     payload = await anna.delete(media_id)
 
     assert [deletion["stage"] for deletion in payload["deletions"]] == ["HIDDEN"]
-    look = "query L($id: ID!) { media(id: $id) { id } node(id: $id) { id } nodes(ids: [$id]) { id } feed(purpose: PROFILE) { nodes { id } } mediaList { nodes { id } } }"
+    look = """query L($id: ID!) {
+      media(id: $id) { id }
+      node(id: $id) { id }
+      nodes(ids: [$id]) { id }
+      feed(purpose: PROFILE) { nodes { id } }
+      mediaList { nodes { id } }
+    }"""
     seen = await anna.run(look, id=media_id)
     assert seen["media"] is None
     assert seen["node"] is None

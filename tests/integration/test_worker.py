@@ -1,0 +1,280 @@
+"""The invariants of jobs: one commit, whoever dies, stalls or runs twice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from uuid6 import uuid7
+
+from schema.global_id import decode_id
+from service.dev.environment import environment_of
+from service.dev.processes import Children
+from service.errors import FailureCode, ProcessingFailed, TemporarilyUnavailable
+from service.lifecycle import MediaStatus
+from service.media_processing import fail_media, process_media
+from service.models import Job, JobKind, Lane
+from service.stores.jobs import JobStore
+from service.sweeper import sweep
+from service.telemetry import Metrics
+from service.worker import Worker
+from tests.integration.conftest import RunningService
+from tests.photos import phone_photo, small_photo
+
+
+def uuid_of(global_id: str) -> UUID:
+    parts = decode_id(global_id)
+    assert parts is not None
+    return parts[1]
+
+
+@pytest.fixture
+async def jobs(service: RunningService) -> JobStore:
+    """An empty queue."""
+    await service.runtime.database.jobs.delete_many({})
+    return service.runtime.stores.jobs
+
+
+async def claim(jobs: JobStore, *, lease_s: float = 60) -> Job:
+    job = await jobs.claim(lease_s=lease_s, worker="test")
+    assert job is not None
+    return job
+
+
+async def test_enqueued_twice_is_one_job(jobs: JobStore) -> None:
+    media_id = uuid7()
+    await asyncio.gather(*(jobs.enqueue(media_id, JobKind.PROCESS, lane=Lane.STANDARD) for _ in range(10)))
+    first = await claim(jobs)
+    assert first.media_id == media_id
+    assert await jobs.claim(lease_s=60, worker="test") is None
+    await jobs.complete(first)
+    # Also once it is done: a late event must not do the work again.
+    await jobs.enqueue(media_id, JobKind.PROCESS, lane=Lane.STANDARD)
+    assert await jobs.claim(lease_s=60, worker="test") is None
+
+
+async def test_each_job_is_claimed_once(jobs: JobStore) -> None:
+    for _ in range(30):
+        await jobs.enqueue(uuid7(), JobKind.PROCESS, lane=Lane.STANDARD)
+    claimed = await asyncio.gather(*(jobs.claim(lease_s=60, worker=str(index)) for index in range(40)))
+    ids = [job.id for job in claimed if job is not None]
+    assert len(ids) == len(set(ids)) == 30
+
+
+async def test_somebody_waiting_goes_first(jobs: JobStore) -> None:
+    for lane in (Lane.BACKFILL, Lane.STANDARD, Lane.FIRST_VISIBLE):
+        await jobs.enqueue(uuid7(), JobKind.PROCESS, lane=lane)
+    assert [(await claim(jobs)).lane for _ in range(3)] == [Lane.FIRST_VISIBLE, Lane.STANDARD, Lane.BACKFILL]
+
+
+async def test_lease_that_ran_out_is_claimed_anew_and_the_old_fence_is_dead(jobs: JobStore) -> None:
+    await jobs.enqueue(uuid7(), JobKind.PROCESS, lane=Lane.STANDARD)
+    stalled = await claim(jobs, lease_s=0)
+    successor = await claim(jobs)
+    assert successor.fence > stalled.fence
+    assert successor.attempt == 2
+    for stale_write in (
+        jobs.complete(stalled),
+        jobs.renew(stalled, lease_s=60),
+        jobs.retry(stalled, delay_s=0, reason=""),
+    ):
+        assert await stale_write is False
+    assert await jobs.renew(successor, lease_s=60) is True
+
+
+async def test_stale_fence_never_writes_to_the_media(service: RunningService, jobs: JobStore) -> None:
+    anna = service.client("anna")
+    media_id = await anna.send(small_photo(1))
+    runtime = service.runtime
+    stalled = await claim(jobs, lease_s=0)
+    assert await runtime.stores.media.hold(stalled.media_id, stalled.fence, attempt=1, lane="standard")
+    successor = await claim(jobs)
+    assert await runtime.stores.media.hold(successor.media_id, successor.fence, attempt=2, lane="standard")
+
+    # The one that stalled wakes up and tries to go on, or to give up.
+    assert (
+        await process_media(stalled, stores=runtime.stores, object_store=runtime.object_store, jail=service.jail)
+        is None
+    )
+    await fail_media(stalled, ProcessingFailed(FailureCode.INTERNAL, "late"), stores=runtime.stores)
+    document = await runtime.database.media.find_one({"_id": uuid_of(media_id)})
+    assert document["status"] == "PROCESSING"
+    assert "failure" not in document
+
+    viewable = await process_media(
+        successor, stores=runtime.stores, object_store=runtime.object_store, jail=service.jail
+    )
+    assert viewable is not None
+    assert await anna.wait(media_id) == {media_id: "READY"}
+
+
+async def test_deletion_during_processing_leaves_nothing_in_storage(service: RunningService, jobs: JobStore) -> None:
+    anna = service.client("anna")
+    media_id = await anna.send(small_photo(2))
+    runtime = service.runtime
+    job = await claim(jobs)
+    stores = runtime.stores
+    hold = stores.media.hold
+
+    async def hold_then_deleted(*args: Any, **kwargs: Any) -> bool:
+        held = await hold(*args, **kwargs)
+        await anna.delete(media_id)
+        return held
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stores.media, "hold", hold_then_deleted)
+        assert await process_media(job, stores=stores, object_store=runtime.object_store, jail=service.jail) is None
+    written = [entry.key async for entry in runtime.object_store.list_objects(runtime.object_store.media_bucket, "")]
+    assert not [key for key in written if str(uuid_of(media_id)) in key]
+
+
+def worker_of(service: RunningService, handler: Any, ended: list[ProcessingFailed]) -> Worker:
+    async def end(job: Job, failure: ProcessingFailed) -> None:
+        ended.append(failure)
+
+    return Worker(
+        service.settings.worker,
+        jobs=service.runtime.stores.jobs,
+        handlers={JobKind.PROCESS: handler},
+        end=end,
+        metrics=Metrics(),
+    )
+
+
+async def run_until(worker: Worker, finished: asyncio.Event) -> None:
+    running = asyncio.create_task(worker.run())
+    try:
+        async with asyncio.timeout(20):
+            await finished.wait()
+    finally:
+        worker.stop()
+        await running
+
+
+async def test_poison_is_set_aside_after_its_attempts_and_blocks_nobody(
+    service: RunningService, jobs: JobStore
+) -> None:
+    poison, healthy = uuid7(), uuid7()
+    seen: list[UUID] = []
+    ended: list[ProcessingFailed] = []
+    finished = asyncio.Event()
+
+    async def handler(job: Job) -> None:
+        seen.append(job.media_id)
+        if job.media_id == poison:
+            if job.attempt == service.settings.worker.max_attempts:
+                asyncio.get_running_loop().call_later(0.3, finished.set)
+            raise ValueError("a bug in the handler")
+
+    for media_id in (poison, healthy):
+        await jobs.enqueue(media_id, JobKind.PROCESS, lane=Lane.STANDARD)
+    await run_until(worker_of(service, handler, ended), finished)
+    assert seen.count(poison) == service.settings.worker.max_attempts
+    assert seen.count(healthy) == 1
+    assert [failure.failure for failure in ended] == [FailureCode.INTERNAL]
+    states = {job["media_id"]: job["state"] async for job in service.runtime.database.jobs.find({})}
+    assert states == {poison: "dead", healthy: "done"}
+
+
+async def test_outage_of_storage_is_tried_again(service: RunningService, jobs: JobStore) -> None:
+    attempts: list[int] = []
+    finished = asyncio.Event()
+
+    async def handler(job: Job) -> None:
+        attempts.append(job.attempt)
+        if job.attempt < 3:
+            raise TemporarilyUnavailable("Storage did not answer.")
+        asyncio.get_running_loop().call_later(0.1, finished.set)
+
+    ended: list[ProcessingFailed] = []
+    await jobs.enqueue(uuid7(), JobKind.PROCESS, lane=Lane.STANDARD)
+    await run_until(worker_of(service, handler, ended), finished)
+    assert attempts == [1, 2, 3]
+    assert ended == []
+
+
+async def test_stopping_worker_gives_its_jobs_back(service: RunningService, jobs: JobStore) -> None:
+    begun, ended = asyncio.Event(), []
+
+    async def handler(job: Job) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    await jobs.enqueue(uuid7(), JobKind.PROCESS, lane=Lane.STANDARD)
+    worker = worker_of(service, handler, ended)
+    worker._settings = worker._settings.model_copy(update={"drain_s": 0.05})
+    await run_until(worker, begun)
+    again = await claim(jobs)
+    assert again.attempt == 1
+    assert ended == []
+
+
+async def test_killed_worker_loses_and_doubles_nothing(
+    service: RunningService, jobs: JobStore, children: Children, ports: Iterator[int]
+) -> None:
+    anna = service.client("anna")
+    settings = service.settings.model_copy(
+        update={"worker": service.settings.worker.model_copy(update={"lease_s": 1.0, "concurrency": 1})}
+    )
+    environment = environment_of(settings, ("mongo", "storage", "worker"))
+    sent = [await anna.send(phone_photo(4032, 3024, orientation=6)) for _ in range(3)]
+
+    async def start() -> Any:
+        return await children.start("doomed-worker", [sys.executable, "-m", "service", "worker"], env=environment)
+
+    child = await start()
+    async for event in anna.follow(sent[0]):
+        if event["status"] == "PROCESSING":
+            break
+    os.kill(child.process.pid, signal.SIGKILL)
+    await child.process.wait()
+    await children.stop(child)
+
+    child = await start()
+    try:
+        async with asyncio.timeout(60):
+            assert await anna.wait(*sent) == dict.fromkeys(sent, "READY")
+    finally:
+        await children.stop(child)
+    for media_id in sent:
+        document = await service.runtime.database.media.find_one({"_id": uuid_of(media_id)})
+        statuses = [entry["status"] for entry in document["status_history"]]
+        assert statuses == ["INITIATED", "UPLOADED", "PROCESSING", "READY"]
+
+
+async def test_sweeper_finishes_what_everybody_missed(service: RunningService, jobs: JobStore) -> None:
+    anna, photo = service.client("anna"), small_photo(5)
+    [outcome] = (await anna.create(photo))["outcomes"]
+    await anna.put(outcome["upload"], photo)
+    [abandoned] = (await anna.create(small_photo(6)))["outcomes"]
+    runtime = service.runtime
+    await runtime.database.uploads.update_one(
+        {"_id": uuid_of(abandoned["upload"]["id"])},
+        {"$set": {"expires_at": datetime(2020, 1, 1, tzinfo=UTC)}},
+    )
+
+    for _ in range(2):
+        await sweep(stores=runtime.stores, object_store=runtime.object_store, grace=timedelta(0))
+
+    status = "query S($ids: [ID!]!) { nodes(ids: $ids) { ... on Media { status } } }"
+    ids = [outcome["upload"]["media"]["id"], abandoned["upload"]["media"]["id"]]
+    assert [node["status"] for node in (await anna.run(status, ids=ids))["nodes"]] == ["UPLOADED", "EXPIRED"]
+    assert await runtime.database.jobs.count_documents({"media_id": uuid_of(ids[0])}) == 1
+    assert (await anna.complete(abandoned["upload"]["id"]))["userErrors"][0]["code"] == "UPLOAD_EXPIRED"
+
+
+async def test_sweeper_enqueues_what_was_lost_between_status_and_queue(service: RunningService, jobs: JobStore) -> None:
+    anna = service.client("anna")
+    media_id = await anna.send(small_photo(7))
+    await service.runtime.database.jobs.delete_many({})
+    runtime = service.runtime
+    await sweep(stores=runtime.stores, object_store=runtime.object_store, grace=timedelta(0))
+    async with service.working():
+        assert await anna.wait(media_id) == {media_id: MediaStatus.READY.value}
