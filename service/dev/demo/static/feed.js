@@ -5,7 +5,9 @@ import { element, showProblem } from '/demo/dom.js';
 import { FEED } from '/demo/operations.js';
 import { placeholder } from '/demo/thumbhash.js';
 
-const ROW_HEIGHT = 300;
+// Taller than that, a picture gets two rows of the grid; see feed.css, as for the sizes.
+const TALL = 0.85;
+const SIZES = '(max-width: 32rem) 100vw, (max-width: 50rem) 55vw, 400px';
 const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 
 export const nameOf = (media) => media.altText || media.title || 'Untitled photo';
@@ -28,15 +30,17 @@ export class Feed {
 
   async loadMore() {
     if (this.#loading) return;
-    this.#loading = true;
+    const shown = this.#order.length;
+    const byKeyboard = document.activeElement === this.more;
+    this.#loading = this.more.hidden = true;
     this.grid.ariaBusy = 'true';
     try {
       const { feed } = await request(FEED, { after: this.#after, hint: this.hint });
-      feed.nodes.forEach((media) => this.#place(media, 'append'));
+      feed.nodes.forEach((media) => this.#place(media, this.#order.length));
       this.#after = feed.pageInfo.endCursor;
       this.more.hidden = !feed.pageInfo.hasNextPage;
+      if (byKeyboard) this.#tiles.get(this.#order[shown]?.id)?.querySelector('button').focus();
     } catch (problem) {
-      this.more.hidden = true;
       showProblem(this.problem, problem, () => this.loadMore());
     } finally {
       this.#loading = false;
@@ -47,7 +51,8 @@ export class Feed {
 
   // A media that became ready while the page was open.
   add(media) {
-    this.#place(media, 'prepend');
+    const older = this.#order.findIndex(({ createdAt }) => createdAt <= media.createdAt);
+    this.#place(media, older < 0 ? this.#order.length : older);
     this.#tell();
   }
 
@@ -65,13 +70,12 @@ export class Feed {
     return this.#order[this.#order.findIndex((media) => media.id === id) + step];
   }
 
-  #place(media, where) {
+  #place(media, at) {
     if (this.#tiles.has(media.id)) return;
     const tile = this.#tile(media);
+    this.grid.insertBefore(tile, this.#tiles.get(this.#order[at]?.id) ?? null);
     this.#tiles.set(media.id, tile);
-    this.grid[where](tile);
-    if (where === 'prepend') this.#order.unshift(media);
-    else this.#order.push(media);
+    this.#order.splice(at, 0, media);
   }
 
   #tell() {
@@ -93,6 +97,7 @@ export class Feed {
     const tile = element('li', { className: 'tile' }, open, label);
     tile.dataset.id = media.id;
     tile.style.setProperty('--ratio', ratioOf(media));
+    tile.classList.toggle('tall', ratioOf(media) < TALL);
     return tile;
   }
 }
@@ -104,7 +109,7 @@ function picture(media) {
     height: media.height ?? 1,
     loading: 'lazy',
     decoding: 'async',
-    sizes: `(max-width: 40rem) 100vw, ${Math.round(ratioOf(media) * ROW_HEIGHT)}px`,
+    sizes: SIZES,
     srcset: media.srcset ?? '',
     src: media.display?.url ?? '',
     onload: () => image.classList.add('shown'),

@@ -8,6 +8,8 @@ import { placeholder } from '/demo/thumbhash.js';
 
 const MARGIN = 0.92;
 const CAPTION_HEIGHT = 140;
+// Beyond that a small picture only gets blurred.
+const LARGEST_SCALE = 1.5;
 
 export class Viewer {
   #media;
@@ -56,7 +58,8 @@ export class Viewer {
   // Takes the place the picture will have; its width in CSS pixels.
   #reserve(media) {
     const [across, down] = [media.width ?? 4, media.height ?? 3];
-    const scale = Math.min((innerWidth * MARGIN) / across, (innerHeight * MARGIN - CAPTION_HEIGHT) / down);
+    const fitting = Math.min((innerWidth * MARGIN) / across, (innerHeight * MARGIN - CAPTION_HEIGHT) / down);
+    const scale = Math.min(fitting, LARGEST_SCALE);
     const blur = placeholder(media.thumbhash);
     blur.ariaHidden = 'true';
     const stage = byId('stage');

@@ -1,0 +1,41 @@
+"""A running embedded stack, as the browser tests see it from outside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.object_store import ObjectStore
+from tests.api_client import ApiClient
+
+REPOSITORY = Path(__file__).parent.parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A running embedded stack: its addresses, and what its storage holds."""
+
+    urls: dict[str, str]
+    store: ObjectStore
+
+    def client(self) -> ApiClient:
+        """The API for the user that the page signs in as."""
+        return ApiClient(self.urls["demo"].rstrip("/"), self.urls["token"])
+
+    def stranger(self) -> ApiClient:
+        """The API for nobody in particular."""
+        return ApiClient(self.urls["demo"].rstrip("/"), None)
+
+    async def stored_keys(self) -> set[str]:
+        """Every object in both buckets."""
+        buckets = (self.store.upload_bucket, self.store.media_bucket)
+        return {entry.key for bucket in buckets async for entry in self.store.list_objects(bucket, "")}
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], *, within_s: float = 20) -> None:
+    """Waits until it holds; TimeoutError if it does not in time."""
+    async with asyncio.timeout(within_s):
+        while not await holds():  # noqa: ASYNC110 - another process does it, and sends no signal
+            await asyncio.sleep(0.05)

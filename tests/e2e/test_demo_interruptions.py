@@ -1,0 +1,151 @@
+"""The demo page when connections break: nothing is lost, and nothing happens twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, Request, Route, WebSocketRoute, expect
+
+from tests.e2e.demo_page import DemoPage, photo_file
+from tests.e2e.running_stack import Stack, eventually
+from tests.photos import small_photo
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+CREATED = "{ mediaList(first: 100) { nodes { title status } } }"
+
+
+@pytest.fixture
+def expected_complaints() -> list[str]:
+    return ["Failed to load resource: net::ERR_", "Failed to load resource: the server responded with a status of 412"]
+
+
+async def statuses(stack: Stack, title: str) -> list[str]:
+    """The status of every media with this title."""
+    nodes = (await stack.client().run(CREATED))["mediaList"]["nodes"]
+    return [node["status"] for node in nodes if node["title"] == title]
+
+
+def recorded(page: Page) -> list[Request]:
+    """Every request of the page from now on."""
+    requests: list[Request] = []
+
+    def record(request: Request) -> None:
+        requests.append(request)
+
+    page.on("request", record)
+    return requests
+
+
+def keys_sent(requests: list[Request], operation: str) -> list[str]:
+    """The idempotency key of each request that carried this mutation."""
+    bodies = [json.loads(request.post_data or "{}") for request in requests if request.url.endswith("/graphql")]
+    return [body["variables"]["input"]["idempotencyKey"] for body in bodies if f"mutation {operation}" in body["query"]]
+
+
+async def test_an_upload_that_breaks_off_is_sent_again(page: Page, stack: Stack) -> None:
+    demo, requests, tries = await DemoPage.opened(page), recorded(page), 0
+
+    async def break_the_first(route: Route) -> None:
+        nonlocal tries
+        tries += 1
+        await (route.abort("connectionreset") if tries == 1 else route.continue_())
+
+    await page.route(f"{stack.urls['s3']}/**", break_the_first)
+    await demo.choose(photo_file(small_photo(50), "broken.jpg"))
+    await demo.is_ready("broken.jpg")
+    keys = keys_sent(requests, "CreateUploads")
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
+    assert await statuses(stack, "broken") == ["READY"]
+
+
+async def test_a_lost_answer_of_storage_ends_well(page: Page, stack: Stack) -> None:
+    demo, answers = await DemoPage.opened(page), []
+
+    async def lose_the_first(route: Route) -> None:
+        answer = await route.fetch()
+        answers.append(answer.status)
+        if len(answers) == 1:
+            await route.abort("connectionreset")
+        else:
+            await route.fulfill(response=answer)
+
+    # The event and the sweeper would finish it without the page; here the page itself must cope with the repeat.
+    await page.route(f"{stack.urls['s3']}/**", lose_the_first)
+    await demo.choose(photo_file(small_photo(51), "echo.jpg"))
+    await demo.is_ready("echo.jpg")
+    assert answers[0] == 200
+    assert set(answers[1:]) <= {412}
+    assert await statuses(stack, "echo") == ["READY"]
+
+
+async def test_after_giving_up_the_page_offers_to_try_again(page: Page, stack: Stack) -> None:
+    await page.clock.install()
+    demo, requests, down = await DemoPage.opened(page), recorded(page), True
+
+    async def refuse_while_down(route: Route) -> None:
+        await (route.abort("connectionrefused") if down else route.continue_())
+
+    await page.route(f"{stack.urls['s3']}/**", refuse_while_down)
+    await demo.choose(photo_file(small_photo(52), "patient.jpg"))
+    for tries in range(1, 4):
+        await _was_sent(requests, stack, tries)
+        await page.clock.run_for(4_000)
+    assert await demo.has_failed("patient.jpg") == "Storage cannot be reached. Check the connection, then try again."
+    assert len(_puts(requests, stack)) == 4
+    down = False
+    await demo.try_again("patient.jpg")
+    await demo.is_ready("patient.jpg")
+    assert len(set(keys_sent(requests, "CreateUploads"))) == 1
+    assert await statuses(stack, "patient") == ["READY"]
+
+
+def _puts(requests: list[Request], stack: Stack) -> list[Request]:
+    return [each for each in requests if each.method == "PUT" and each.url.startswith(stack.urls["s3"])]
+
+
+async def _was_sent(requests: list[Request], stack: Stack, tries: int) -> None:
+    async def so_often() -> bool:
+        return len(_puts(requests, stack)) == tries
+
+    await eventually(so_often)
+
+
+async def test_the_live_status_resumes_where_the_connection_broke(page: Page, stack: Stack) -> None:
+    subscribed: list[dict[str, Any]] = []
+    resumed = asyncio.Event()
+
+    async def break_after_the_first_event(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def to_server(message: str | bytes) -> None:
+            decoded = json.loads(message)
+            if decoded["type"] == "subscribe":
+                subscribed.append(decoded["payload"]["variables"])
+                if len(subscribed) == 2:
+                    resumed.set()
+            server.send(message)
+
+        async def to_page(message: str | bytes) -> None:
+            socket.send(message)
+            if len(subscribed) == 1 and json.loads(message)["type"] == "next":
+                await socket.close(code=1012, reason="Service restart")
+
+        socket.on_message(to_server)
+        server.on_message(lambda message: asyncio.ensure_future(to_page(message)))
+
+    async def hold_until_resumed(route: Route) -> None:
+        await resumed.wait()
+        await route.continue_()
+
+    await page.route_web_socket("**/graphql", break_after_the_first_event)
+    await page.route(f"{stack.urls['s3']}/**", hold_until_resumed)
+    demo = await DemoPage.opened(page)
+    await demo.choose(photo_file(small_photo(53), "cut-off.jpg"))
+    await demo.is_ready("cut-off.jpg")
+    await expect(demo.tile("cut-off")).to_be_visible()
+    assert [variables["after"] is None for variables in subscribed] == [True, False]

@@ -1,0 +1,184 @@
+"""The demo page in a real browser, on the embedded stack: from choosing a photo to deleting it."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+from playwright.async_api import Browser, Locator, Page, expect
+
+from tests.e2e.demo_page import DemoPage, photo_file, seen
+from tests.e2e.running_stack import Stack, eventually
+from tests.photos import MAKER_NOTE, OWNER, SERIAL, is_upright, phone_photo, small_photo
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+FEED = "{ feed(purpose: COMMUNITY, first: 100) { nodes { title } } }"
+HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
+
+
+def with_one_character_changed(url: str) -> str:
+    at = url.index("Signature=") + len("Signature=") + 9
+    return url[:at] + ("A" if url[at] != "A" else "B") + url[at + 1 :]
+
+
+async def addresses_in(image: Locator) -> list[str]:
+    """Every URL of its srcset."""
+    return re.findall(r"(\S+) \d+w", await image.get_attribute("srcset") or "")
+
+
+async def test_a_phone_photo_goes_up_and_is_shown_upright_without_its_secrets(page: Page, stack: Stack) -> None:
+    demo = await DemoPage.opened(page)
+    await demo.choose(photo_file(phone_photo(), "holiday.jpg"))
+    await demo.is_ready("holiday.jpg")
+    picture = await demo.picture_in(demo.tile("holiday"))
+    assert await picture.get_attribute("alt") == "holiday"
+    addresses = await addresses_in(picture)
+    assert len(addresses) == 2
+    async with httpx.AsyncClient() as client:
+        for address in addresses:
+            assert address.startswith(f"{stack.urls['edge']}/community/processed/")
+            answer = await client.get(address)
+            assert answer.status_code == 200
+            for secret in (SERIAL.encode(), OWNER.encode(), MAKER_NOTE, b"Exif", b"http://ns.adobe.com"):
+                assert secret not in answer.content
+            served = Image.open(io.BytesIO(answer.content))
+            assert is_upright(served)
+            assert not served.getexif()
+            assert {"exif", "xmp", "comment", "icc_profile"}.isdisjoint(served.info)
+            refused = await client.get(with_one_character_changed(address))
+            assert refused.status_code == 403
+            assert "<Code>AccessDenied</Code>" in refused.text
+    large = await demo.open_large("holiday")
+    assert await large.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [540, 720]
+    assert is_upright(await seen(large))
+
+
+async def test_a_sharp_screen_is_shown_the_full_rendition(browser: Browser, stack: Stack) -> None:
+    async with await browser.new_context(base_url=stack.urls["demo"], device_scale_factor=2) as sharp:
+        demo = await DemoPage.opened(await sharp.new_page())
+        await demo.choose(photo_file(phone_photo(2400, 1800, seed=2), "sharp.jpg"))
+        await demo.is_ready("sharp.jpg")
+        large = await demo.open_large("sharp")
+        assert await large.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [810, 1080]
+
+
+async def test_deleting_takes_a_photo_from_the_feed_and_from_storage(page: Page, stack: Stack) -> None:
+    demo = await DemoPage.opened(page)
+    before = await stack.stored_keys()
+    await demo.choose(photo_file(small_photo(3), "short-lived.jpg"))
+    await demo.is_ready("short-lived.jpg")
+    assert len(await stack.stored_keys() - before) == 7  # the original, and three sizes in two formats
+    await demo.open_large("short-lived")
+    await demo.delete_open()
+    await expect(demo.tile("short-lived")).to_have_count(0)
+    await expect(demo.viewer).to_have_count(0)
+
+    async def is_gone() -> bool:
+        return not await stack.stored_keys() - before
+
+    await eventually(is_gone)
+    await page.reload()
+    await expect(page.locator("#grid")).to_have_attribute("aria-busy", "false")
+    await expect(demo.tile("short-lived")).to_have_count(0)
+
+
+async def test_nothing_is_deleted_without_a_yes(page: Page, stack: Stack) -> None:
+    demo = await DemoPage.opened(page)
+    await demo.choose(photo_file(small_photo(4), "kept.jpg"))
+    await demo.is_ready("kept.jpg")
+    stored = await stack.stored_keys()
+    await demo.open_large("kept")
+    await demo.viewer.get_by_role("button", name="Delete").click()
+    await page.get_by_role("alertdialog").get_by_role("button", name="Keep it").click()
+    await page.keyboard.press("Escape")
+    await expect(demo.viewer).to_have_count(0)
+    await expect(demo.tile("kept")).to_be_visible()
+    assert await stack.stored_keys() == stored
+
+
+async def test_names_and_captions_are_shown_as_the_text_they_are(page: Page) -> None:
+    demo = await DemoPage.opened(page)
+    await demo.choose(photo_file(small_photo(5), f"{HOSTILE}.jpg"))
+    await demo.is_ready(f"{HOSTILE}.jpg")
+    await page.get_by_label("Caption").fill(f"{HOSTILE} caption")
+    await page.get_by_label("Description").fill(f"{HOSTILE} description")
+    await demo.choose(photo_file(small_photo(6), "second.jpg"))
+    await demo.is_ready("second.jpg")
+    await expect(demo.tile(HOSTILE)).to_be_visible()
+    large = await demo.open_large(f"{HOSTILE} caption")
+    assert await large.get_attribute("alt") == f"{HOSTILE} description"
+    await expect(demo.viewer.get_by_role("heading")).to_have_text(f"{HOSTILE} caption")
+    assert await page.title() == "Photos · media service"
+    assert await page.locator("img[src='x']").count() == 0
+
+
+async def test_only_its_owner_is_shown_a_private_photo(page: Page, stack: Stack) -> None:
+    demo = await DemoPage.opened(page)
+    await page.get_by_label("Only me").check()
+    await demo.choose(photo_file(small_photo(7), "diary.jpg"))
+    await demo.is_ready("diary.jpg")
+    await expect(demo.tile("diary").get_by_text("Only me")).to_be_visible()
+    assert {"title": "diary"} in (await stack.client().run(FEED))["feed"]["nodes"]
+    assert {"title": "diary"} not in (await stack.stranger().run(FEED))["feed"]["nodes"]
+
+
+async def test_what_is_no_photo_fails_with_a_sentence(page: Page, tmp_path: Path) -> None:
+    demo = await DemoPage.opened(page)
+    shown = await demo.tiles.count()
+    text = photo_file(b"These are words, whatever the name says.", "words.jpg")
+    document = photo_file(b"%PDF-1.7", "letter.pdf", "application/pdf")
+    large = tmp_path / "large.jpg"
+    large.write_bytes(small_photo() + bytes(20_000_000))
+    await demo.choose(large)
+    await demo.choose(text, document, photo_file(small_photo(8), "fine.jpg"))
+    assert "it is text/plain" in await demo.has_failed("words.jpg")
+    assert "not application/pdf" in await demo.has_failed("letter.pdf")
+    assert "up to 20,000,000 bytes" in await demo.has_failed("large.jpg")
+    await demo.is_ready("fine.jpg")
+    await expect(demo.tiles).to_have_count(shown + 1)
+    await page.get_by_role("button", name="Clear finished").click()
+    await expect(page.locator(".upload")).to_have_count(0)
+
+
+async def test_the_page_works_without_a_mouse(page: Page) -> None:
+    demo = await DemoPage.opened(page)
+    await demo.choose(photo_file(small_photo(9), "older.jpg"))
+    await demo.is_ready("older.jpg")
+    await demo.choose(photo_file(small_photo(10), "newer.jpg"))
+    await demo.is_ready("newer.jpg")
+    opener = demo.tile("newer").get_by_role("button")
+    await opener.focus()
+    await page.keyboard.press("Enter")
+    await expect(demo.viewer.get_by_role("heading")).to_have_text("newer")
+    await page.keyboard.press("ArrowRight")
+    await expect(demo.viewer.get_by_role("heading")).to_have_text("older")
+    await page.keyboard.press("Escape")
+    await expect(demo.viewer).to_have_count(0)
+    await expect(opener).to_be_focused()
+
+
+async def test_the_feed_grows_by_scrolling_and_nothing_moves(page: Page, stack: Stack) -> None:
+    demo = await DemoPage.opened(page)
+    names = [f"many-{number}.jpg" for number in range(21)]
+    await demo.choose(*(photo_file(small_photo(20 + number), name) for number, name in enumerate(names)))
+    await demo.is_ready(*names)
+    feed = (await stack.client().run(FEED))["feed"]["nodes"]
+    await page.set_viewport_size({"width": 500, "height": 600})
+    await page.add_init_script("""
+        window.shifts = 0;
+        new PerformanceObserver(list => list.getEntries().forEach(each => { shifts += each.value; }))
+          .observe({ type: 'layout-shift', buffered: true });
+    """)
+    await page.reload()
+    await expect(demo.tiles).to_have_count(12)
+    await demo.picture_in(demo.tiles.first)
+    while (count := await demo.tiles.count()) < len(feed):
+        await demo.tiles.last.scroll_into_view_if_needed()
+        await expect(demo.tiles.nth(count)).to_be_attached()
+    assert await demo.tiles.locator(".title").all_inner_texts() == [media["title"] for media in feed]
+    assert await page.evaluate("shifts") < 0.02
