@@ -1,8 +1,9 @@
-"""The command: `python -m service dev | api | worker | edge | indexes | schema | doctor | upload | feed`."""
+"""The command: `python -m service dev | api | worker | edge | indexes | buckets | schema | doctor | upload | feed`."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,15 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, TemporarilyUnavailable
 from service.models import MediaPurpose
-from service.production import Role, load_settings
-from service.settings import Environment, Settings
+from service.production import Role, load_settings, read_settings
+from service.settings import Environment, Settings, StorageSettings
 from service.telemetry import configure_logging
 
 if TYPE_CHECKING:
     from service.client import MediaClient
 
+# Where a client finds the API, and tuning that the embedded stack takes from outside: they describe no deployment.
+NO_DEPLOYMENT = ("MEDIA_URL", "MEDIA_TOKEN", "MEDIA_LOG_LEVEL", "MEDIA_WORKER__")
 SCHEMA_FILE = Path(__file__).parent.parent / "schema" / "schema.graphql"
 
 PurposeOption = Annotated[MediaPurpose, typer.Option(case_sensitive=False, help="What the media is for.")]
@@ -101,11 +104,10 @@ def edge() -> None:
     with _explained():
         settings = load_settings(Role.WORKER)
         configure_logging(settings.log_level)
-        address = urlsplit(settings.delivery.base_url)
         uvicorn.run(
             edge_from_settings(settings),
-            host=address.hostname or "127.0.0.1",
-            port=address.port or 8090,
+            host=settings.http.host,
+            port=urlsplit(settings.delivery.base_url).port or 8090,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -133,6 +135,33 @@ async def _index_drift(settings: Settings, *, apply: bool):  # type: ignore[no-u
 
     async with open_database(settings.mongo) as database:
         return await (ensure if apply else check)(database.handle)
+
+
+@app.command()
+def buckets(
+    apply: Annotated[bool, typer.Option("--apply", help="Create what is missing and set the CORS rules.")] = False,
+) -> None:
+    """Check both buckets and which origins may upload to them."""
+    with _explained():
+        settings = load_settings(Role.WORKER)
+        problems = asyncio.run(_bucket_problems(settings.storage, apply=apply))
+    for problem in problems:
+        typer.echo(problem, err=True)
+    raise typer.Exit(1 if problems else 0)
+
+
+async def _bucket_problems(settings: StorageSettings, *, apply: bool) -> list[str]:
+    from service.object_store import ObjectStore
+
+    store = ObjectStore(settings)
+    try:
+        if apply:
+            await store.ensure_buckets()
+        return await store.check()
+    except TemporarilyUnavailable as error:
+        return [f"The buckets could not be set up; try again: {error.__cause__}"]
+    finally:
+        await store.close()
 
 
 @app.command()
@@ -205,6 +234,35 @@ def feed(
     hint = None if width is None else DisplayHint(width=width, device_pixel_ratio=dpr)
     with _client(url, token) as client:
         asyncio.run(show_feed(client, purpose=purpose, first=first, after=after, hint=hint, as_json=as_json))
+
+
+@app.command()
+def doctor(
+    role: Annotated[Role | None, typer.Option(help="Only what this kind of process needs; otherwise all.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check settings, database, indexes, buckets, CORS, keys, edge, clock and jail; say what to fix."""
+    from service.commands.doctor import report, report_unreadable
+
+    try:
+        _adopt_stack_settings()
+        settings = read_settings()
+    except ConfigurationError as error:
+        report_unreadable(error, as_json=as_json)
+        raise typer.Exit(1) from None
+    raise typer.Exit(asyncio.run(report(settings, roles=list(Role) if role is None else [role], as_json=as_json)))
+
+
+def _adopt_stack_settings() -> None:
+    """Without settings of its own, this process takes those of the embedded stack; ConfigurationError if none runs."""
+    from service.dev.folder import read_environment, read_options, read_urls
+
+    if any(name.startswith("MEDIA_") and not name.startswith(NO_DEPLOYMENT) for name in os.environ):
+        return
+    folder = read_options().folder
+    if not read_urls(folder):
+        raise ConfigurationError(f"No MEDIA_* variable is set, and no stack runs in {folder} (`make run` starts one).")
+    os.environ.update(read_environment(folder) | dict(os.environ))
 
 
 if __name__ == "__main__":
