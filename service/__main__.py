@@ -182,7 +182,11 @@ def schema(
 @contextmanager
 def _client(url: str | None, token: str | None) -> Iterator[MediaClient]:
     """A client for the block; what it is told ends the process with one sentence."""
-    from service.client import ClientError
+    try:
+        from service.client import ClientError
+    except ModuleNotFoundError as error:
+        typer.echo(f"{error.name} is missing: install media-metadata-service[client].", err=True)
+        raise typer.Exit(1) from None
     from service.commands.connecting import open_client
     from service.dev.folder import read_options, read_urls
 
@@ -207,11 +211,11 @@ def upload(
     as_json: JsonOption = False,
 ) -> None:
     """Upload photos, wait until they are READY, and print their signed URLs."""
-    from service.client import FileDetails
-    from service.commands.upload import upload_photos
-
-    details = FileDetails(title=title, alt_text=alt_text, tags=tuple(tag or ()))
     with _client(url, token) as client:
+        from service.client import FileDetails
+        from service.commands.upload import upload_photos
+
+        details = FileDetails(title=title, alt_text=alt_text, tags=tuple(tag or ()))
         work = upload_photos(client, photos, purpose=purpose, private=private, details=details, as_json=as_json)
         raise typer.Exit(asyncio.run(work))
 
@@ -228,11 +232,11 @@ def feed(
     as_json: JsonOption = False,
 ) -> None:
     """List a page of the feed, each media with the picture to show."""
-    from service.client import DisplayHint
-    from service.commands.feed import show_feed
-
-    hint = None if width is None else DisplayHint(width=width, device_pixel_ratio=dpr)
     with _client(url, token) as client:
+        from service.client import DisplayHint
+        from service.commands.feed import show_feed
+
+        hint = None if width is None else DisplayHint(width=width, device_pixel_ratio=dpr)
         asyncio.run(show_feed(client, purpose=purpose, first=first, after=after, hint=hint, as_json=as_json))
 
 

@@ -220,7 +220,8 @@ class ObjectStore:
             try:
                 problems += await self._call(bucket_problems, self._client, bucket, writers)
             except TemporarilyUnavailable as error:
-                problems.append(f"Bucket {bucket}: {error.__cause__}")
+                remedy = "Create it, or correct MEDIA_STORAGE__* and the rights of its key."
+                problems.append(f"Bucket {bucket}: {error.__cause__}. {remedy}")
         return problems
 
     async def close(self) -> None:

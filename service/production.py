@@ -108,14 +108,19 @@ def unsafe_settings(settings: Settings, role: Role) -> list[str]:
     return [problem for rule in rules if (problem := rule(settings)) is not None]
 
 
-def load_settings(role: Role) -> Settings:
-    """The settings of this process. Raises ConfigurationError, one sentence a problem, if they are wrong or unsafe."""
+def read_settings() -> Settings:
+    """The settings as they are, unsafe or not. Raises ConfigurationError, one sentence a problem, if they are wrong."""
     try:
-        settings = Settings()
+        return Settings()
     except ValidationError as error:
         # Values stay out of the message: they may be secrets.
         lines = [f"MEDIA_{'__'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors()]
         raise ConfigurationError("\n".join(lines)) from None
+
+
+def load_settings(role: Role) -> Settings:
+    """The settings of this process. Raises ConfigurationError, one sentence a problem, if they are wrong or unsafe."""
+    settings = read_settings()
     if problems := unsafe_settings(settings, role):
         raise ConfigurationError("\n".join(problems))
     return settings

@@ -1,0 +1,58 @@
+"""The order of the checks, and which of them each role needs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+
+from service.cloudfront import HashAlgorithm
+from service.delivery import load_signers
+from service.doctor.database import check_database, newest_public_media
+from service.doctor.edge import check_edge
+from service.doctor.findings import Finding, Level, ok, problem
+from service.doctor.jail import check_jail
+from service.doctor.keys import check_keys
+from service.doctor.storage import check_storage
+from service.errors import ConfigurationError
+from service.production import Role, unsafe_settings
+from service.settings import Environment, Settings
+
+BOTH = frozenset(Role)
+
+
+async def examine(settings: Settings, *, roles: Collection[Role] = BOTH) -> AsyncIterator[Finding]:
+    """Look at all that processes of `roles` depend on, writing nothing. Seconds; longer where parts do not answer."""
+    for finding in _check_settings(settings, roles):
+        yield finding
+    of_database = await check_database(settings.mongo, settings.environment)
+    for finding in of_database:
+        yield finding
+    for finding in await check_storage(settings.storage):
+        yield finding
+    if Role.API in roles:
+        is_readable = all(finding.level is not Level.PROBLEM for finding in of_database if finding.check == "database")
+        for finding in await _check_delivery(settings, is_readable=is_readable):
+            yield finding
+    if Role.WORKER in roles:
+        yield await check_jail(settings.worker)
+
+
+def _check_settings(settings: Settings, roles: Collection[Role]) -> list[Finding]:
+    if settings.environment is not Environment.PRODUCTION:
+        return [ok("settings", f"Complete, for {settings.environment}; the rules for production are not applied.")]
+    # A rule may hold for both roles.
+    sentences = dict.fromkeys(sentence for role in roles for sentence in unsafe_settings(settings, role))
+    return [problem("settings", sentence) for sentence in sentences] or [
+        ok("settings", "Complete and safe to go live.")
+    ]
+
+
+async def _check_delivery(settings: Settings, *, is_readable: bool) -> list[Finding]:
+    try:
+        signers = load_signers(settings.delivery)
+    except ConfigurationError as error:
+        return [problem("keys", str(error))]
+    shown = await newest_public_media(settings.mongo) if is_readable else None
+    return [
+        *check_keys(signers, HashAlgorithm(settings.delivery.hash_algorithm)),
+        *await check_edge(settings.delivery.base_url, signers, shown),
+    ]

@@ -1,0 +1,49 @@
+"""The buckets: do they answer, are they closed to strangers, and may browsers upload?"""
+
+from __future__ import annotations
+
+from service.doctor.findings import Finding, ok, problem, warning
+from service.doctor.http_probe import NoAnswer, probe
+from service.errors import ConfigurationError
+from service.object_store import ObjectStore
+from service.settings import StorageSettings
+
+
+async def check_storage(settings: StorageSettings) -> list[Finding]:
+    """Both buckets, their CORS rules, and this clock against theirs."""
+    try:
+        store = ObjectStore(settings)
+    except ConfigurationError as error:
+        return [problem("storage", str(error))]
+    try:
+        # Both buckets tell of the same clock.
+        sentences = list(dict.fromkeys(await store.check()))
+    finally:
+        await store.close()
+    if sentences:
+        return [problem("storage", sentence) for sentence in sentences]
+    names = f"{settings.upload_bucket} and {settings.media_bucket}"
+    return [
+        ok("storage", f"{names} answer, at a clock that agrees with this one."),
+        *[await _privacy(settings, bucket) for bucket in (settings.upload_bucket, settings.media_bucket)],
+        _origins(settings),
+    ]
+
+
+async def _privacy(settings: StorageSettings, bucket: str) -> Finding:
+    base = settings.public_endpoint or settings.endpoint or f"https://s3.{settings.region}.amazonaws.com"
+    try:
+        answer = await probe(f"{base.rstrip('/')}/{bucket}/?list-type=2&max-keys=1")
+    except NoAnswer as error:
+        remedy = "Clients upload there: correct MEDIA_STORAGE__PUBLIC_ENDPOINT, or what stands before it."
+        return problem("storage", f"{base} does not answer: {error}.", remedy)
+    if answer.status < 400:
+        return problem("storage", f"Anybody can list bucket {bucket}.", "Block all public access to it.")
+    return ok("storage", f"{bucket} is closed to strangers (status {answer.status}).")
+
+
+def _origins(settings: StorageSettings) -> Finding:
+    if not settings.allowed_origins:
+        text = "No origin may upload from a browser; apps still can."
+        return warning("cors", text, "If a web client is to upload, list its origin in MEDIA_STORAGE__ALLOWED_ORIGINS.")
+    return ok("cors", f"{', '.join(settings.allowed_origins)} may upload from a browser.")
