@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from indexes.declaration import Index
 
+# MongoDB takes a partial index only where it can prove that the query lies inside it: equality with a text proves `$gt ""`,
+# but not `$type: "string"`.
+_TEXT = {"$gt": ""}
+
 _MERGED = "every shard, merge-sorted by _id"
 
 INDEXES = (
@@ -36,38 +40,34 @@ INDEXES = (
         keys=(("capture_id", 1), ("_id", -1)),
         serves="mediaList by captureId; captureStatus",
         targets=_MERGED,
-        options={"partialFilterExpression": {"capture_id": {"$type": "string"}}},
+        options={"partialFilterExpression": {"capture_id": _TEXT}},
     ),
     Index(
         name="subject",
         keys=(("subject.type", 1), ("subject.id", 1), ("_id", -1)),
         serves="mediaList by subject",
         targets=_MERGED,
-        options={"partialFilterExpression": {"subject.id": {"$type": "string"}}},
+        options={"partialFilterExpression": {"subject.id": _TEXT}},
     ),
     Index(
         name="albums",
         keys=(("album_ids", 1), ("_id", -1)),
         serves="mediaList by albumId",
         targets=_MERGED,
-        options={"partialFilterExpression": {"album_ids": {"$type": "string"}}},
+        options={"partialFilterExpression": {"album_ids": _TEXT}},
     ),
     Index(
         name="tags",
         keys=(("tags", 1), ("_id", -1)),
         serves="mediaList by tags",
         targets=_MERGED,
-        options={"partialFilterExpression": {"tags": {"$type": "string"}}},
+        options={"partialFilterExpression": {"tags": _TEXT}},
     ),
     Index(
         name="stalled",
-        keys=(("status", 1), ("updated_at", 1)),
-        serves="sweeper: media that wait for bytes or for a job, oldest first",
+        keys=(("waiting_since", 1),),
+        serves="sweeper: media that wait for bytes or for a worker, longest first",
         targets="every shard",
-        options={
-            "partialFilterExpression": {
-                "status": {"$in": ["INITIATED", "UPLOADING", "UPLOADED", "PROCESSING", "DELETED"]}
-            }
-        },
+        options={"partialFilterExpression": {"waiting_since": {"$exists": True}}},
     ),
 )

@@ -9,14 +9,13 @@ from typing import Any
 from graphql import (
     FieldNode,
     FragmentSpreadNode,
-    GraphQLIncludeDirective,
     GraphQLResolveInfo,
-    GraphQLSkipDirective,
     InlineFragmentNode,
+    SelectionNode,
     SelectionSetNode,
-    get_directive_values,
     get_named_type,
 )
+from strawberry.types.nodes import convert_value
 from strawberry.utils.str_converters import to_camel_case
 
 from schema.context import Info
@@ -77,10 +76,11 @@ def _collect_field(
         _collect(raw, node.selection_set, get_named_type(field.type), paths, spread)
 
 
-def _is_included(raw: GraphQLResolveInfo[Any], node: Any) -> bool:
-    if not node.directives:
-        return True
-    variables: Any = raw.variable_values
-    skip = get_directive_values(GraphQLSkipDirective, node, variables)
-    include = get_directive_values(GraphQLIncludeDirective, node, variables)
-    return not (skip and skip["if"]) and not (include and not include["if"])
+def _is_included(raw: GraphQLResolveInfo[Any], node: SelectionNode) -> bool:
+    for directive in node.directives or ():
+        if directive.name.value in {"skip", "include"}:
+            [argument] = directive.arguments or ()
+            condition = convert_value(raw, argument.value)
+            if condition is (directive.name.value == "skip"):
+                return False
+    return True

@@ -34,7 +34,10 @@ mutation Delete($input: DeleteMediaInput!) {
 """
 STATUS = """
 subscription Follow($ids: [ID!]!, $after: String) {
-  mediaStatus(ids: $ids, after: $after) { status sequence cursor progress media { id status failure { code message retryable } } }
+  mediaStatus(ids: $ids, after: $after) {
+    status sequence cursor progress
+    media { id status failure { code message retryable } }
+  }
 }
 """
 

@@ -9,10 +9,11 @@ from uuid import UUID
 
 from pymongo import ReturnDocument, UpdateOne
 
-from service.lifecycle import MediaStatus, sources_of
+from service.lifecycle import TERMINAL, MediaStatus, sources_of
 from service.models import MediaDocument, StatusChange
 from service.stores.database import Database
 from service.stores.expressions import NOW, insert_if_absent, literals
+from service.stores.restriction import restrict
 
 SCHEMA_VERSION = 1
 
@@ -29,10 +30,19 @@ def _projection(fields: Projection) -> dict[str, int]:
     return {path: 1 for path in sorted(wanted) if not any(path.startswith(f"{other}.") for other in wanted)}
 
 
-def _allowed(query: dict[str, Any], access: AccessFilters) -> dict[str, Any]:
-    if len(access) == 1:
-        return {"$and": [query, dict(access[0])]} if query.keys() & access[0].keys() else {**query, **access[0]}
-    return {**query, "$or": [dict(clause) for clause in access]}
+# Left alone, the planner may gather these through the viewer's grants and sort them in memory.
+_INDEX_OF = {"capture_id": "capture", "subject.id": "subject", "album_ids": "albums", "tags": "tags"}
+
+
+def _index_for(query: Mapping[str, Any]) -> str | None:
+    return next((index for path, index in _INDEX_OF.items() if path in query), None)
+
+
+def _older_than(query: Mapping[str, Any], before: UUID | None) -> dict[str, Any]:
+    if before is None:
+        return dict(query)
+    span = query.get("_id", {})
+    return {**query, "_id": {**span, "$lt": min(before, span.get("$lt", before))}}
 
 
 class MediaStore:
@@ -56,23 +66,22 @@ class MediaStore:
     ) -> dict[UUID, MediaDocument]:
         """Those of `media_ids` that exist and that `access` lets through, by id."""
         ids = list(dict.fromkeys(media_ids))
-        if not ids or access == []:
+        by_id: dict[str, Any] = {"_id": ids[0] if len(ids) == 1 else {"$in": ids}}
+        query = by_id if access is None else restrict(by_id, access)
+        if not ids or query is None:
             return {}
-        query: dict[str, Any] = {"_id": ids[0] if len(ids) == 1 else {"$in": ids}}
-        if access is not None:
-            query = _allowed(query, access)
         return {document["_id"]: document async for document in self._media.find(query, _projection(fields))}
 
     async def list_page(
         self, query: Mapping[str, Any], *, access: AccessFilters, before: UUID | None, limit: int, fields: Projection
     ) -> list[MediaDocument]:
         """Up to `limit` media that match, newest first, older than `before`. Ids are UUIDv7: their order is time's."""
-        if not access:
+        narrowed = restrict(_older_than(query, before), access)
+        if narrowed is None:
             return []
-        keyed = dict(query)
-        if before is not None:
-            keyed["_id"] = {**keyed.get("_id", {}), "$lt": before}
-        cursor = self._media.find(_allowed(keyed, access), _projection(fields)).sort("_id", -1).limit(limit)
+        cursor = self._media.find(narrowed, _projection(fields)).sort("_id", -1).limit(limit)
+        if (index := _index_for(query)) is not None:
+            cursor = cursor.hint(index)
         documents: list[MediaDocument] = await cursor.to_list(limit)
         return documents
 
@@ -80,8 +89,8 @@ class MediaStore:
         """Write new media as INITIATED in server time; ids that exist already stay as they are."""
         if not documents:
             return
-        await self._media.bulk_write([self._insertion(document) for document in documents], ordered=False)
-        for _ in documents:
+        written = await self._media.bulk_write([self._insertion(document) for document in documents], ordered=False)
+        for _ in range(written.upserted_count):
             self._count_status(MediaStatus.INITIATED)
 
     @staticmethod
@@ -93,6 +102,7 @@ class MediaStore:
             "status": MediaStatus.INITIATED.value,
             "status_sequence": 1,
             "status_history": [first],
+            "waiting_since": NOW,
             "created_at": NOW,
             "updated_at": NOW,
         }
@@ -125,6 +135,7 @@ class MediaStore:
                     "status_sequence": {"$add": ["$status_sequence", 1]},
                     "status_history": {"$concatArrays": ["$status_history", [change]]},
                     "updated_at": NOW,
+                    "waiting_since": "$$REMOVE" if target in TERMINAL else NOW,
                 }
             }
         ]
@@ -163,7 +174,7 @@ class MediaStore:
         )
 
     async def list_stalled(self, statuses: Collection[MediaStatus], *, before: datetime) -> AsyncIterator[UUID]:
-        """Ids of media that entered one of `statuses` and have not changed since `before`, oldest first."""
-        query = {"status": {"$in": sorted(statuses)}, "updated_at": {"$lt": before}}
-        async for document in self._media.find(query, {"_id": 1}).sort("updated_at", 1):
+        """Ids of media that have waited in one of `statuses` since before `before`, longest first."""
+        query = {"waiting_since": {"$lt": before}, "status": {"$in": sorted(statuses)}}
+        async for document in self._media.find(query, {"_id": 1}).sort("waiting_since", 1):
             yield document["_id"]

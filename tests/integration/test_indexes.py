@@ -1,0 +1,151 @@
+"""Every query has its index: what the real planner says of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCursor
+from uuid6 import uuid7
+
+from indexes.ensure import DECLARED, check, ensure
+from service.access import ANONYMOUS, MODERATOR_ROLE, Action, Viewer, granted_filters
+from service.models import JobKind, Lane
+from service.settings import Settings
+from service.stores.database import Database, open_database
+from service.stores.jobs import JobStore
+from service.stores.media import MediaStore
+from tests.documents import ready_media
+
+ANNA = Viewer("owner-3")
+MODERATOR = Viewer("mod", frozenset({MODERATOR_ROLE}))
+
+
+@pytest.fixture(scope="module")
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    """2,000 media of 20 owners, mostly public and ready, in several purposes, captures, albums and subjects."""
+    async with open_database(settings.mongo) as opened:
+        await ensure(opened.handle)
+        await opened.media.insert_many(
+            [
+                ready_media(
+                    owner_id=f"owner-{index % 20}",
+                    purpose=("COMMUNITY", "COMMUNITY", "PROFILE", "MEDICAL")[index % 4],
+                    visibility="PRIVATE" if index % 5 == 0 else "PUBLIC",
+                    status="PROCESSING" if index % 50 == 0 else "READY",
+                    capture_id=f"capture-{index // 4}",
+                    subject={"type": "post", "id": str(index // 4)},
+                    album_ids=[f"album-{index % 100}"],
+                    tags=[f"tag-{index % 40}"],
+                )
+                for index in range(2_000)
+            ]
+        )
+        yield opened
+
+
+def stages(plan: Mapping[str, Any]) -> set[str]:
+    inner = [plan[name] for name in ("inputStage",) if name in plan]
+    inner += plan.get("inputStages", [])
+    return {plan["stage"]}.union(*(stages(stage) for stage in inner))
+
+
+async def explained(database: Database, query: dict[str, Any], viewer: Viewer, limit: int = 21) -> Mapping[str, Any]:
+    """The plan of exactly the query that the store sends."""
+    with pytest.MonkeyPatch.context() as patch:
+        store = MediaStore(database)
+        sent: list[Any] = []
+        patch.setattr(AsyncIOMotorCursor, "to_list", lambda cursor, _: _remember(sent, cursor))
+        await store.list_page(query, access=granted_filters(viewer, Action.READ), before=None, limit=limit, fields=())
+    plan: Mapping[str, Any] = await sent[0].explain()
+    return plan
+
+
+async def _remember(sent: list[Any], cursor: Any) -> list[Any]:
+    sent.append(cursor)
+    return []
+
+
+FEED = {"purpose": "COMMUNITY", "status": "READY"}
+
+
+@pytest.mark.parametrize("viewer", [ANONYMOUS, ANNA, MODERATOR], ids=["anonymous", "owner", "moderator"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        FEED,
+        {},
+        {"owner_id": "owner-3"},
+        {"owner_id": "owner-3", "purpose": "PROFILE"},
+        {"capture_id": "capture-7"},
+        {"subject.type": "post", "subject.id": "9"},
+        {"album_ids": "album-3"},
+        {"tags": {"$all": ["tag-3"]}},
+    ],
+    ids=["feed", "all", "owner", "owner-purpose", "capture", "subject", "album", "tag"],
+)
+async def test_lists_are_read_from_an_index_in_order(database: Database, query: dict[str, Any], viewer: Viewer) -> None:
+    plan = await explained(database, query, viewer)
+    found = stages(plan["queryPlanner"]["winningPlan"])
+    assert "COLLSCAN" not in found
+    assert "SORT" not in found, "the page must come out of the index in order"
+
+
+@pytest.mark.parametrize("viewer", [ANONYMOUS, ANNA, MODERATOR], ids=["anonymous", "owner", "moderator"])
+async def test_feed_reads_little_more_than_it_returns(database: Database, viewer: Viewer) -> None:
+    plan = await explained(database, FEED, viewer)
+    stats = plan["executionStats"]
+    assert stats["nReturned"] == 21
+    assert stats["totalDocsExamined"] <= 1.2 * stats["nReturned"]
+    # A merge of several branches looks one ahead in each.
+    assert stats["totalKeysExamined"] <= 1.2 * stats["nReturned"] + 3
+
+
+async def test_claim_is_read_from_its_index(database: Database) -> None:
+    jobs = JobStore(database)
+    for _ in range(50):
+        await jobs.enqueue(uuid7(), JobKind.PROCESS, lane=Lane.STANDARD)
+    command = {
+        "findAndModify": "jobs",
+        "query": {"state": "open", "$expr": {"$lte": ["$visible_at", "$$NOW"]}},
+        "sort": {"lane_rank": 1, "visible_at": 1},
+        "update": {"$set": {"probe": 1}},
+    }
+    plan = await database.handle.command({"explain": command, "verbosity": "executionStats"})
+    found = stages(plan["queryPlanner"]["winningPlan"])
+    assert "IXSCAN" in found
+    assert not {"COLLSCAN", "SORT"} & found
+    assert plan["executionStats"]["totalDocsExamined"] <= 2
+
+
+async def test_sweep_is_read_from_its_index(database: Database) -> None:
+    command = {
+        "find": "media",
+        "filter": {"waiting_since": {"$lt": datetime.now(UTC)}, "status": {"$in": ["INITIATED", "UPLOADED"]}},
+        "sort": {"waiting_since": 1},
+    }
+    plan = await database.handle.command({"explain": command})
+    assert not {"COLLSCAN", "SORT"} & stages(plan["queryPlanner"]["winningPlan"])
+
+
+async def test_ensure_twice_changes_nothing_and_drift_is_told_not_dropped(settings: Settings, mongod: str) -> None:
+    client: AsyncIOMotorClient[Any] = AsyncIOMotorClient(mongod)
+    name = f"test_drift_{uuid7().hex[-12:]}"
+    handle = client[name]
+    try:
+        missing = await check(handle)
+        assert {drift.collection for drift in missing} == set(DECLARED)
+        assert await ensure(handle) == []
+        assert await ensure(handle) == []
+        await handle["media"].create_index([("surprise", 1)], name="surprise")
+        await handle["media"].drop_index("feed")
+        await handle["media"].create_index([("purpose", 1)], name="feed")
+        [drift] = await ensure(handle)
+        assert (drift.undeclared, drift.different, drift.missing) == (("surprise",), ("feed",), ())
+        names = [row["name"] for row in await handle["media"].list_indexes().to_list(None)]
+        assert {"surprise", "feed"} <= set(names)
+    finally:
+        await client.drop_database(name)
+        client.close()
