@@ -12,7 +12,7 @@ TEST := .venv/installed-test-$(call lock_hash,test)
 MINISTACK := .venv-ministack/installed-$(call lock_hash,ministack)
 INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
-.PHONY: help run test lint types contracts check format lock clean
+.PHONY: help run test environments lint types contracts check format lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -24,9 +24,13 @@ run: $(DEV) ## Start everything on this machine (Ctrl-C stops it; the data stays
 test: $(TEST) $(MINISTACK) ## Run the suite; ARGS="tests/unit -k delivery" narrows it
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(TEST) ## Check style and format
+environments: $(TEST) $(MINISTACK) ## Build what the other targets need
+
+lint: $(TEST) ## Check style and format, of the scripts and the Dockerfile too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/shellcheck .ci/run
+	$(BIN)/hadolint Dockerfile
 
 types: $(TEST) ## Check types
 	$(BIN)/mypy
@@ -41,6 +45,7 @@ format: $(TEST) ## Put the code into its format
 	$(BIN)/ruff format .
 
 lock: .venv-lock/bin/uv ## Resolve the dependencies again
+	echo "hatchling>=1.27" | $(UV) - -o requirements/build.txt
 	$(UV) --extra api pyproject.toml -o requirements/api.txt
 	$(UV) --extra worker pyproject.toml -o requirements/worker.txt
 	$(UV) --extra dev pyproject.toml -o requirements/dev.txt
