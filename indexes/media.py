@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from indexes.declaration import Index
 
-# MongoDB takes a partial index only where it can prove that the query lies inside it: equality with a text proves `$gt ""`,
-# but not `$type: "string"`.
+# MongoDB takes a partial index only where it can prove that the query lies inside it: equality with a text proves
+# `$gt ""`, but not `$type: "string"`.
 _TEXT = {"$gt": ""}
 
 _MERGED = "every shard, merge-sorted by _id"

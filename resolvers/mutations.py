@@ -96,7 +96,8 @@ async def _outcomes(info: Info, input: CreateUploadsInput, planned: list[Planned
     uploads = await load_uploads(info, [plan.upload_id for plan in planned if plan.upload_id is not None])
     outcomes = []
     for plan in planned:
-        info.context.runtime.metrics.count_upload(input.purpose, "created" if plan.problem is None else "refused")
+        if plan.problem is not None:
+            info.context.runtime.metrics.count_upload(input.purpose, "refused")
         upload = None if plan.upload_id is None else uploads.get(plan.upload_id)
         problem = plan.problem or (None if upload else Problem(ErrorCode.NOT_FOUND, "This upload was deleted."))
         outcomes.append(UploadOutcome(upload=upload, user_errors=[] if problem is None else [user_error(problem)]))

@@ -57,9 +57,12 @@ def dev() -> None:
 @app.command()
 def api() -> None:
     """Run the GraphQL API."""
+    from service.runtime import preflight
+
     with _explained():
         settings = load_settings(Role.API)
         configure_logging(settings.log_level)
+        asyncio.run(preflight(settings))
         _serve_api(settings)
 
 

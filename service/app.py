@@ -43,15 +43,18 @@ def create_app(
 ) -> Starlette:
     """The API as an ASGI application; nothing is opened before its lifespan begins.
 
+    Raises ConfigurationError if the signing keys cannot be used.
+
     `routes` are added before ours. `read_storage_event` understands what this deployment's storage posts to
     `/events/storage`; without it there is no such route.
     """
     metrics = Metrics()
+    delivery = Delivery(settings.delivery)
     authenticator = Authenticator(settings.auth)
     operations = Operations(build_schema(), settings.http)
 
     def context_of(app: Starlette, viewer: Viewer) -> Context:
-        return Context(app.state.runtime, app.state.delivery, app.state.change_feed, viewer)
+        return Context(app.state.runtime, delivery, app.state.change_feed, viewer)
 
     async def http_context(request: Request) -> Context:
         return context_of(request.app, authenticator.authenticate(token_of_headers(request.headers)))
@@ -96,11 +99,10 @@ def create_app(
 def _lifespan(settings: Settings, metrics: Metrics) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        delivery = Delivery(settings.delivery)
         async with open_runtime(settings, metrics) as runtime:
             await runtime.database.require_replica_set()
             change_feed = ChangeFeed(runtime.database)
-            app.state.runtime, app.state.delivery, app.state.change_feed = runtime, delivery, change_feed
+            app.state.runtime, app.state.change_feed = runtime, change_feed
             watching = asyncio.create_task(change_feed.run())
             try:
                 yield

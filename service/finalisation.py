@@ -51,8 +51,8 @@ async def finalise(upload: UploadDocument, *, stores: Stores, object_store: Obje
     status = MediaStatus(media["status"])
     if status in AWAITING_BYTES:
         await _confirm_bytes(upload, stores=stores, object_store=object_store)
-        await stores.media.transition(upload["_id"], MediaStatus.UPLOADED, sources=AWAITING_BYTES)
         await stores.uploads.mark_completed(upload["_id"])
+        await stores.media.transition(upload["_id"], MediaStatus.UPLOADED, sources=AWAITING_BYTES)
         status = MediaStatus.UPLOADED
     if status is MediaStatus.UPLOADED:
         lane = POLICIES[MediaPurpose(upload["purpose"])].lane

@@ -22,6 +22,12 @@ class Runtime:
     metrics: Metrics
 
 
+async def preflight(settings: Settings) -> None:
+    """Raise ConfigurationError if the database cannot serve, before anything is promised to clients."""
+    async with open_database(settings.mongo) as database:
+        await database.require_replica_set()
+
+
 @asynccontextmanager
 async def open_runtime(settings: Settings, metrics: Metrics) -> AsyncIterator[Runtime]:
     """Open everything lazily; nothing is contacted until it is used."""

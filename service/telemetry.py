@@ -19,6 +19,12 @@ from service.models import JobKind, Lane, MediaPurpose
 
 REDACTED = "[redacted]"
 
+_UPLOAD_OUTCOMES = {
+    MediaStatus.INITIATED: "created",
+    MediaStatus.UPLOADED: "completed",
+    MediaStatus.EXPIRED: "expired",
+}
+
 _SECRET_KEY = re.compile(
     r"authori[sz]ation|token(?!s$)|secret|passw|cookie|credential|private_?key|signature|x-amz-|"
     r"(?:^|_)(?:gps|lat|latitude|lng|lon|longitude|location|coordinates)(?:_|$)",
@@ -162,8 +168,9 @@ class Metrics:
             registry=self.registry, buckets=(0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300),
         )  # fmt: skip
         self.statuses = Counter(
-            "media_status_entered", "The funnel: media that entered each status.", ["status"], registry=self.registry
-        )
+            "media_status_entered", "The funnel: media that entered each status.",
+            ["status", "purpose"], registry=self.registry,
+        )  # fmt: skip
 
     def count_request(self, *, route: str, method: str, status: int, operation: str, seconds: float) -> None:
         """Count one HTTP answer. `route` is the pattern, never the raw path; `operation` is `none` off GraphQL."""
@@ -171,11 +178,11 @@ class Metrics:
         self.http_seconds.labels(route, operation).observe(seconds)
 
     def count_upload(self, purpose: MediaPurpose, outcome: str) -> None:
-        """Count a step of an upload session: `created`, `duplicate`, `completed`, `aborted`, `expired`, `refused`."""
+        """Count a step of an upload session: `created`, `completed`, `expired`, or `refused` before it began."""
         self.uploads.labels(purpose.value, outcome).inc()
 
     def count_job(self, kind: JobKind, outcome: str, seconds: float) -> None:
-        """Count one attempt at a job: `done`, `retried`, `failed` or `lost` (another worker took over)."""
+        """Count one attempt at a job: `done`, `retried`, `rejected`, `dead`, `superseded`, `released`, `abandoned`."""
         self.jobs.labels(kind.value, outcome).inc()
         self.job_seconds.labels(kind.value).observe(seconds)
 
@@ -187,9 +194,11 @@ class Metrics:
         """Seconds from createUploads to READY, for one media."""
         self.first_viewable.labels(purpose.value).observe(seconds)
 
-    def count_status(self, status: MediaStatus) -> None:
-        """Count one media entering `status`."""
-        self.statuses.labels(status.value).inc()
+    def count_status(self, status: MediaStatus, purpose: MediaPurpose) -> None:
+        """Count one media entering `status`, and what that means for its upload session."""
+        self.statuses.labels(status.value, purpose.value).inc()
+        if status in _UPLOAD_OUTCOMES:
+            self.count_upload(purpose, _UPLOAD_OUTCOMES[status])
 
     def render(self) -> tuple[bytes, str]:
         """The exposition for `GET /metrics`: body and content type."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from service.lifecycle import MediaStatus
 from service.stores.database import Database
 from service.stores.deletions import DeletionStore
 from service.stores.idempotency import IdempotencyStore
 from service.stores.jobs import JobStore
-from service.stores.media import MediaStore
+from service.stores.media import MediaStore, StatusCounter
 from service.stores.uploads import UploadStore
 
 
@@ -25,10 +23,10 @@ class Stores:
     idempotency: IdempotencyStore
 
 
-def bind_stores(database: Database, *, count_status: Callable[[MediaStatus], None] = lambda status: None) -> Stores:
-    """The stores of `database`; `count_status` is told of every status written."""
+def bind_stores(database: Database, *, count_status: StatusCounter | None = None) -> Stores:
+    """The stores of `database`; `count_status` is told of every status written and of the media's purpose."""
     return Stores(
-        media=MediaStore(database, count_status=count_status),
+        media=MediaStore(database) if count_status is None else MediaStore(database, count_status=count_status),
         uploads=UploadStore(database),
         jobs=JobStore(database),
         deletions=DeletionStore(database),

@@ -54,8 +54,14 @@ class Database:
         await self.handle.command("ping")
 
     async def require_replica_set(self) -> None:
-        """Raise ConfigurationError unless this is a replica set or a sharded cluster: change streams need one."""
-        hello = await self.handle.command("hello")
+        """Raise ConfigurationError unless a replica set or a sharded cluster answers: change streams need one."""
+        try:
+            hello = await self.handle.command("hello")
+        except OUTAGE_ERRORS as error:
+            raise ConfigurationError(
+                "MongoDB does not answer. Check that it runs, that MEDIA_MONGO__URI names it and that this machine can "
+                "reach it, then start again."
+            ) from error
         if "setName" not in hello and hello.get("msg") != "isdbgrid":
             raise ConfigurationError(
                 "MongoDB runs as a standalone server. Subscriptions and majority writes need a replica set: "

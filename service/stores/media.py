@@ -10,7 +10,7 @@ from uuid import UUID
 from pymongo import ReturnDocument, UpdateOne
 
 from service.lifecycle import TERMINAL, MediaStatus, sources_of
-from service.models import MediaDocument, StatusChange
+from service.models import MediaDocument, MediaPurpose, StatusChange
 from service.stores.database import Database
 from service.stores.expressions import NOW, insert_if_absent, literals
 from service.stores.restriction import restrict
@@ -21,6 +21,7 @@ SCHEMA_VERSION = 1
 ACCESS_FIELDS = ("owner_id", "visibility", "status")
 
 Projection = Collection[str]
+StatusCounter = Callable[[MediaStatus, MediaPurpose], None]
 AccessFilters = Sequence[Mapping[str, Any]]
 
 
@@ -45,12 +46,14 @@ def _older_than(query: Mapping[str, Any], before: UUID | None) -> dict[str, Any]
     return {**query, "_id": {**span, "$lt": min(before, span.get("$lt", before))}}
 
 
-class MediaStore:
-    """`count_status` is told of every status written, once per write."""
+def _count_nothing(_status: MediaStatus, _purpose: MediaPurpose) -> None:
+    return
 
-    def __init__(
-        self, database: Database, *, count_status: Callable[[MediaStatus], None] = lambda status: None
-    ) -> None:
+
+class MediaStore:
+    """`count_status` is told of every status written and of the media's purpose, once per write."""
+
+    def __init__(self, database: Database, *, count_status: StatusCounter = _count_nothing) -> None:
         self._media = database.media
         self._count_status = count_status
 
@@ -90,8 +93,8 @@ class MediaStore:
         if not documents:
             return
         written = await self._media.bulk_write([self._insertion(document) for document in documents], ordered=False)
-        for _ in range(written.upserted_count):
-            self._count_status(MediaStatus.INITIATED)
+        for index in written.upserted_ids or ():
+            self._count_status(MediaStatus.INITIATED, MediaPurpose(documents[index]["purpose"]))
 
     @staticmethod
     def _insertion(document: MediaDocument) -> UpdateOne:
@@ -142,11 +145,11 @@ class MediaStore:
         if unset:
             update.append({"$unset": list(unset)})
         after = await self._media.find_one_and_update(
-            query, update, projection={"status_sequence": 1}, return_document=ReturnDocument.AFTER
+            query, update, projection={"status_sequence": 1, "purpose": 1}, return_document=ReturnDocument.AFTER
         )
         if after is None:
             return None
-        self._count_status(target)
+        self._count_status(target, MediaPurpose(after["purpose"]))
         return StatusChange(media_id, target, after["status_sequence"])
 
     async def hold(self, media_id: UUID, fence: int, *, attempt: int, lane: str) -> bool:

@@ -133,14 +133,14 @@ def test_registries_are_independent_and_complete() -> None:
     first.count_job(JobKind.PROCESS, "done", 1.5)
     first.set_queue_age(Lane.FIRST_VISIBLE, 2)
     first.observe_first_viewable(MediaPurpose.PROFILE, 2.5)
-    first.count_status(MediaStatus.READY)
+    first.count_status(MediaStatus.READY, MediaPurpose.PROFILE)
     text = first.render()[0].decode()
     for line in (
         'media_uploads_total{outcome="created",purpose="PROFILE"} 1.0',
         'media_jobs_total{kind="process",outcome="done"} 1.0',
         'media_queue_age_seconds{lane="first_visible"} 2.0',
         'media_time_to_first_viewable_seconds_bucket{le="3.0",purpose="PROFILE"} 1.0',
-        'media_status_entered_total{status="READY"} 1.0',
+        'media_status_entered_total{purpose="PROFILE",status="READY"} 1.0',
     ):
         assert line in text
     assert "media_uploads_total{" not in second.render()[0].decode()
