@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import pytest
 
 from service.transport.server import GracefulServer
 from tests.graphql_app import GraphQLApp
+from tests.integration.conftest import RunningService
 
 AUDIT = Path(__file__).parents[1] / "audit"
 DIRECTIONS = f"needs Node.js 18 or later and its two packages: run `npm ci` in {AUDIT.relative_to(Path.cwd())}"
@@ -49,6 +51,14 @@ def test_every_audit_of_the_working_group_passes(node: str, address: str) -> Non
     run = subprocess.run([node, AUDIT / "run.mjs", address], check=False, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout) == {"total": 61, "passed": 61, "failed": 0}
+
+
+async def test_the_service_itself_passes(node: str, service: RunningService) -> None:
+    run = await asyncio.create_subprocess_exec(
+        node, AUDIT / "run.mjs", f"{service.url}/graphql", stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await run.communicate()
+    assert json.loads(output) == {"total": 61, "passed": 61, "failed": 0}
 
 
 def test_a_body_over_the_limit_is_told_so_while_it_is_sent(address: str) -> None:
