@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 from pydantic import SecretStr
 
 from service.dev.processes import Children
@@ -21,6 +21,8 @@ CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 NO_CHROMIUM = (
     "There is no Chromium for the browser tests: sudo apt-get install chromium, or name one in CHROMIUM=/path/to/it."
 )
+# Far more than anything takes, for machines that are busy with other things.
+PATIENCE_MS = 40_000
 # No calls home, and no protocol that the stack does not speak.
 ARGUMENTS = [
     "--disable-gpu",
@@ -62,6 +64,7 @@ async def browser() -> AsyncIterator[Browser]:
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
     if path is None:
         pytest.fail(NO_CHROMIUM) if os.environ.get("CI") else pytest.skip(NO_CHROMIUM)
+    expect.set_options(timeout=PATIENCE_MS)
     async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(
             executable_path=path, args=ARGUMENTS, chromium_sandbox=os.geteuid() != 0
@@ -82,7 +85,7 @@ async def context(browser: Browser, stack: Stack) -> AsyncIterator[BrowserContex
     opened = await browser.new_context(
         base_url=stack.urls["demo"], viewport={"width": 1280, "height": 800}, locale="en-GB", timezone_id="UTC"
     )
-    opened.set_default_timeout(30_000)
+    opened.set_default_timeout(PATIENCE_MS)
     yield opened
     await opened.close()
 

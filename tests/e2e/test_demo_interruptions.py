@@ -15,12 +15,13 @@ from tests.photos import small_photo
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
+REFUSED = "Failed to load resource: the server responded with a status of"
 CREATED = "{ mediaList(first: 100) { nodes { title status } } }"
 
 
 @pytest.fixture
 def expected_complaints() -> list[str]:
-    return ["Failed to load resource: net::ERR_", "Failed to load resource: the server responded with a status of 412"]
+    return ["Failed to load resource: net::ERR_", *(f"{REFUSED} {status}" for status in (403, 412))]
 
 
 async def statuses(stack: Stack, title: str) -> list[str]:
@@ -149,3 +150,38 @@ async def test_the_live_status_resumes_where_the_connection_broke(page: Page, st
     await demo.is_ready("cut-off.jpg")
     await expect(demo.tile("cut-off")).to_be_visible()
     assert [variables["after"] is None for variables in subscribed] == [True, False]
+
+
+async def test_a_page_that_opens_while_the_service_is_down_recovers(page: Page) -> None:
+    async def refuse(route: Route) -> None:
+        await route.abort("connectionrefused")
+
+    await page.route("**/graphql", refuse)
+    await page.goto("/")
+    problem = page.get_by_role("alert").filter(has_text="The service cannot be reached.")
+    await expect(problem).to_be_visible()
+    await page.unroute("**/graphql")
+    await problem.get_by_role("button", name="Try again").click()
+    demo = DemoPage(page)
+    await demo.choose(photo_file(small_photo(54), "recovered.jpg"))
+    await demo.is_ready("recovered.jpg")
+    await expect(demo.tile("recovered")).to_have_count(1)
+    await expect(problem).to_be_hidden()
+
+
+async def test_a_picture_whose_address_ran_out_gets_a_new_one(page: Page, stack: Stack) -> None:
+    refused = []
+
+    async def refuse_the_first(route: Route) -> None:
+        if refused:
+            await route.continue_()
+        else:
+            refused.append(route.request.url)
+            await route.fulfill(status=403, content_type="text/xml", body="<Error><Code>AccessDenied</Code></Error>")
+
+    demo = await DemoPage.opened(page)
+    await page.route(f"{stack.urls['edge']}/**", refuse_the_first)
+    await demo.choose(photo_file(small_photo(55), "overnight.jpg"))
+    await demo.is_ready("overnight.jpg")
+    await demo.picture_in(demo.tile("overnight"))
+    assert len(refused) == 1

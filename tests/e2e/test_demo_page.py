@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.e2e.demo_page import DemoPage, photo_file, seen
-from tests.e2e.running_stack import Stack, eventually
+from tests.e2e.running_stack import REPOSITORY, Stack, eventually
 from tests.photos import MAKER_NOTE, OWNER, SERIAL, is_upright, phone_photo, small_photo
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -182,3 +183,24 @@ async def test_the_feed_grows_by_scrolling_and_nothing_moves(page: Page, stack: 
         await expect(demo.tiles.nth(count)).to_be_attached()
     assert await demo.tiles.locator(".title").all_inner_texts() == [media["title"] for media in feed]
     assert await page.evaluate("shifts") < 0.02
+
+
+async def test_the_sample_photos_fill_the_feed(page: Page) -> None:
+    """`KEEP_SCREENSHOT=1 pytest tests/e2e -k sample` keeps what it looks like in docs/."""
+    demo = await DemoPage.opened(page)
+    samples = sorted((REPOSITORY / "service" / "dev" / "samples").glob("*.jpg"))
+    await demo.choose(*samples)
+    await demo.is_ready(*(sample.name for sample in samples))
+    await page.get_by_role("button", name="Clear finished").click()
+    await expect(demo.tiles.locator(".title")).to_contain_text([sample.stem for sample in reversed(samples)])
+    for sample in samples:
+        await demo.tile(sample.stem).scroll_into_view_if_needed()
+        await seen(await demo.picture_in(demo.tile(sample.stem)))
+    await page.evaluate("scrollTo(0, 0)")
+    await expect(demo.tiles.first).to_be_in_viewport()
+    if "KEEP_SCREENSHOT" in os.environ:
+        shown = Image.open(io.BytesIO(await page.screenshot())).convert("RGB")
+        # Six bits a channel: no eye sees it, and it saves a third.
+        shown.point([level & 0xFC | level >> 6 for level in range(256)] * 3).save(
+            REPOSITORY / "docs" / "demo.png", optimize=True
+        )

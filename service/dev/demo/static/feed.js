@@ -2,7 +2,7 @@
 
 import { request } from '/demo/api.js';
 import { element, showProblem } from '/demo/dom.js';
-import { FEED } from '/demo/operations.js';
+import { AGAIN, FEED } from '/demo/operations.js';
 import { placeholder } from '/demo/thumbhash.js';
 
 // Taller than that, a picture gets two rows of the grid; see feed.css, as for the sizes.
@@ -51,7 +51,7 @@ export class Feed {
 
   // A media that became ready while the page was open.
   add(media) {
-    const older = this.#order.findIndex(({ createdAt }) => createdAt <= media.createdAt);
+    const older = this.#order.findIndex((other) => isNewer(media, other));
     this.#place(media, older < 0 ? this.#order.length : older);
     this.#tell();
   }
@@ -89,7 +89,7 @@ export class Feed {
     blur.className = 'blur';
     blur.ariaHidden = 'true';
     const open = element('button', { type: 'button', className: 'open', onclick: () => this.onOpen(media) },
-      blur, picture(media));
+      blur, picture(media, this.hint));
     open.style.backgroundColor = media.dominantColor ?? '';
     const label = element('div', { className: 'label' },
       element('span', { className: 'title', textContent: media.title ?? '' }),
@@ -102,7 +102,13 @@ export class Feed {
   }
 }
 
-function picture(media) {
+// As the feed orders them; those of one batch were created together.
+function isNewer(media, other) {
+  if (media.createdAt !== other.createdAt) return media.createdAt > other.createdAt;
+  return (media.position ?? 0) > (other.position ?? 0);
+}
+
+function picture(media, hint) {
   const image = element('img', {
     alt: nameOf(media),
     width: media.width ?? 1,
@@ -110,9 +116,19 @@ function picture(media) {
     loading: 'lazy',
     decoding: 'async',
     sizes: SIZES,
-    srcset: media.srcset ?? '',
-    src: media.display?.url ?? '',
     onload: () => image.classList.add('shown'),
+    onerror: () => renew(image, media, hint),
   });
-  return image;
+  return show(image, media);
+}
+
+function show(image, { srcset, display }) {
+  return Object.assign(image, { srcset: srcset ?? '', src: display?.url ?? '' });
+}
+
+// Once: on a page that was open for hours, the addresses have run out.
+async function renew(image, { id }, hint) {
+  image.onerror = null;
+  const { media } = await request(AGAIN, { id, hint }).catch(() => ({}));
+  if (media?.status === 'READY') show(image, media);
 }

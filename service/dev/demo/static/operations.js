@@ -1,7 +1,7 @@
 // What the page asks of the API: the same operations any other client would send.
 
 const CARD = `fragment Card on Media {
-  id title altText ownerId visibility createdAt status
+  id title altText ownerId visibility status createdAt position
   width height dominantColor thumbhash
   srcset(accept: [WEBP])
   display(hint: $hint) { url }
@@ -14,6 +14,11 @@ export const FEED = `query Feed($after: String, $hint: DisplayHint) {
     nodes { ...Card }
     pageInfo { endCursor hasNextPage }
   }
+}
+${CARD}`;
+
+export const AGAIN = `query Again($id: ID!, $hint: DisplayHint) {
+  media(id: $id) { ...Card }
 }
 ${CARD}`;
 

@@ -70,11 +70,12 @@ function acceptDrops(start) {
 }
 
 async function open() {
+  const { viewer: { id: viewerId } } = await request(VIEWER);
   const feed = new Feed({
     grid: byId('grid'), empty: byId('empty'), problem: byId('feed-problem'), more: byId('more'),
     count: byId('feed-count'), hint, onOpen: (media) => viewer.open(media),
   });
-  const viewer = new Viewer({ viewerId: (await request(VIEWER)).viewer.id, feed });
+  const viewer = new Viewer({ viewerId, feed });
   const socket = new GraphQLSocket(`${location.origin.replace('http', 'ws')}/graphql`, {
     getToken: token, onRefused: forgetSession, onState: showState,
   });
