@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from playwright.async_api import Page, expect
@@ -21,7 +22,7 @@ async def run(page: Page, query: str, variables: dict[str, object] | None = None
 
 async def test_a_query_runs_as_the_development_user_and_as_nobody(page: Page, expected_complaints: list[str]) -> None:
     expected_complaints.append("Failed to load resource: the server responded with a status of 400")
-    await page.goto("/graphql")
+    await page.goto("/demo/explorer")
     token = page.get_by_label("Bearer token")
     await expect(token).not_to_have_value("")
     await run(page, "query First { viewer { id } }\nquery Second { __typename }")
@@ -37,7 +38,7 @@ async def test_a_query_runs_as_the_development_user_and_as_nobody(page: Page, ex
 
 async def test_a_subscription_shows_every_event_and_ends(page: Page, stack: Stack) -> None:
     media_id = await stack.client().send(small_photo(60))
-    await page.goto("/graphql")
+    await page.goto("/demo/explorer")
     await expect(page.get_by_label("Bearer token")).not_to_have_value("")
     await run(page, "subscription($ids: [ID!]!) { mediaStatus(ids: $ids) { status } }", {"ids": [media_id]})
     await expect(page.locator("#timing")).to_contain_text("complete")
@@ -45,7 +46,7 @@ async def test_a_subscription_shows_every_event_and_ends(page: Page, stack: Stac
 
 
 async def test_the_schema_can_be_read(page: Page) -> None:
-    await page.goto("/graphql")
+    await page.goto("/demo/explorer")
     docs = page.locator("#docs")
     await docs.get_by_role("button", name="Query", exact=True).click()
     await expect(docs).to_contain_text("feed(purpose: MediaPurpose!")
@@ -53,3 +54,16 @@ async def test_the_schema_can_be_read(page: Page) -> None:
     await expect(docs).to_contain_text("A page of media, newest first.")
     await page.get_by_role("button", name="Back").click()
     await expect(docs).to_contain_text("feed(purpose: MediaPurpose!")
+
+
+async def test_graphiql_gives_way_to_the_explorer_without_a_network(page: Page, expected_complaints: list[str]) -> None:
+    expected_complaints += [
+        "Failed to load resource: net::ERR_FAILED",
+        "Cookies is not defined",
+        "GraphiQL is not defined",
+    ]
+    await page.route(re.compile("^https:"), lambda route: route.abort())
+    await page.goto("/graphql")
+    await page.wait_for_url("**/demo/explorer")
+    await run(page, "{ viewer { id } }")
+    await expect(page.locator("#answer")).to_contain_text('"id": "demo"')

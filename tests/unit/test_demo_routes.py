@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import AsyncIterator
 
@@ -86,7 +88,7 @@ async def test_without_a_shared_secret_no_session_is_made() -> None:
     assert "MEDIA_AUTH__ISSUERS" in answer.json()["message"]
 
 
-@pytest.mark.parametrize("path", ["/", "/graphql"])
+@pytest.mark.parametrize("path", ["/", "/demo/explorer"])
 async def test_pages_allow_no_inline_code_and_nothing_from_elsewhere(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(path)
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -147,3 +149,15 @@ def test_our_modules_never_hand_a_string_to_the_html_parser() -> None:
     for module in STATIC.glob("*.js"):
         assert not risky.search(module.read_text()), module.name
         assert "http://" not in module.read_text(), module.name
+
+
+async def test_graphiql_may_run_its_own_scripts_and_no_others(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/graphql")
+    assert "GraphiQL.createFetcher" in answer.text
+    policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+    assert "'unsafe-inline'" not in policy["script-src"]
+    [inline] = re.findall(r"<script>(.*?)</script>", answer.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in policy["script-src"]
+    scripts = re.findall(r"<script\s[^>]*>", answer.text)
+    assert all('integrity="sha384-' in script or 'src="/demo/' in script for script in scripts)

@@ -7,6 +7,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from service.dev.demo.assets import STATIC, Assets, page
 from service.dev.demo.content_policy import explorer_policy, page_policy
+from service.dev.demo.graphiql import graphiql_page
 from service.dev.demo.session import session
 from service.errors import ConfigurationError
 from service.settings import Environment, Settings
@@ -22,9 +23,15 @@ def demo_routes(settings: Settings) -> list[BaseRoute]:
     if not (settings.http.demo or settings.http.graphiql):
         return []
     demo = [Route("/", page("index.html", page_policy(settings)), methods=["GET"])] if settings.http.demo else []
-    return [*demo, Route("/demo/session", session(settings), methods=["POST"]), Mount("/demo", Assets(STATIC))]
+    explorer = Route("/demo/explorer", page("explorer.html", explorer_policy()), methods=["GET"])
+    return [
+        *demo,
+        explorer,
+        Route("/demo/session", session(settings), methods=["POST"]),
+        Mount("/demo", Assets(STATIC)),
+    ]
 
 
 def graphiql_response() -> Response:
-    """The GraphQL explorer: what a browser gets when it opens the GraphQL address. It needs `demo_routes`."""
-    return page("explorer.html", explorer_policy())
+    """GraphiQL: what a browser gets when it opens the GraphQL address. It falls back on `demo_routes`' explorer."""
+    return graphiql_page()
