@@ -32,8 +32,8 @@ RUN python -m pip --python /opt/media install --no-cache-dir --no-index --no-dep
         media-metadata-service
 
 FROM ${PYTHON_IMAGE} AS common
-RUN groupadd --system --gid 10001 media && \
-    useradd --system --uid 10001 --gid media --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin media
+RUN groupadd --gid 10001 media && \
+    useradd --uid 10001 --gid media --no-log-init --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin media
 # The root file system may be read-only: only TMPDIR is ever written to.
 ENV PATH=/opt/media/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -29,7 +29,7 @@ environments: $(TEST) $(MINISTACK) ## Build what the other targets need
 lint: $(TEST) ## Check style and format, of the scripts and the Dockerfile too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/shellcheck .ci/run
+	$(BIN)/shellcheck .ci/run docker/new-env
 	$(BIN)/hadolint Dockerfile
 
 types: $(TEST) ## Check types
