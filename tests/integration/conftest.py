@@ -15,7 +15,7 @@ from indexes.ensure import ensure
 from service.app import create_app
 from service.dev.edge import edge_from_settings
 from service.dev.storage_events import created_object
-from service.dev.tokens import dev_issuer, mint_token
+from service.dev.tokens import mint_token
 from service.processing.jail import Jail
 from service.runtime import Runtime, open_runtime
 from service.settings import Settings

@@ -31,6 +31,7 @@ def graphiql_page() -> HTMLResponse:
             "img-src data:",
             "font-src data:",
             "connect-src 'self'",
+            "frame-ancestors 'none'",
             "base-uri 'none'",
             "form-action 'none'",
         )
