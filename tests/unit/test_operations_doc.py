@@ -1,0 +1,38 @@
+"""docs/operations.md stays true: its metrics, outcomes, settings and commands are those of the code."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from prometheus_client.metrics import MetricWrapperBase
+
+from service.__main__ import app
+from service.settings import Settings
+from service.telemetry import Metrics
+
+TEXT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+
+
+def test_every_metric_is_there_and_no_other() -> None:
+    metrics = (value for value in vars(Metrics()).values() if isinstance(value, MetricWrapperBase))
+    names = {f"{m._name}_total" if m._type == "counter" else m._name for m in metrics}
+    assert set(re.findall(r"`(media_[a-z_]+)`", TEXT)) - {"media_id"} == names
+
+
+def test_every_setting_it_names_exists() -> None:
+    groups = {f"MEDIA_{name.upper()}": field.annotation for name, field in Settings.model_fields.items()}
+    for variable in re.findall(r"MEDIA_[A-Z]+__[A-Z_]+[A-Z]\b", TEXT):
+        group, _, name = variable.partition("__")
+        assert name.lower() in getattr(groups[group], "model_fields", {}), variable
+
+
+def test_every_command_it_names_exists() -> None:
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert set(re.findall(r"python -m service (\w+)", TEXT)) <= commands
+
+
+def test_its_policies_are_complete_json() -> None:
+    policies = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)]
+    assert [policy["Version"] for policy in policies] == ["2012-10-17"] * 2
