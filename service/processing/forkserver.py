@@ -28,6 +28,7 @@ from service.processing.wire import MAX_REQUEST_BYTES, Limits
 
 READY: Final = b"ready"
 DESCRIPTORS_PER_JOB: Final = 3
+_LEAST_ROOM_BYTES: Final = 16 * 1024 * 1024
 
 
 class Work(Protocol):
@@ -129,12 +130,17 @@ def _keep_only(*descriptors: int) -> None:
 
 
 def _prove_confinement(limits: Limits) -> None:
-    """OSError unless a confined child is refused what it must be: better no jail than one that only looks like one."""
+    """OSError unless a confined child is refused what it must be, and has room to work.
+
+    Better no jail than one that only looks like one.
+    """
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
             confine(limits)
+            # A limit below what is mapped already does not show before something asks for more.
+            bytearray(_LEAST_ROOM_BYTES)
             try:
                 os.open(os.devnull, os.O_RDONLY)
             except PermissionError:
@@ -142,7 +148,7 @@ def _prove_confinement(limits: Limits) -> None:
         finally:
             os._exit(status)
     if os.waitpid(pid, 0)[1] != 0:
-        raise OSError("this kernel does not confine the decoder (seccomp filters are needed)")
+        raise OSError("the decoder is not confined (seccomp filters are needed), or its memory limit leaves it no room")
 
 
 def main() -> None:
