@@ -120,18 +120,21 @@ async def upload_all(
 ) -> list[UploadResult]:
     """One result a path, in order. Sessions are opened batch by batch: they run out while nobody sends."""
     items = [_Item(index, path, on_progress) for index, path in enumerate(paths)]
-    for start in range(0, len(items), BATCH_FILES):
-        key = f"{request.idempotency_key}-{start // BATCH_FILES}"
-        try:
-            opened = await _open_batch(client, items[start : start + BATCH_FILES], request, key)
-        except ClientError as error:
-            # The API took none of these; it would not take the rest either.
-            for item in items[start:]:
-                if item.error is None:
-                    item.refuse(error)
-            break
-        if opened:
-            await _see_through(client, opened, request.patience_s)
+    async with asyncio.TaskGroup() as processing:
+        for start in range(0, len(items), BATCH_FILES):
+            key = f"{request.idempotency_key}-{start // BATCH_FILES}"
+            try:
+                opened = await _open_batch(client, items[start : start + BATCH_FILES], request, key)
+            except ClientError as error:
+                # The API took none of these; it would not take the rest either.
+                for item in items[start:]:
+                    if item.error is None:
+                        item.refuse(error)
+                break
+            if opened:
+                sent = asyncio.Event()
+                processing.create_task(_see_through(client, opened, request.patience_s, sent))
+                await sent.wait()
     return [item.result() for item in items]
 
 
@@ -166,11 +169,14 @@ async def _inspected(item: _Item) -> LocalFile | None:
     return file
 
 
-async def _see_through(client: MediaClient, opened: Sequence[_Opened], patience_s: float) -> None:
+async def _see_through(client: MediaClient, opened: Sequence[_Opened], patience_s: float, sent: asyncio.Event) -> None:
+    """Send all and wait until all have ended; `sent` is set in between."""
     slots = asyncio.Semaphore(TRANSFERS_AT_ONCE)
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(_watch(client, opened))
-        await asyncio.wait([group.create_task(_finish(client, each, slots, patience_s)) for each in opened])
+        await asyncio.gather(*(_send(client, each, slots) for each in opened))
+        sent.set()
+        await asyncio.gather(*(_await_ready(each.item, patience_s) for each in opened if each.item.error is None))
         watching.cancel()
 
 
@@ -185,12 +191,17 @@ async def _watch(client: MediaClient, opened: Sequence[_Opened]) -> None:
             item.lose(error)
 
 
-async def _finish(client: MediaClient, opened: _Opened, slots: asyncio.Semaphore, patience_s: float) -> None:
-    item = opened.item
-    try:
-        async with slots:
-            await client.send(opened.session, opened.file, on_bytes=item.sent)
+async def _send(client: MediaClient, opened: _Opened, slots: asyncio.Semaphore) -> None:
+    async with slots:
+        try:
+            await client.send(opened.session, opened.file, on_bytes=opened.item.sent)
             await client.complete(opened.session.id)
+        except ClientError as error:
+            opened.item.refuse(error)
+
+
+async def _await_ready(item: _Item, patience_s: float) -> None:
+    try:
         update = await _ended(item, patience_s)
     except ClientError as error:
         item.refuse(error)
