@@ -81,9 +81,9 @@ def _delivery(settings: Settings) -> str | None:
 
 
 def _storage_endpoint(settings: Settings) -> str | None:
-    endpoints = (settings.storage.endpoint, settings.storage.public_endpoint)
-    if any(endpoint is not None and not endpoint.startswith("https://") for endpoint in endpoints[1:]):
-        return "MEDIA_STORAGE__PUBLIC_ENDPOINT must be https: presigned requests are credentials."
+    where_clients_send = settings.storage.public_endpoint or settings.storage.endpoint
+    if where_clients_send is not None and not where_clients_send.startswith("https://"):
+        return "MEDIA_STORAGE__PUBLIC_ENDPOINT (or __ENDPOINT) must be https: presigned requests are credentials."
     return None
 
 
