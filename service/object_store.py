@@ -220,7 +220,7 @@ class ObjectStore:
             try:
                 problems += await self._call(bucket_problems, self._client, bucket, writers)
             except TemporarilyUnavailable as error:
-                remedy = "Run `python -m service buckets --apply`, or correct MEDIA_STORAGE__* and the rights of its key."
+                remedy = "Run `python -m service buckets --apply`, or correct MEDIA_STORAGE__* and its rights."
                 problems.append(f"Bucket {bucket}: {error.__cause__}. {remedy}")
         return problems
 
