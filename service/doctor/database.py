@@ -26,13 +26,12 @@ async def check_database(settings: MongoSettings, environment: Environment) -> l
                 drift = await index_drift(database.handle)
     except DatabaseUnusable as error:
         return [problem("database", str(error), "Start it, or correct MEDIA_MONGO__URI and the rights of its user.")]
-    return [
-        _topology(facts, environment),
-        _version(facts),
-        _durability(facts),
-        _clock(facts),
-        *_indexes(drift),
-    ]
+    return [*judge_server(facts, environment), *_indexes(drift)]
+
+
+def judge_server(facts: ServerFacts, environment: Environment) -> list[Finding]:
+    """What the server's own account means for the service."""
+    return [_topology(facts, environment), _version(facts), _durability(facts), _clock(facts)]
 
 
 def _topology(facts: ServerFacts, environment: Environment) -> Finding:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from service.cloudfront import Signer
 from service.delivery import Signers
-from service.doctor.findings import Finding, ok, problem, warning
+from service.doctor.findings import Finding, Level, ok, problem, warning
 from service.doctor.http_probe import Answer, NoAnswer, probe
 from service.models import MediaDocument, MediaFormat, MediaPurpose, RenditionName
 from service.object_keys import original_key, rendition_key
@@ -29,7 +29,8 @@ async def check_edge(base_url: str, signers: Signers, shown: MediaDocument | Non
         findings = [_unsigned(await probe(f"{base_url}/{_RENDITION}"))]
         for key, signer in ((_RENDITION, signers.public), (_RENDITION, signers.private), (_ORIGINAL, signers.original)):
             findings.append(_trusted(signer, await probe(_signed(signer, key))))
-        if shown is not None and shown["renditions"]:
+        is_trusted = all(finding.level is not Level.PROBLEM for finding in findings)
+        if is_trusted and shown is not None and shown["renditions"]:
             findings.append(_opened(await probe(_signed(signers.public, shown["renditions"][0]["key"]))))
     except NoAnswer as error:
         remedy = "Start it, or correct MEDIA_DELIVERY__BASE_URL and its DNS entry."

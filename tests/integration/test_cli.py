@@ -1,0 +1,167 @@
+"""`upload` and `feed` as people and scripts run them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from service.dev.folder import write_urls
+from tests.integration.conftest import RunningService
+from tests.photos import phone_photo, small_photo
+
+REPOSITORY = Path(__file__).parent.parent.parent
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [orjson.loads(line) for line in self.out.splitlines()]
+
+
+async def run(*words: str | Path, **variables: str) -> Ended:
+    """The command with only `variables` of ours, in a folder's name where no stack runs unless they say so."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MEDIA_", "DEV_"))}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "service", *map(str, words)),
+        cwd=REPOSITORY,
+        env={**kept, "DEV_FOLDER": "/nonexistent", **variables},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert b"Traceback" not in err, err.decode()
+    return Ended(process.returncode or 0, out.decode(), err.decode())
+
+
+def as_user(service: RunningService, subject: str) -> dict[str, str]:
+    return {"MEDIA_URL": service.url, "MEDIA_TOKEN": service.client(subject).token or ""}
+
+
+@pytest.fixture
+async def worker(service: RunningService) -> AsyncIterator[None]:
+    async with service.working():
+        yield
+
+
+async def test_upload_prints_urls_that_open(
+    service: RunningService, worker: None, tmp_path: Path, http: httpx.AsyncClient
+) -> None:
+    photo = tmp_path / "cat [1].jpg"
+    photo.write_bytes(phone_photo(seed=40))
+    ended = await run("upload", photo, "--purpose", "community", "--title", "Cat", **as_user(service, "cli"))
+    assert ended.code == 0, ended.err
+    heading, columns, *rows = ended.out.splitlines()
+    assert heading.startswith(f"{photo}  READY  ")
+    assert columns.split() == ["Rendition", "Format", "Pixels", "Bytes", "URL"]
+    assert [row.split()[:2] for row in rows] == [
+        [name, media_format] for name in ("THUMBNAIL", "FEED", "FULL") for media_format in ("JPEG", "WEBP")
+    ]
+    for row in rows:
+        assert (await http.get(row.split()[-1])).status_code == 200
+
+
+async def test_upload_speaks_json_to_scripts(service: RunningService, worker: None, tmp_path: Path) -> None:
+    good, text = tmp_path / "good.jpg", tmp_path / "text.jpg"
+    good.write_bytes(small_photo(41))
+    text.write_text("not a photo")
+    missing = tmp_path / "missing.jpg"
+    ended = await run("upload", missing, text, good, "--json", "--private", **as_user(service, "script"))
+    assert ended.code == 1
+    lines = ended.lines()
+    assert [line["file"] for line in lines] == [str(missing), str(text), str(good)]
+    assert [line.get("error", {}).get("code") for line in lines] == ["UNUSABLE_FILE", "TYPE_NOT_ALLOWED", None]
+    assert lines[2]["status"] == "READY"
+    assert {rendition["name"] for rendition in lines[2]["renditions"]} == {"THUMBNAIL", "FEED", "FULL"}
+    query = "query M($id: ID!) { media(id: $id) { visibility } }"
+    assert (await service.client("script").run(query, id=lines[2]["id"]))["media"] == {"visibility": "PRIVATE"}
+    assert (await service.client("other").run(query, id=lines[2]["id"]))["media"] is None
+
+
+async def test_upload_says_why_a_file_failed_and_goes_on(service: RunningService, worker: None, tmp_path: Path) -> None:
+    cut, good = tmp_path / "cut.jpg", tmp_path / "good.jpg"
+    cut.write_bytes(small_photo(42)[:2_000])
+    good.write_bytes(small_photo(43))
+    ended = await run("upload", cut, good, tmp_path, **as_user(service, "cli"))
+    assert ended.code == 1
+    assert f"{good}  READY" in ended.out
+    assert f"Not uploaded: {cut}\n  CORRUPT_FILE: " in ended.err
+    assert "is a folder; name the photos in it." in ended.err
+
+
+async def test_a_wrong_token_is_one_clear_sentence(service: RunningService, tmp_path: Path) -> None:
+    photos = [tmp_path / f"{number}.jpg" for number in range(2)]
+    for photo in photos:
+        photo.write_bytes(small_photo(44))
+    before = await service.runtime.database.media.count_documents({})
+    ended = await run("upload", *photos, MEDIA_URL=service.url, MEDIA_TOKEN="wrong")
+    assert ended.code == 1
+    assert ended.out == ""
+    assert ended.err.count("UNAUTHENTICATED: The token is not valid.") == 1
+    assert await service.runtime.database.media.count_documents({}) == before
+
+
+async def test_nowhere_to_go_is_explained(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(small_photo())
+    for words in (("feed",), ("upload", photo)):
+        ended = await run(*words)
+        assert ended.code == 1
+        assert "make run" in ended.err
+        assert "MEDIA_URL" in ended.err
+
+
+async def test_the_running_stack_is_found_in_its_folder(service: RunningService, tmp_path: Path) -> None:
+    token = service.client("cli").token or ""
+    write_urls(tmp_path, {"graphql": f"{service.url}/graphql", "token": token})
+    ended = await run("feed", "--json", DEV_FOLDER=str(tmp_path))
+    assert ended.code == 0, ended.err
+    assert "media" in ended.lines()[0]
+
+
+async def test_feed_pages_through_what_is_ready(
+    service: RunningService, worker: None, tmp_path: Path, http: httpx.AsyncClient
+) -> None:
+    owner = service.client("feeder")
+    sent = [
+        await owner.send(small_photo(seed), purpose="COVER", details={"title": f"No\n{seed}"}) for seed in (45, 46, 47)
+    ]
+    await owner.wait(*sent)
+    feed = ("feed", "--purpose", "cover", "--first", "2", "--width", "360", "--dpr", "2", "--json")
+    [first] = (await run(*feed, **as_user(service, "reader"))).lines()
+    [second] = (await run(*feed, "--after", first["nextCursor"], **as_user(service, "reader"))).lines()
+    assert [media["id"] for media in (*first["media"], *second["media"])] == sent[::-1]
+    assert "nextCursor" not in second
+    shown = first["media"][0]["display"]
+    assert len((await http.get(shown["url"])).content) == shown["byteSize"]
+
+    ended = await run("feed", "--purpose", "cover", "--first", "2", **as_user(service, "reader"))
+    headings, newest, _, more = ended.out.splitlines()
+    assert headings.split() == ["Created", "Owner", "Title", "Pixels", "Display", "Bytes", "URL"]
+    assert "feeder  No 47  320 x 240" in newest
+    assert (await http.get(newest.split()[-1])).status_code == 200
+    assert more == f"There is more: --after {first['nextCursor']}"
+
+
+async def test_an_unknown_purpose_is_a_usage_error() -> None:
+    ended = await run("feed", "--purpose", "holiday")
+    assert ended.code == 2
+    assert "food_label" in ended.err.lower()
+
+
+async def test_a_wrong_cursor_is_the_apis_own_sentence(service: RunningService) -> None:
+    ended = await run("feed", "--after", "nonsense", **as_user(service, "reader"))
+    assert ended.code == 1
+    assert ended.err.startswith("INVALID_INPUT: ")

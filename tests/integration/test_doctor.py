@@ -1,0 +1,222 @@
+"""The doctor at a healthy service's bedside, and at sick ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from indexes.ensure import ensure
+from service.dev.environment import dev_delivery, variables_of
+from service.dev.folder import write_environment, write_urls
+from service.dev.keys import new_keys
+from service.doctor import Finding, Level, examine
+from service.production import Role
+from service.settings import DeliverySettings, Environment, Settings, SigningKey
+from service.stores.database import open_database
+from tests.integration.conftest import RunningService, served
+from tests.integration.test_cli import run
+from tests.photos import small_photo
+
+GROUPS = ("mongo", "storage", "delivery", "auth", "http", "worker")
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    delivery = settings.delivery
+    keys = [key for key in (delivery.public_key, delivery.private_key, delivery.original_key) if key is not None]
+    return [
+        settings.storage.secret_key.get_secret_value(),
+        settings.storage.event_token.get_secret_value(),
+        *(issuer.key.get_secret_value() for issuer in settings.auth.issuers),
+        *(line for key in keys for line in key.private_key.get_secret_value().splitlines()[1:-1]),
+    ]
+
+
+async def examined(settings: Settings, *roles: Role) -> list[Finding]:
+    """All findings, which never tell a secret."""
+    findings = [finding async for finding in examine(settings, roles=roles or tuple(Role))]
+    said = "\n".join(f"{finding.text} {finding.remedy}" for finding in findings)
+    assert not [secret for secret in secrets_of(settings) if secret and secret in said]
+    return findings
+
+
+def changed(settings: Settings, group: str, **values: Any) -> Settings:
+    return settings.model_copy(update={group: getattr(settings, group).model_copy(update=values)})
+
+
+async def problems(settings: Settings, *roles: Role) -> dict[str, str]:
+    """What is wrong: by check, the text and its remedy."""
+    return {
+        finding.check: f"{finding.text} {finding.remedy or ''}"
+        for finding in await examined(settings, *roles)
+        if finding.level is Level.PROBLEM
+    }
+
+
+async def test_a_healthy_service_has_nothing_but_ok(service: RunningService) -> None:
+    async with service.working():
+        anna = service.client("anna")
+        await anna.wait(await anna.send(small_photo(80)))
+    findings = await examined(service.settings)
+    assert [finding for finding in findings if finding.level is not Level.OK] == []
+    checks = dict.fromkeys(finding.check for finding in findings)
+    assert list(checks) == [
+        *("settings", "database", "writes", "clock", "indexes", "storage", "cors", "keys", "edge", "jail")
+    ]
+    assert "Opens the newest public picture." in [finding.text for finding in findings]
+
+
+async def test_each_role_is_asked_only_for_what_it_needs(service: RunningService) -> None:
+    unsigned = service.settings.model_copy(update={"delivery": DeliverySettings()})
+    assert await problems(unsigned, Role.WORKER) == {}
+    assert "MEDIA_DELIVERY__PUBLIC_KEY" in (await problems(unsigned, Role.API))["keys"]
+    assert "jail" not in {finding.check for finding in await examined(service.settings, Role.API)}
+
+
+async def test_missing_and_strange_indexes_are_named(service: RunningService) -> None:
+    elsewhere = changed(service.settings, "mongo", database=f"test_{uuid4().hex[:12]}")
+    async with open_database(elsewhere.mongo) as database:
+        try:
+            await ensure(database.handle)
+            await database.media.drop_index("feed")
+            await database.jobs.create_index("nobody", name="stray")
+            findings = [finding for finding in await examined(elsewhere, Role.WORKER) if finding.check == "indexes"]
+        finally:
+            await database.handle.client.drop_database(elsewhere.mongo.database)
+    assert [(finding.level, finding.text) for finding in findings] == [
+        (Level.PROBLEM, "media lacks feed."),
+        (Level.WARNING, "jobs has indexes that nobody declared: stray."),
+    ]
+    assert "indexes --apply" in (findings[0].remedy or "")
+
+
+async def test_a_database_that_is_away_does_not_hide_the_rest(service: RunningService, ports: Iterator[int]) -> None:
+    uri = SecretStr(f"mongodb://user:hunter2-the-password@127.0.0.1:{next(ports)}/?replicaSet=rs0")
+    found = await problems(changed(service.settings, "mongo", uri=uri, timeout_ms=300))
+    assert list(found) == ["database"]
+    assert "does not answer" in found["database"]
+    assert "MEDIA_MONGO__URI" in found["database"]
+    assert "hunter2" not in found["database"]
+
+
+@pytest.mark.parametrize("uri", ["nonsense://x", "mongodb://user:p@ss@host:port"])
+async def test_an_address_that_is_none_is_said(service: RunningService, uri: str) -> None:
+    found = await problems(changed(service.settings, "mongo", uri=SecretStr(uri)), Role.WORKER)
+    assert list(found) == ["database"]
+    assert "p@ss" not in found["database"]
+
+
+async def test_a_missing_bucket_and_a_wrong_key_are_said(service: RunningService) -> None:
+    missing = changed(service.settings, "storage", media_bucket="nobody-made-this")
+    assert "nobody-made-this" in (await problems(missing, Role.WORKER))["storage"]
+    wrong = changed(service.settings, "storage", secret_key=SecretStr("wrong-secret-wrong-secret"))
+    found = await problems(wrong, Role.WORKER)
+    assert "rights" in found["storage"]
+
+
+async def test_an_origin_that_may_not_upload_is_named(service: RunningService) -> None:
+    found = await problems(changed(service.settings, "storage", allowed_origins=("https://app.example",)), Role.WORKER)
+    assert "https://app.example" in found["storage"]
+
+
+async def test_a_bucket_open_to_anybody_is_a_problem(service: RunningService, ports: Iterator[int]) -> None:
+    async def list_everything(request: Request) -> Response:
+        return Response("<ListBucketResult/>", media_type="application/xml")
+
+    open_to_all = Starlette(routes=[Route("/{path:path}", list_everything)])
+    async with served(open_to_all, next(ports)) as url:
+        found = await problems(changed(service.settings, "storage", public_endpoint=url), Role.WORKER)
+    assert "Anybody can list" in found["storage"]
+
+
+async def test_a_key_that_the_edge_does_not_trust_is_named(service: RunningService) -> None:
+    base_url = service.settings.delivery.base_url
+    stranger = dev_delivery(new_keys(), base_url)
+    assert stranger.public_key is not None
+    unknown = SigningKey(key_pair_id="KUNKNOWN", private_key=stranger.public_key.private_key)
+    found = await problems(changed(service.settings, "delivery", public_key=unknown), Role.API)
+    assert "Does not know key KUNKNOWN." in found["edge"]
+    found = await problems(changed(service.settings, "delivery", public_key=stranger.public_key), Role.API)
+    assert "KDEVPUBLIC" in found["edge"]
+
+
+async def test_keys_that_do_not_sign_are_said(service: RunningService) -> None:
+    broken = SigningKey(key_pair_id="KBROKEN", private_key=SecretStr("not a key"))
+    found = await problems(changed(service.settings, "delivery", public_key=broken), Role.API)
+    assert "KBROKEN" in found["keys"]
+    shared = changed(service.settings, "delivery", private_key=None, original_key=None)
+    [warned] = [finding for finding in await examined(shared, Role.API) if finding.level is Level.WARNING]
+    assert "share a key" in warned.text
+
+
+async def test_an_edge_that_asks_for_no_signature_is_a_problem(service: RunningService, ports: Iterator[int]) -> None:
+    async def serve(request: Request) -> Response:
+        return Response("a picture", media_type="image/jpeg")
+
+    async def refuse(request: Request) -> Response:
+        return Response("<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>", 403)
+
+    for answer, level in ((serve, Level.PROBLEM), (refuse, Level.WARNING)):
+        async with served(Starlette(routes=[Route("/{path:path}", answer)]), next(ports)) as url:
+            findings = await examined(changed(service.settings, "delivery", base_url=url), Role.API)
+        [unsigned] = [finding for finding in findings if "unsigned" in finding.text]
+        assert unsigned.level is level
+        assert "trusted key groups" in (unsigned.remedy or "")
+
+
+async def test_an_edge_that_is_away_is_said(service: RunningService, ports: Iterator[int]) -> None:
+    nowhere = changed(service.settings, "delivery", base_url=f"http://127.0.0.1:{next(ports)}")
+    assert "MEDIA_DELIVERY__BASE_URL" in (await problems(nowhere, Role.API))["edge"]
+
+
+async def test_a_jail_without_room_is_said(service: RunningService) -> None:
+    cramped = changed(service.settings, "worker", jail_memory_bytes=50_000_000)
+    assert list(await problems(cramped, Role.WORKER)) == ["jail"]
+
+
+async def test_production_rules_are_applied(service: RunningService) -> None:
+    live = service.settings.model_copy(update={"environment": Environment.PRODUCTION})
+    findings = [finding for finding in await examined(live, Role.API) if finding.check == "settings"]
+    assert {finding.level for finding in findings} == {Level.PROBLEM}
+    assert any("MEDIA_DELIVERY__BASE_URL must be https" in finding.text for finding in findings)
+
+
+async def test_the_command_examines_the_running_stack(service: RunningService, tmp_path: Path) -> None:
+    write_urls(tmp_path, {"graphql": f"{service.url}/graphql"})
+    write_environment(tmp_path, variables_of(service.settings, GROUPS))
+    # Where a client finds the API says nothing about a deployment.
+    ended = await run("doctor", DEV_FOLDER=str(tmp_path), MEDIA_URL="https://elsewhere", MEDIA_LOG_LEVEL="ERROR")
+    assert ended.code == 0, ended.out
+    assert {line.split()[0] for line in ended.out.splitlines()} == {"ok"}
+    assert not [secret for secret in secrets_of(service.settings) if secret in ended.out + ended.err]
+
+
+async def test_the_command_fails_for_what_is_wrong(service: RunningService) -> None:
+    settings = changed(service.settings, "storage", upload_bucket="nobody-made-this")
+    ended = await run("doctor", "--role", "worker", "--json", **variables_of(settings, GROUPS))
+    assert ended.code == 1
+    [wrong] = [line for line in ended.lines() if line["level"] == "problem"]
+    assert wrong["check"] == "storage"
+    assert "nobody-made-this" in wrong["text"]
+
+
+async def test_settings_that_cannot_be_read_are_named_without_their_values() -> None:
+    ended = await run("doctor", MEDIA_HTTP__PORT="secret-value", MEDIA_LOG_LEVEL="LOUD")
+    assert ended.code == 1
+    assert "MEDIA_HTTP__PORT" in ended.out
+    assert "MEDIA_LOG_LEVEL" in ended.out
+    assert "secret-value" not in ended.out + ended.err
+
+
+async def test_without_settings_and_stack_there_is_nothing_to_examine() -> None:
+    ended = await run("doctor")
+    assert ended.code == 1
+    assert "make run" in ended.out

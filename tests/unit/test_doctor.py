@@ -1,0 +1,61 @@
+"""What the doctor makes of a database server's account of itself, and of an edge's answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from service.doctor.database import judge_server
+from service.doctor.findings import Level
+from service.settings import Environment
+from service.stores.inspection import ServerFacts
+
+
+def worst(environment: Environment = Environment.PRODUCTION, **changed: Any) -> tuple[Level, str]:
+    """The gravest finding for a healthy set of three, except for what is `changed`."""
+    facts: dict[str, Any] = {
+        "member": "a:27017",
+        "version": "7.0.14",
+        "is_sharded": False,
+        "replica_set": "rs0",
+        "data_members": 3,
+        "arbiters": 0,
+        "write_concern": {"w": "majority", "j": True},
+        "clock_ahead_s": 0.01,
+    }
+    findings = judge_server(ServerFacts(**{**facts, **changed}), environment)
+    gravest = max(findings, key=lambda finding: list(Level).index(finding.level))
+    assert gravest.level is Level.OK or gravest.remedy
+    return gravest.level, gravest.text
+
+
+@pytest.mark.parametrize(
+    "healthy",
+    [{}, {"replica_set": None, "is_sharded": True, "data_members": 0}, {"clock_ahead_s": -4.9}, {"version": "6.0.5"}],
+)
+def test_healthy_servers_are_left_alone(healthy: dict[str, Any]) -> None:
+    assert worst(**healthy)[0] is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("changed", "level", "said"),
+    [
+        ({"replica_set": None, "data_members": 0}, Level.PROBLEM, "standalone"),
+        ({"write_concern": {"w": 1}}, Level.PROBLEM, "Writes wait for"),
+        ({"data_members": 1, "arbiters": 2}, Level.PROBLEM, "arbiters"),
+        ({"data_members": 2, "arbiters": 1}, Level.WARNING, "stops writing"),
+        ({"data_members": 1}, Level.WARNING, "one member only"),
+        ({"version": "5.0.31"}, Level.WARNING, "older than any tested"),
+        ({"clock_ahead_s": 61}, Level.PROBLEM, "61.0 s ahead of"),
+        ({"clock_ahead_s": -6}, Level.WARNING, "6.0 s behind"),
+    ],
+)
+def test_what_would_break_the_service_is_said(changed: dict[str, Any], level: Level, said: str) -> None:
+    found, text = worst(**changed)
+    assert found is level
+    assert said in text
+
+
+def test_one_member_is_enough_for_development() -> None:
+    assert worst(Environment.DEVELOPMENT, data_members=1)[0] is Level.OK
