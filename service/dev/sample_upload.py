@@ -22,7 +22,7 @@ async def upload_samples(children: Children, folder: Path, console: Console) -> 
     photos = [str(photo) for photo in sorted(SAMPLES.glob("*.jpg"))]
     argv = [sys.executable, "-m", "service", "upload", *photos, "--purpose", "community"]
     with console.status("Uploading the sample photos ..."):
-        child = await children.start("samples", argv, env={**os.environ, "DEV_FOLDER": str(folder)})
+        child = await children.start("samples", argv, env=_environment(folder))
         code = await child.process.wait()
     if code == 0:
         done.touch()
@@ -32,3 +32,9 @@ async def upload_samples(children: Children, folder: Path, console: Console) -> 
             soft_wrap=True,
         )
     await children.stop(child)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    # A variable left over from another deployment must not lead the samples there.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MEDIA_")}
+    return {**kept, "DEV_FOLDER": str(folder)}

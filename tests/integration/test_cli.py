@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from rich.console import Console
 
 from service.dev.folder import write_urls
+from service.dev.processes import Children
+from service.dev.sample_upload import upload_samples
 from tests.integration.conftest import RunningService
 from tests.photos import phone_photo, small_photo
 
@@ -165,3 +169,16 @@ async def test_a_wrong_cursor_is_the_apis_own_sentence(service: RunningService) 
     ended = await run("feed", "--after", "nonsense", **as_user(service, "reader"))
     assert ended.code == 1
     assert ended.err.startswith("INVALID_INPUT: ")
+
+
+async def test_samples_go_to_the_stack_and_nowhere_else(
+    service: RunningService, worker: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ports: Iterator[int]
+) -> None:
+    write_urls(tmp_path, {"graphql": f"{service.url}/graphql", "token": service.client("samples").token or ""})
+    monkeypatch.setenv("MEDIA_URL", f"http://127.0.0.1:{next(ports)}")
+    monkeypatch.setenv("MEDIA_TOKEN", "of-another-deployment")
+    children = Children(tmp_path / "logs")
+    await upload_samples(children, tmp_path, Console(file=io.StringIO()))
+    await upload_samples(children, tmp_path, Console(file=io.StringIO()))
+    await children.stop_all()
+    assert await service.runtime.database.media.count_documents({"owner_id": "samples", "status": "READY"}) == 5
