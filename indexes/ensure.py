@@ -1,4 +1,4 @@
-"""Creates the declared indexes and reports drift; never drops one."""
+"""Creates the declared indexes and reports drift; drops one only where it is told to rebuild it."""
 
 from __future__ import annotations
 
@@ -64,3 +64,14 @@ async def ensure(database: Any) -> list[Drift]:
         if specifications:
             await database.command({"createIndexes": drift.collection, "indexes": specifications})
     return await check(database)
+
+
+async def rebuild(database: Any) -> list[Drift]:
+    """Drop and create again what differs from its declaration, and return the drift that is left.
+
+    For a database that one person has to themselves: queries go without the index while it is built.
+    """
+    for drift in await check(database):
+        for name in drift.different:
+            await database[drift.collection].drop_index(name)
+    return await ensure(database)

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from indexes.ensure import ensure
+from indexes.ensure import rebuild
 from service.access import MODERATOR_ROLE
 from service.dev.announcement import announce
 from service.dev.environment import dev_settings, environment_of, origins_of, variables_of
@@ -132,13 +132,12 @@ async def _prepare(settings: Settings) -> None:
     try:
         await store.ensure_buckets()
         async with open_database(settings.mongo) as database:
-            drift = await ensure(database.handle)
+            # Data of an earlier version may be here; its indexes are ours to rebuild, and others are left alone.
+            await rebuild(database.handle)
     except TemporarilyUnavailable as error:
         raise StartFailed(f"The S3 server refused to set up its buckets: {error.__cause__}") from error
     finally:
         await store.close()
-    if drift:
-        raise StartFailed(f"Indexes differ from their declarations: {drift}. Drop those, then start again.")
 
 
 def _parts(settings: Settings, ports: Mapping[str, int]) -> list[Part]:

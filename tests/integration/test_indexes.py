@@ -10,7 +10,7 @@ import pytest
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCursor
 from uuid6 import uuid7
 
-from indexes.ensure import DECLARED, check, ensure
+from indexes.ensure import DECLARED, check, ensure, rebuild
 from service.access import ANONYMOUS, MODERATOR_ROLE, Action, Viewer, granted_filters
 from service.models import JobKind, Lane
 from service.settings import Settings
@@ -146,6 +146,8 @@ async def test_ensure_twice_changes_nothing_and_drift_is_told_not_dropped(settin
         assert (drift.undeclared, drift.different, drift.missing) == (("surprise",), ("feed",), ())
         names = [row["name"] for row in await handle["media"].list_indexes().to_list(None)]
         assert {"surprise", "feed"} <= set(names)
+        [drift] = await rebuild(handle)
+        assert (drift.undeclared, drift.different, drift.missing) == (("surprise",), (), ())
     finally:
         await client.drop_database(name)
         client.close()
