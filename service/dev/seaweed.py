@@ -105,6 +105,8 @@ def _write_private(path: Path, text: str) -> None:
 
 def _flags(setup: SeaweedSetup) -> list[str]:
     return [
+        # Its logs would go to files in /tmp that nobody removes; ours are kept with the other parts.
+        "-logtostderr=true",
         *("-config_dir=conf", "mini", "-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
         *("-master.telemetry=false", "-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
         *("-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false", "-filer.exposeDirectoryData=false"),
