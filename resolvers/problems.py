@@ -7,10 +7,12 @@ from typing import TypeVar
 
 import structlog
 
-from service.errors import MediaServiceError, Problem, TemporarilyUnavailable
-from service.stores.database import OUTAGE_ERRORS
+from service.errors import MediaServiceError, Problem
+from service.stores.database import OUTAGE_ERRORS, expected_error
 
 T = TypeVar("T")
+
+EXPECTED_ERRORS: tuple[type[Exception], ...] = (MediaServiceError, *OUTAGE_ERRORS)
 
 log = structlog.get_logger(__name__)
 
@@ -19,10 +21,8 @@ async def outcome_of(work: Awaitable[T]) -> tuple[T | None, list[Problem]]:
     """The result of a use case, or the expected problem it raised. Anything unexpected goes on up, to be masked."""
     try:
         return await work, []
-    except MediaServiceError as error:
-        return None, [error.problem()]
-    except OUTAGE_ERRORS as error:
-        log.warning("database does not answer", error=repr(error))
-        return None, [
-            TemporarilyUnavailable("The service cannot reach its database; send the same request again.").problem()
-        ]
+    except EXPECTED_ERRORS as error:
+        expected = expected_error(error)
+        if expected is not error:
+            log.warning("database does not answer", error=repr(error))
+        return None, [] if expected is None else [expected.problem()]

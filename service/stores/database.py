@@ -13,14 +13,13 @@ from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, Asyn
 from pymongo.errors import (
     ConnectionFailure,
     ExecutionTimeout,
-    InvalidOperation,
     NetworkTimeout,
     NotPrimaryError,
     WriteConcernError,
     WTimeoutError,
 )
 
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, MediaServiceError, TemporarilyUnavailable
 from service.settings import MongoSettings
 
 Collection = AsyncIOMotorCollection[Any]
@@ -33,8 +32,16 @@ OUTAGE_ERRORS: tuple[type[Exception], ...] = (
     ExecutionTimeout,
     WTimeoutError,
     WriteConcernError,
-    InvalidOperation,
 )
+
+
+def expected_error(error: Exception) -> MediaServiceError | None:
+    """What a caller may be told: the error itself if it is one of ours, an outage as one; None for a bug."""
+    if isinstance(error, MediaServiceError):
+        return error
+    if isinstance(error, OUTAGE_ERRORS):
+        return TemporarilyUnavailable("The service cannot reach its database; send the same request again.")
+    return None
 
 
 @dataclass(frozen=True, slots=True)

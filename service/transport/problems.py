@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from graphql import GraphQLError
 
-from service.errors import MediaServiceError
+from service.stores.database import expected_error
 from service.telemetry import current_request_id
 
 log = structlog.get_logger("service.graphql")
@@ -39,11 +39,14 @@ def _format(error: GraphQLError) -> dict[str, Any]:
 
 
 def _explain(error: Exception, path: Sequence[str | int] | None = None) -> dict[str, Any]:
-    if isinstance(error, MediaServiceError):
-        extensions: dict[str, Any] = {"code": error.code.value, "retryable": error.retryable}
-        if error.retry_after_ms is not None:
-            extensions["retryAfterMs"] = error.retry_after_ms
-        return {"message": error.message, "extensions": extensions}
+    expected = expected_error(error)
+    if expected is not None:
+        if expected is not error:
+            log.warning("database does not answer", path=path, error=repr(error))
+        extensions: dict[str, Any] = {"code": expected.code.value, "retryable": expected.retryable}
+        if expected.retry_after_ms is not None:
+            extensions["retryAfterMs"] = expected.retry_after_ms
+        return {"message": expected.message, "extensions": extensions}
     log.error("unexpected error", path=path, exc_info=error)
     return {"message": "Internal error", "extensions": {"code": "INTERNAL", "requestId": current_request_id()}}
 
