@@ -97,6 +97,9 @@ class WorkerSettings(_Group):
     poll_s: float = Field(default=0.5, gt=0)
     max_attempts: int = Field(default=5, ge=1)
     backoff_s: tuple[float, ...] = (2, 15, 60, 300)
+    outage_retry_s: float = Field(
+        default=15, gt=0, description="When a job is tried again while storage does not answer"
+    )
     jail_memory_bytes: int = Field(default=1_500_000_000, gt=0)
     jail_cpu_s: int = Field(default=20, gt=0)
     drain_s: float = Field(default=10, ge=0, description="How long a stopping worker waits for its jobs")

@@ -137,6 +137,11 @@ class Worker:
 
     async def _failed(self, job: Job, error: Exception) -> str:
         failure = _as_failure(error)
+        if failure.failure is FailureCode.STORAGE_UNAVAILABLE and failure.retryable:
+            # Nothing is wrong with the file: an outage, however long, must not use up its attempts.
+            log.warning("storage does not answer; the job waits", reason=failure.message)
+            held = await self._jobs.release(job, delay_s=self._settings.outage_retry_s)
+            return "postponed" if held else "superseded"
         if not failure.retryable or job.attempt >= self._settings.max_attempts:
             return await self._give_up(job, failure)
         backoff = self._settings.backoff_s

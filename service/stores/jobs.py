@@ -75,9 +75,11 @@ class JobStore:
         """Give the job back, visible again after `delay_s` seconds."""
         return await self._held_update(job, {"visible_at": after_now(delay_s), "last_error": {"$literal": reason}})
 
-    async def release(self, job: Job) -> bool:
-        """Give the job back at once, as if this attempt had not begun (a worker that shuts down)."""
-        return await self._held_update(job, {"visible_at": NOW, "attempt": {"$subtract": ["$attempt", 1]}})
+    async def release(self, job: Job, *, delay_s: float = 0) -> bool:
+        """Give the job back as if this attempt had not begun: the worker shuts down, or what it needs is away."""
+        return await self._held_update(
+            job, {"visible_at": after_now(delay_s), "attempt": {"$subtract": ["$attempt", 1]}}
+        )
 
     async def dead_letter(self, job: Job, *, reason: str) -> bool:
         """Set the job aside for people to look at; it is kept until they do."""

@@ -75,7 +75,9 @@ async def jail() -> AsyncIterator[Jail]:
 async def service(settings: Settings, ports: Iterator[int], jail: Jail) -> AsyncIterator[RunningService]:
     """API and edge on real servers; start a worker with `working()`."""
     edge_port = next(ports)
-    worker = settings.worker.model_copy(update={"poll_s": 0.02, "concurrency": 2, "backoff_s": (0.05,)})
+    worker = settings.worker.model_copy(
+        update={"poll_s": 0.02, "concurrency": 2, "backoff_s": (0.05,), "outage_retry_s": 0.05}
+    )
     delivery = settings.delivery.model_copy(update={"base_url": f"http://127.0.0.1:{edge_port}"})
     settings = settings.model_copy(update={"delivery": delivery, "worker": worker})
     async with open_runtime(settings, Metrics()) as runtime:
