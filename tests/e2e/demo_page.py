@@ -35,7 +35,7 @@ class DemoPage:
 
     def status_of(self, name: str) -> Locator:
         """The status of an upload, as text."""
-        return self._upload(name).locator(".status")
+        return self.upload(name).locator(".status")
 
     async def is_ready(self, *names: str) -> None:
         """Waits until each upload says so."""
@@ -44,11 +44,11 @@ class DemoPage:
 
     async def has_failed(self, name: str) -> str:
         """Waits until the upload has failed; what the page says about it."""
-        await expect(self._upload(name)).to_have_attribute("data-state", "failed")
+        await expect(self.upload(name)).to_have_attribute("data-state", "failed")
         return await self.status_of(name).inner_text()
 
     async def try_again(self, name: str) -> None:
-        await self._upload(name).get_by_role("button", name="Try again").click()
+        await self.upload(name).get_by_role("button", name="Try again").click()
 
     def tile(self, title: str) -> Locator:
         return self.tiles.filter(has=self.page.get_by_text(title, exact=True))
@@ -69,7 +69,8 @@ class DemoPage:
         await self.viewer.get_by_role("button", name="Delete").click()
         await self.page.get_by_role("alertdialog").get_by_role("button", name="Delete").click()
 
-    def _upload(self, name: str) -> Locator:
+    def upload(self, name: str) -> Locator:
+        """The line of an upload in the list."""
         return self.page.locator(".upload").filter(has=self.page.get_by_text(name, exact=True))
 
 

@@ -1,6 +1,7 @@
 // Files that are announced together, with one idempotency key: asking again plans nothing twice.
 
 import { mutate, refuse } from '/demo/api.js';
+import { inOurWords, typeOf } from '/demo/chosen.js';
 import { COMPLETE_UPLOAD, CREATE_UPLOADS } from '/demo/operations.js';
 import { sha256 } from '/demo/storage.js';
 
@@ -21,7 +22,7 @@ export class Batch {
   // The upload of one file, with a target while it still awaits its bytes. Throws a Problem.
   async upload(index) {
     const { upload, userErrors } = (await this.#planned())[index];
-    refuse(userErrors);
+    refuse(userErrors.map((error) => inOurWords(error, this.files[index])));
     return upload;
   }
 
@@ -53,7 +54,7 @@ export class Batch {
     const files = [];
     for (const file of this.files) {
       files.push({
-        contentType: file.type || 'application/octet-stream',
+        contentType: typeOf(file),
         byteSize: file.size,
         sha256: file.size > LARGEST_READ ? null : await sha256(file),
         fileName: file.name.slice(0, 255),

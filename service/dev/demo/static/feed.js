@@ -19,6 +19,7 @@ export class Feed {
   #order = [];
   #after = null;
   #loading = false;
+  #isComplete = false;
 
   constructor({ grid, empty, problem, more, count, hint, onOpen }) {
     Object.assign(this, { grid, empty, problem, more, count, hint, onOpen });
@@ -38,7 +39,8 @@ export class Feed {
       const { feed } = await request(FEED, { after: this.#after, hint: this.hint });
       feed.nodes.forEach((media) => this.#place(media, this.#order.length));
       this.#after = feed.pageInfo.endCursor;
-      this.more.hidden = !feed.pageInfo.hasNextPage;
+      this.#isComplete = !feed.pageInfo.hasNextPage;
+      this.more.hidden = this.#isComplete;
       if (byKeyboard) this.#tiles.get(this.#order[shown]?.id)?.querySelector('button').focus();
     } catch (problem) {
       showProblem(this.problem, problem, () => this.loadMore());
@@ -81,7 +83,7 @@ export class Feed {
   #tell() {
     const shown = this.#order.length;
     this.empty.hidden = shown > 0 || !this.problem.hidden;
-    this.count.textContent = shown ? `${shown}${this.more.hidden ? '' : '+'} ${shown === 1 ? 'photo' : 'photos'}` : '';
+    this.count.textContent = shown && this.#isComplete ? `${shown} ${shown === 1 ? 'photo' : 'photos'}` : '';
   }
 
   #tile(media) {

@@ -30,7 +30,7 @@ export const CREATE_UPLOADS = `mutation CreateUploads($input: CreateUploadsInput
   createUploads(input: $input) {
     outcomes {
       upload { id media { id } target { method url headers { name value } } }
-      userErrors { message retryable retryAfterMs }
+      userErrors { code message retryable retryAfterMs }
     }
     userErrors { message retryable retryAfterMs }
   }

@@ -14,7 +14,7 @@ export class UploadRow {
     this.preview = element('img', { className: 'preview', alt: '', src: URL.createObjectURL(file) });
     this.preview.onload = this.preview.onerror = ({ type }) => {
       URL.revokeObjectURL(this.preview.src);
-      if (type === 'error') this.preview.removeAttribute('src');
+      if (type === 'error') this.preview.replaceWith(element('span', { className: 'preview none' }));
     };
     this.status = element('span', { className: 'status' });
     this.progress = element('progress', { max: 1, value: 0, ariaLabel: `Progress of ${file.name}` });

@@ -2,6 +2,7 @@
 
 import { Problem } from '/demo/api.js';
 import { Batch, MAX_FILES } from '/demo/batch.js';
+import { problemOf } from '/demo/chosen.js';
 import { FOLLOW } from '/demo/operations.js';
 import { withRetries } from '/demo/retry.js';
 import { put } from '/demo/storage.js';
@@ -19,15 +20,27 @@ export class Uploads {
     Object.assign(this, { socket, hint, onReady, addRow });
   }
 
-  start(files, details) {
-    for (let first = 0; first < files.length; first += MAX_FILES) {
-      const some = files.slice(first, first + MAX_FILES);
-      const batch = new Batch(some, details);
-      const rows = some.map((file) => new UploadRow(file));
-      rows.forEach(this.addRow);
+  async start(files, details) {
+    const chosen = files.map((file) => ({ file, row: new UploadRow(file) }));
+    for (const { row } of chosen) {
+      this.addRow(row);
+      row.waiting();
+    }
+    const sound = await this.#sound(chosen);
+    for (let first = 0; first < sound.length; first += MAX_FILES) {
+      const some = sound.slice(first, first + MAX_FILES);
+      const batch = new Batch(some.map(({ file }) => file), details);
+      const rows = some.map(({ row }) => row);
       const journey = { batch, rows, byMedia: new Map(), follow: undefined };
       rows.forEach((_, index) => this.#run(journey, index));
     }
+  }
+
+  // One bad file does not hold up the others.
+  async #sound(chosen) {
+    const problems = await Promise.all(chosen.map(({ file }) => problemOf(file)));
+    problems.forEach((problem, index) => problem && chosen[index].row.fail(problem));
+    return chosen.filter((_, index) => !problems[index]);
   }
 
   async #run(journey, index) {
