@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+try:
+    import typer
+except ModuleNotFoundError:
+    sys.exit("The packages of this project are not installed for this Python. Use .venv/bin/python -m service ...")
 
+from service.commands.options import JsonOption, PurposeOption, TokenOption, UrlOption
 from service.errors import ConfigurationError, TemporarilyUnavailable
 from service.models import MediaPurpose
 from service.production import Role, load_settings, read_settings
@@ -23,15 +28,6 @@ if TYPE_CHECKING:
 # Where a client finds the API, and tuning that the embedded stack takes from outside: they describe no deployment.
 NO_DEPLOYMENT = ("MEDIA_URL", "MEDIA_TOKEN", "MEDIA_LOG_LEVEL", "MEDIA_WORKER__")
 SCHEMA_FILE = Path(__file__).parent.parent / "schema" / "schema.graphql"
-
-PurposeOption = Annotated[MediaPurpose, typer.Option(case_sensitive=False, help="What the media is for.")]
-UrlOption = Annotated[
-    str | None, typer.Option("--url", envvar="MEDIA_URL", help="The API. Without it: the embedded stack.")
-]
-TokenOption = Annotated[
-    str | None, typer.Option("--token", envvar="MEDIA_TOKEN", help="Bearer token; others see it if given as argument.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON for scripts instead of text for people.")]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -191,35 +187,58 @@ def _client(url: str | None, token: str | None) -> Iterator[MediaClient]:
         typer.echo(f"{error.name} is missing: install media-metadata-service[client].", err=True)
         raise typer.Exit(1) from None
     from service.commands.connecting import open_client
-    from service.dev.folder import read_options, read_urls
+    from service.dev.folder import read_urls
 
     try:
         with _explained():
-            yield open_client(url, token, read_urls(read_options().folder))
+            yield open_client(url, token, read_urls(_stack_folder()))
     except ClientError as error:
         typer.echo(f"{error.code}: {error.message}", err=True)
         raise typer.Exit(1) from None
 
 
+def _stack_folder() -> Path:
+    """Where the embedded stack lives. Raises ConfigurationError if a DEV_* variable makes no sense."""
+    from service.dev.folder import read_options
+    from service.dev.processes import StartFailed
+
+    try:
+        return read_options().folder
+    except StartFailed as error:
+        raise ConfigurationError(str(error)) from None
+
+
 @app.command()
-def upload(
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", show_default=False)],
+def upload(  # noqa: PLR0913, PLR0917 - each parameter is an option
+    # One photo that may not be read is its own failure, not that of the others.
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", show_default=False, readable=False)],
     purpose: PurposeOption = MediaPurpose.COMMUNITY,
-    title: Annotated[str | None, typer.Option(help="A title, the same for all.")] = None,
+    title: Annotated[str | None, typer.Option(help="A title, the same for all; by default the file names.")] = None,
+    no_title: Annotated[bool, typer.Option("--no-title", help="No title, not even the file name.")] = False,
     alt_text: Annotated[str | None, typer.Option(help="What is to be seen, for those who cannot.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A tag; may be repeated.")] = None,
     private: Annotated[bool, typer.Option("--private", help="For the owner and moderators only.")] = False,
+    all_urls: Annotated[bool, typer.Option("--urls", help="The URL of every size and format, not of one.")] = False,
     url: UrlOption = None,
     token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Upload photos, wait until they are READY, and print their signed URLs."""
+    """Upload photos, wait until they are READY, and print a signed URL for each."""
     with _client(url, token) as client:
         from service.client import FileDetails
         from service.commands.upload import upload_photos
 
         details = FileDetails(title=title, alt_text=alt_text, tags=tuple(tag or ()))
-        work = upload_photos(client, photos, purpose=purpose, private=private, details=details, as_json=as_json)
+        work = upload_photos(
+            client,
+            photos,
+            purpose=purpose,
+            private=private,
+            details=details,
+            titles_from_names=not no_title,
+            all_urls=all_urls,
+            as_json=as_json,
+        )
         raise typer.Exit(asyncio.run(work))
 
 
@@ -262,11 +281,11 @@ def doctor(
 
 def _adopt_stack_settings() -> None:
     """Without settings of its own, this process takes those of the embedded stack; ConfigurationError if none runs."""
-    from service.dev.folder import read_environment, read_options, read_urls
+    from service.dev.folder import read_environment, read_urls
 
     if any(name.startswith("MEDIA_") and not name.startswith(NO_DEPLOYMENT) for name in os.environ):
         return
-    folder = read_options().folder
+    folder = _stack_folder()
     if not read_urls(folder):
         raise ConfigurationError(f"No MEDIA_* variable is set, and no stack runs in {folder} (`make run` starts one).")
     os.environ.update(read_environment(folder) | dict(os.environ))

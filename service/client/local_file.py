@@ -17,6 +17,7 @@ from service.processing.detect import HEAD_BYTES, sniff
 
 CHUNK_BYTES = 256 * 1024
 UNKNOWN_TYPE = "application/octet-stream"
+MAX_TITLE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,11 @@ def shown(path: Path | str) -> str:
     """A path as text that can be sent and printed: file names may hold any bytes."""
     text = os.fsencode(path).decode("utf-8", "replace")
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def title_of(path: Path) -> str:
+    """A photo's name for people: its file's, without the extension, no longer than the API takes."""
+    return shown(path.stem)[:MAX_TITLE].strip()
 
 
 def _inspect(path: Path) -> LocalFile:

@@ -15,7 +15,7 @@ from service.client.answers import DisplayHint, FeedPage, FileDetails, StatusUpd
 from service.client.connection import Connection, http_client
 from service.client.errors import ApiError
 from service.client.graphql_http import run_operation, user_error
-from service.client.local_file import LocalFile, shown
+from service.client.local_file import LocalFile, shown, title_of
 from service.client.retrying import DELAYS_S, retrying
 from service.client.status import follow
 from service.client.transfer import BytesSent, put_file
@@ -60,16 +60,18 @@ class MediaClient:
         idempotency_key: str,
         visibility: str | None = None,
         details: FileDetails = NO_DETAILS,
+        titles_from_names: bool = False,
     ) -> list[UploadSession | ApiError]:
         """A session for each of 1 to 20 files, in order, or the error that refused it.
 
+        `titles_from_names`: where `details` has no title, a file's name without its extension is one.
         The same key opens no second session. Raises ApiError where the batch as a whole was refused.
         """
         batch = {
             "idempotencyKey": idempotency_key,
             "purpose": purpose,
             "visibility": visibility,
-            "files": [_described(file, details) for file in files],
+            "files": [_described(file, details, titles_from_names=titles_from_names) for file in files],
         }
         payload = await self._mutate(documents.CREATE_UPLOADS, "createUploads", batch)
         return [_session(outcome) for outcome in payload["outcomes"]]
@@ -101,15 +103,19 @@ class MediaClient:
         purpose: str,
         visibility: str | None = None,
         details: FileDetails = NO_DETAILS,
+        titles_from_names: bool = False,
         idempotency_key: str | None = None,
         on_progress: OnProgress = lambda progress: None,
         patience_s: float = 600,
     ) -> list[UploadResult]:
         """Upload files and wait until each is READY; one result a file, in order. Fails for single files only.
 
+        `titles_from_names`: where `details` has no title, a file's name without its extension is one.
         The same key and files open no second session. `patience_s`: how long to wait for processing.
         """
-        request = UploadRequest(purpose, visibility, details, idempotency_key or uuid4().hex, patience_s)
+        request = UploadRequest(
+            purpose, visibility, details, titles_from_names, idempotency_key or uuid4().hex, patience_s
+        )
         return await upload_all(self, paths, request, on_progress)
 
     async def feed(
@@ -134,8 +140,10 @@ class MediaClient:
         return await retrying(lambda: run_operation(self._http, self._connection, document, variables), self._delays_s)
 
 
-def _described(file: LocalFile, details: FileDetails) -> dict[str, Any]:
+def _described(file: LocalFile, details: FileDetails, *, titles_from_names: bool) -> dict[str, Any]:
+    named = {"title": title_of(file.path)} if titles_from_names else {}
     return {
+        **named,
         **details.as_json(),
         "contentType": file.content_type,
         "byteSize": file.byte_size,

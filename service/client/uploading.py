@@ -21,6 +21,7 @@ BATCH_FILES = 20
 TRANSFERS_AT_ONCE = 3
 # Stages that only this side knows of; once the bytes are up, the API's own statuses.
 WAITING, SENDING, REFUSED = "WAITING", "SENDING", "REFUSED"
+STILL_PROCESSING = "STILL_PROCESSING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +40,13 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class UploadResult:
-    """What became of one file: `media` is READY, unless `error` says why not."""
+    """What became of one file: `media` is READY, unless `error` says why not. `is_sent`: storage has its bytes."""
 
     path: Path
     media_id: str | None = None
     media: StatusUpdate | None = None
     error: ClientError | None = None
+    is_sent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class UploadRequest:
     purpose: str
     visibility: str | None
     details: FileDetails
+    titles_from_names: bool
     idempotency_key: str
     patience_s: float
 
@@ -70,6 +73,7 @@ class _Item:
     byte_size: int = 0
     media_id: str | None = None
     error: ClientError | None = None
+    is_sent: bool = False
     ended: asyncio.Future[StatusUpdate] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def _report(self) -> None:
@@ -105,7 +109,7 @@ class _Item:
 
     def result(self) -> UploadResult:
         media = None if self.error is not None else self.ended.result()
-        return UploadResult(self.path, self.media_id, media, self.error)
+        return UploadResult(self.path, self.media_id, media, self.error, self.is_sent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,7 @@ async def _open_batch(client: MediaClient, batch: Sequence[_Item], request: Uplo
         idempotency_key=key,
         visibility=request.visibility,
         details=request.details,
+        titles_from_names=request.titles_from_names,
     )
     opened = []
     for (item, file), outcome in zip(readable, outcomes, strict=True):
@@ -195,6 +200,7 @@ async def _send(client: MediaClient, opened: _Opened, slots: asyncio.Semaphore) 
     async with slots:
         try:
             await client.send(opened.session, opened.file, on_bytes=opened.item.sent)
+            opened.item.is_sent = True
             await client.complete(opened.session.id)
         except ClientError as error:
             opened.item.refuse(error)
@@ -219,7 +225,7 @@ async def _ended(item: _Item, patience_s: float) -> StatusUpdate:
             f"The bytes are up, but the media is still {item.status} after {patience_s:g} s; "
             "it may become READY without any help. Look at it later."
         )
-        raise NotReady("STILL_PROCESSING", message, retryable=True) from None
+        raise NotReady(STILL_PROCESSING, message, retryable=True) from None
 
 
 def _not_ready(update: StatusUpdate) -> NotReady:

@@ -9,7 +9,7 @@ from service.client import DisplayHint, FeedPage, MediaClient
 from service.client.answers import FeedMedia
 from service.commands.printing import human_size, json_line, print_table, result_console
 
-_HEADINGS = ("Created", "Owner", "Title", "Pixels", "Display", "Bytes", "URL")
+_HEADINGS = ("ID", "Created", "Owner", "Title", "Pixels", "Display", "Bytes", "URL")
 
 
 async def show_feed(
@@ -38,7 +38,8 @@ def _row(media: FeedMedia) -> tuple[str, ...]:
     created = media.created_at.strftime("%Y-%m-%d %H:%M:%S")
     pixels = f"{media.width} x {media.height}" if media.width else ""
     shown = media.display
+    facts = media.id, created, media.owner_id, media.title or "", pixels
     if shown is None:
-        return created, media.owner_id, media.title or "", pixels, "", "", ""
+        return *facts, "", "", ""
     display = f"{shown.name} {shown.format} {shown.width} x {shown.height}"
-    return created, media.owner_id, media.title or "", pixels, display, human_size(shown.byte_size), shown.url
+    return *facts, display, human_size(shown.byte_size), shown.url

@@ -1,4 +1,4 @@
-"""`upload`: photos go up with a progress bar each, and their signed URLs come back."""
+"""`upload`: photos go up with a progress bar each, and signed URLs come back."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from service.client import ClientError, FileDetails, MediaClient, Progress, Rendition, UploadResult
+from service.client import ClientError, FileDetails, MediaClient, NotReady, Progress, Rendition, UploadResult
 from service.client.local_file import shown
-from service.client.uploading import OnProgress
+from service.client.uploading import STILL_PROCESSING, OnProgress
 from service.commands.printing import human_size, json_line, print_table, problem_console, result_console
 
 _HEADINGS = ("Rendition", "Format", "Pixels", "Bytes", "URL")
+_NOT_UPLOADED, _NOT_PROCESSED, _UNFINISHED = (
+    "Not uploaded",
+    "Uploaded, but could not be processed",
+    "Uploaded, but not seen to become READY",
+)
+_MORE = "All sizes and formats: --urls, or as JSON: --json."
 
 
 async def upload_photos(
@@ -29,9 +35,14 @@ async def upload_photos(
     purpose: str,
     private: bool,
     details: FileDetails,
+    titles_from_names: bool,
+    all_urls: bool,
     as_json: bool,
 ) -> int:
-    """Upload, print what became of each photo, and return the exit code: 1 if any failed."""
+    """Upload, print what became of each photo, and return the exit code: 1 if any failed.
+
+    A line of text and one URL a photo; the table of its renditions instead with `all_urls`.
+    """
     problems = problem_console()
     with _bars(problems, photos) as on_progress:
         async with client:
@@ -40,13 +51,14 @@ async def upload_photos(
                 purpose=purpose,
                 visibility="PRIVATE" if private else None,
                 details=details,
+                titles_from_names=titles_from_names,
                 on_progress=on_progress,
             )
     if as_json:
         for result in results:
             typer.echo(json_line(_described(result)))
     else:
-        _print_media(result_console(), results)
+        _print_media(result_console(), results, all_urls=all_urls)
         _print_failures(problems, results)
     return int(any(result.error is not None for result in results))
 
@@ -75,11 +87,21 @@ def _bars(console: Console, photos: Sequence[Path]) -> Iterator[OnProgress]:
         yield show
 
 
-def _print_media(console: Console, results: Sequence[UploadResult]) -> None:
-    for result in results:
-        if result.media is not None:
-            console.print(Text(f"{shown(result.path)}  {result.media.status}  {result.media_id}", style="bold"))
-            print_table(console, _HEADINGS, map(_row, result.media.renditions))
+def _print_media(console: Console, results: Sequence[UploadResult], *, all_urls: bool) -> None:
+    ready = [(result, result.media) for result in results if result.media is not None]
+    for result, media in ready:
+        console.print(Text(f"{shown(result.path)}  {media.status}  {result.media_id}", style="bold"))
+        if all_urls:
+            print_table(console, _HEADINGS, map(_row, media.renditions))
+        else:
+            console.print(Text(min(media.renditions, key=_unlike_display).url))
+    if ready and not all_urls:
+        console.print(_MORE)
+
+
+def _unlike_display(rendition: Rendition) -> tuple[bool, bool]:
+    """Least for the picture that every viewer can show at a fair size."""
+    return rendition.name != "FEED", rendition.format != "JPEG"
 
 
 def _row(rendition: Rendition) -> tuple[str, ...]:
@@ -89,14 +111,21 @@ def _row(rendition: Rendition) -> tuple[str, ...]:
 
 def _print_failures(console: Console, results: Sequence[UploadResult]) -> None:
     """One paragraph for each different failure: a wrong token is not worth twenty."""
-    failed: dict[tuple[str, str], list[UploadResult]] = {}
+    failed: dict[tuple[str, str], list[str]] = {}
     for result in results:
-        if result.error is not None:
-            failed.setdefault((result.error.code, result.error.message), []).append(result)
-    for (code, message), alike in failed.items():
-        names = ", ".join(shown(result.path) for result in alike)
-        again = " Trying again may help." if alike[0].error and alike[0].error.retryable else ""
-        console.print(Text(f"Not uploaded: {names}\n  {code}: {message}{again}", style="red"))
+        if (error := result.error) is not None:
+            verdict = _verdict(error, is_sent=result.is_sent)
+            again = " Trying again may help." if error.retryable and verdict != _UNFINISHED else ""
+            name = f"{shown(result.path)} (id {result.media_id})" if result.is_sent else shown(result.path)
+            failed.setdefault((verdict, f"{error.code}: {error.message}{again}"), []).append(name)
+    for (verdict, reason), names in failed.items():
+        console.print(Text(f"{verdict}: {', '.join(names)}\n  {reason}", style="red"))
+
+
+def _verdict(error: ClientError, *, is_sent: bool) -> str:
+    if not is_sent:
+        return _NOT_UPLOADED
+    return _NOT_PROCESSED if isinstance(error, NotReady) and error.code != STILL_PROCESSING else _UNFINISHED
 
 
 def _described(result: UploadResult) -> Mapping[str, Any]:

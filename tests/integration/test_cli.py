@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,11 @@ class Ended:
         return [orjson.loads(line) for line in self.out.splitlines()]
 
 
-async def run(*words: str | Path, **variables: str) -> Ended:
+async def run(*words: str | Path, launcher: Sequence[str] = (sys.executable,), **variables: str) -> Ended:
     """The command with only `variables` of ours, in a folder's name where no stack runs unless they say so."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MEDIA_", "DEV_"))}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "service", *map(str, words)),
+        *(*launcher, "-m", "service", *map(str, words)),
         cwd=REPOSITORY,
         env={**kept, "DEV_FOLDER": "/nonexistent", **variables},
         stdout=asyncio.subprocess.PIPE,
@@ -60,12 +61,44 @@ async def worker(service: RunningService) -> AsyncIterator[None]:
         yield
 
 
-async def test_upload_prints_urls_that_open(
+async def title_of(service: RunningService, media_id: str) -> str | None:
+    query = "query M($id: ID!) { media(id: $id) { title } }"
+    title: str | None = (await service.client("cli").run(query, id=media_id))["media"]["title"]
+    return title
+
+
+async def test_upload_prints_one_url_a_photo_that_opens(
+    service: RunningService, worker: None, tmp_path: Path, http: httpx.AsyncClient
+) -> None:
+    photos = [tmp_path / "Miso asleep.jpg", tmp_path / "x.y.jpg"]
+    for number, photo in enumerate(photos):
+        photo.write_bytes(small_photo(63 + number))
+    ended = await run("upload", *photos, **as_user(service, "cli"))
+    assert ended.code == 0, ended.err
+    *lines, closing = ended.out.splitlines()
+    assert [line.split("  ")[:2] for line in lines[::2]] == [[str(photo), "READY"] for photo in photos]
+    for url in lines[1::2]:
+        assert (await http.get(url)).headers["Content-Type"] == "image/jpeg"
+    assert "--urls" in closing
+    assert [await title_of(service, line.split()[-1]) for line in lines[::2]] == ["Miso asleep", "x.y"]
+
+
+async def test_a_title_of_ones_own_or_none_replaces_the_file_name(
+    service: RunningService, worker: None, tmp_path: Path
+) -> None:
+    photo = tmp_path / "DSC_0001.jpg"
+    for seed, words, title in ((65, ("--title", "Cat"), "Cat"), (66, ("--no-title",), None)):
+        photo.write_bytes(small_photo(seed))
+        [line] = (await run("upload", photo, "--json", *words, **as_user(service, "cli"))).lines()
+        assert await title_of(service, line["id"]) == title
+
+
+async def test_upload_prints_all_urls_on_request(
     service: RunningService, worker: None, tmp_path: Path, http: httpx.AsyncClient
 ) -> None:
     photo = tmp_path / "cat [1].jpg"
     photo.write_bytes(phone_photo(seed=40))
-    ended = await run("upload", photo, "--purpose", "community", "--title", "Cat", **as_user(service, "cli"))
+    ended = await run("upload", photo, "--purpose", "community", "--urls", **as_user(service, "cli"))
     assert ended.code == 0, ended.err
     heading, columns, *rows = ended.out.splitlines()
     assert heading.startswith(f"{photo}  READY  ")
@@ -101,8 +134,28 @@ async def test_upload_says_why_a_file_failed_and_goes_on(service: RunningService
     ended = await run("upload", cut, good, tmp_path, **as_user(service, "cli"))
     assert ended.code == 1
     assert f"{good}  READY" in ended.out
-    assert f"Not uploaded: {cut}\n  CORRUPT_FILE: " in ended.err
+    failed = re.search(r"Uploaded, but could not be processed: (.+) \(id (\S+)\)\n  CORRUPT_FILE: ", ended.err)
+    assert failed is not None, ended.err
+    assert failed[1] == str(cut)
+    status = await service.client("cli").run("query M($id: ID!) { media(id: $id) { status } }", id=failed[2])
+    assert status["media"] == {"status": "FAILED"}
+    assert f"Not uploaded: {tmp_path}\n" in ended.err
     assert "is a folder; name the photos in it." in ended.err
+
+
+async def test_a_photo_that_may_not_be_read_does_not_hold_up_the_others(
+    service: RunningService, worker: None, tmp_path: Path
+) -> None:
+    locked, good = tmp_path / "locked.jpg", tmp_path / "good.jpg"
+    for seed, photo in ((67, locked), (68, good)):
+        photo.write_bytes(small_photo(seed))
+    locked.chmod(0)
+    # Root reads everything, unless that capability is taken from it.
+    without_rights = () if os.geteuid() else ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+    ended = await run("upload", locked, good, launcher=(*without_rights, sys.executable), **as_user(service, "cli"))
+    assert ended.code == 1
+    assert f"{good}  READY" in ended.out
+    assert f"Not uploaded: {locked}\n  UNUSABLE_FILE: {locked} may not be read by this user." in ended.err
 
 
 async def test_a_wrong_token_is_one_clear_sentence(service: RunningService, tmp_path: Path) -> None:
@@ -153,7 +206,8 @@ async def test_feed_pages_through_what_is_ready(
 
     ended = await run("feed", "--purpose", "cover", "--first", "2", **as_user(service, "reader"))
     headings, newest, _, more = ended.out.splitlines()
-    assert headings.split() == ["Created", "Owner", "Title", "Pixels", "Display", "Bytes", "URL"]
+    assert headings.split() == ["ID", "Created", "Owner", "Title", "Pixels", "Display", "Bytes", "URL"]
+    assert newest.startswith(f"{first['media'][0]['id']}  ")
     assert "feeder  No 47  320 x 240" in newest
     assert (await http.get(newest.split()[-1])).status_code == 200
     assert more == f"There is more: --after {first['nextCursor']}"
@@ -163,6 +217,20 @@ async def test_an_unknown_purpose_is_a_usage_error() -> None:
     ended = await run("feed", "--purpose", "holiday")
     assert ended.code == 2
     assert "food_label" in ended.err.lower()
+    assert "Value error" not in ended.err
+
+
+async def test_a_python_without_the_packages_is_told_which_one_to_use() -> None:
+    ended = await run("feed", launcher=(sys.executable, "-S"))
+    assert ended.code == 1
+    assert ".venv/bin/python -m service" in ended.err
+
+
+@pytest.mark.parametrize("words", [("feed",), ("doctor",)])
+async def test_a_port_that_is_none_is_named(words: tuple[str, ...]) -> None:
+    ended = await run(*words, DEV_API_PORT="foo")
+    assert ended.code == 1
+    assert "DEV_API_PORT" in ended.out + ended.err
 
 
 async def test_a_wrong_cursor_is_the_apis_own_sentence(service: RunningService) -> None:
