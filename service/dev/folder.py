@@ -8,12 +8,16 @@ import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.dev.processes import StartFailed
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 URLS = "urls.json"
 
@@ -36,16 +40,30 @@ def read_options() -> DevOptions:
     try:
         return DevOptions()
     except ValidationError as error:
-        wrong = [f"DEV_{each['loc'][0]}".upper() + f": {each['msg']}" for each in error.errors()]
-        raise StartFailed("\n".join(wrong)) from None
+        raise StartFailed("\n".join(map(_explained, error.errors()))) from None
+
+
+def _explained(problem: ErrorDetails) -> str:
+    name = str(problem["loc"][0])
+    schema = DevOptions.model_json_schema()["properties"][name]
+    expected = f"{problem['msg']}."
+    match schema["type"]:
+        case "integer":
+            expected = f"it must be a whole number from 0 (any free port) to {schema['maximum']}."
+        case "boolean":
+            expected = "it must be true or false."
+    return f"DEV_{name.upper()} is {problem['input']!r}: {expected}"
 
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
     """Hold the folder for this process; StartFailed if another stack runs in it."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Only open(2): truncating the file before it is ours would lose the other's process id.
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        descriptor = _opened(folder)
+    except OSError as error:
+        raise StartFailed(
+            f"The folder {folder} cannot be used: {error.strerror}. Set DEV_FOLDER to one that you may write to."
+        ) from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,6 +74,15 @@ def claimed(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _opened(folder: Path) -> int:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not any(folder.iterdir()):
+        # It holds keys; and only a new folder is ours to hide.
+        (folder / ".gitignore").write_text("*\n")
+    # Only open(2): truncating the file before it is ours would lose the other's process id.
+    return os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def _already_running(folder: Path, process_id: str) -> str:
@@ -89,7 +116,7 @@ def read_urls(folder: Path) -> dict[str, str]:
     """What `write_urls` left there; empty where no stack runs."""
     try:
         urls: dict[str, str] = orjson.loads((folder / URLS).read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return {}
     return urls
 

@@ -23,12 +23,13 @@ class StartFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A running part. `grace_s` is how long it may take to end by itself."""
+    """A running part. `grace_s` is how long it may take to end by itself; `leftovers` lists files that outlive it."""
 
     name: str
     process: asyncio.subprocess.Process
     log: Path
     grace_s: float
+    leftovers: Callable[[], Sequence[Path]] = tuple
 
     def last_words(self, lines: int = 12) -> str:
         """Where its log is, and how that ends."""
@@ -57,11 +58,13 @@ class Children:
         env: Mapping[str, str],
         cwd: Path | None = None,
         grace_s: float = 5,
+        leftovers: Callable[[], Sequence[Path]] = tuple,
     ) -> Child:
-        """Start `argv` in its own process group, its output in `<logs>/<name>.log` (kept over restarts, not runs)."""
-        self._logs.mkdir(parents=True, exist_ok=True)
-        log = self._logs / f"{name}.log"
-        with log.open("ab" if name in self._started else "wb") as output:
+        """Start `argv` in its own process group; `leftovers` are removed once it is stopped.
+
+        Its output goes to `<logs>/<name>.log` over restarts; that of the run before is in `<name>.previous.log`.
+        """
+        with self._log(name).open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *argv,
                 env=env,
@@ -72,10 +75,17 @@ class Children:
                 start_new_session=True,
                 preexec_fn=partial(_die_with_parent, os.getpid()),
             )
-        self._started.add(name)
-        child = Child(name, process, log, grace_s)
+        child = Child(name, process, Path(output.name), grace_s, leftovers)
         self._running.append(child)
         return child
+
+    def _log(self, name: str) -> Path:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        log = self._logs / f"{name}.log"
+        if name not in self._started and log.exists():
+            log.replace(self._logs / f"{name}.previous.log")
+        self._started.add(name)
+        return log
 
     async def wait_until(self, child: Child, ready: Callable[[], Awaitable[bool]], *, timeout_s: float) -> None:
         """Poll `ready` until it holds; StartFailed with the end of its log if the child ends or the time is up."""
@@ -98,6 +108,9 @@ class Children:
         with suppress(ProcessLookupError):
             os.killpg(child.process.pid, signal.SIGKILL)
         await child.process.wait()
+        for leftover in child.leftovers():
+            with suppress(OSError):
+                leftover.unlink()
 
     async def stop_all(self) -> None:
         """Stop everything still running, last started first."""

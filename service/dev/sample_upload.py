@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -12,9 +14,10 @@ from rich.text import Text
 from service.dev.processes import Children
 
 SAMPLES = Path(__file__).parent / "samples"
+TIMEOUT_S = 60.0
 
 
-async def upload_samples(children: Children, folder: Path, console: Console) -> None:
+async def upload_samples(children: Children, folder: Path, console: Console, *, timeout_s: float = TIMEOUT_S) -> None:
     """Upload them with the command line client, unless an earlier run did; a failure is only reported."""
     done = folder / "samples-uploaded"
     if done.exists():
@@ -23,12 +26,14 @@ async def upload_samples(children: Children, folder: Path, console: Console) -> 
     argv = [sys.executable, "-m", "service", "upload", *photos, "--purpose", "community"]
     with console.status("Uploading the sample photos ..."):
         child = await children.start("samples", argv, env=_environment(folder))
-        code = await child.process.wait()
-    if code == 0:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(child.process.wait(), timeout_s)
+    if child.process.returncode == 0:
         done.touch()
     else:
+        late = f" within {timeout_s:.0f} s" if child.process.returncode is None else ""
         console.print(
-            Text(f"The sample photos were not uploaded; the next start tries again. {child.last_words()}"),
+            Text(f"The sample photos were not uploaded{late}; the next start tries again. {child.last_words()}"),
             soft_wrap=True,
         )
     await children.stop(child)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+from service.dev.ports import grpc_sockets
 from service.dev.processes import Children, StartFailed
 
 _SIGNING_SECTIONS = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
@@ -55,7 +56,14 @@ async def start_seaweed(children: Children, setup: SeaweedSetup) -> str:
         "AWS_SECRET_ACCESS_KEY": setup.secret_key,
     }
     # SIGTERM may take it half a minute; no acknowledged object is lost to SIGKILL.
-    child = await children.start("seaweed", [_binary(), *_flags(setup)], env=env, cwd=folder, grace_s=1)
+    child = await children.start(
+        "seaweed",
+        [_binary(), *_flags(setup)],
+        env=env,
+        cwd=folder,
+        grace_s=1,
+        leftovers=lambda: [socket for port in setup.ports.values() for socket in grpc_sockets(port)],
+    )
     await children.wait_until(child, partial(_takes_objects, setup.ports), timeout_s=60)
     if setup.durable:
         await _sync_every_write(folder, setup.ports["master"])

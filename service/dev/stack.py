@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from uuid import uuid4
 
 from rich.console import Console
 from rich.text import Text
@@ -14,11 +17,12 @@ from rich.text import Text
 from indexes.ensure import rebuild
 from service.access import MODERATOR_ROLE
 from service.dev.announcement import announce
+from service.dev.edge.app import VIA
 from service.dev.environment import dev_settings, environment_of, origins_of, variables_of
 from service.dev.folder import DevOptions, claimed, forget_urls, read_options, write_environment, write_urls
 from service.dev.keys import DevKeys, kept_keys
 from service.dev.mongod import start_mongod
-from service.dev.ports import choose_ports, is_free
+from service.dev.ports import choose_ports, collision, grpc_obstacle, obstacle
 from service.dev.processes import Child, Children, StartFailed
 from service.dev.sample_upload import upload_samples
 from service.dev.seaweed import PORT_NAMES, SeaweedSetup, Webhook, start_seaweed
@@ -82,9 +86,13 @@ async def _run(options: DevOptions, children: Children, console: Console) -> Non
     with console.status("Starting the database and the S3 server ..."):
         settings = await _start_engines(children, folder, keys, ports)
         engines = children.running
-        await _prepare(settings)
+        try:
+            await prepare(settings)
+        except StartFailed as error:
+            words = next(engine.last_words() for engine in engines if engine.name == "seaweed")
+            raise StartFailed(f"{error}\n{words}") from None
     with console.status("Starting the API, the worker and the edge ..."):
-        parts = _parts(settings, ports)
+        parts = _parts(settings, ports, _fresh(folder / "tmp"))
         started = await asyncio.gather(*(start_part(children, part) for part in parts))
     urls = _urls(settings, ports)
     write_urls(folder, urls)
@@ -102,9 +110,13 @@ def _ports(options: DevOptions) -> dict[str, int]:
         "s3": options.s3_port,
         "mongod": options.mongod_port,
     }
+    clash = collision({f"DEV_{name.upper()}_PORT": port for name, port in wanted.items()}, grpc="DEV_S3_PORT")
+    if clash:
+        raise StartFailed(clash)
     for name, port in wanted.items():
-        if port and not is_free(port):
-            raise StartFailed(f"Port {port} (DEV_{name.upper()}_PORT) is in use: stop what uses it, or set another.")
+        problem = port and (obstacle(port) or (grpc_obstacle(port) if name == "s3" else None))
+        if problem:
+            raise StartFailed(f"Port {port} (DEV_{name.upper()}_PORT) {problem}.")
     return choose_ports([*wanted, "worker", *PORT_NAMES], options.folder / "ports.json", wanted)
 
 
@@ -127,27 +139,55 @@ async def _start_engines(children: Children, folder: Path, keys: DevKeys, ports:
     return dev_settings(keys, mongo_uri=mongo_uri, s3_url=s3_url, ports=ports)
 
 
-async def _prepare(settings: Settings) -> None:
+async def prepare(settings: Settings) -> None:
+    """Buckets and indexes; StartFailed if storage does not keep objects."""
     store = ObjectStore(settings.storage)
     try:
         await store.ensure_buckets()
+        await _keep_one_object(store)
         async with open_database(settings.mongo) as database:
             # Data of an earlier version may be here; its indexes are ours to rebuild, and others are left alone.
             await rebuild(database.handle)
     except TemporarilyUnavailable as error:
-        raise StartFailed(f"The S3 server refused to set up its buckets: {error.__cause__}") from error
+        raise StartFailed(f"The S3 server does not keep objects: {error.__cause__ or error.message}") from error
     finally:
         await store.close()
 
 
-def _parts(settings: Settings, ports: Mapping[str, int]) -> list[Part]:
+async def _keep_one_object(store: ObjectStore) -> None:
+    # Its gateway answers, and makes buckets, while none of its volumes can be reached.
+    key, body = f"readiness/{uuid4().hex}", b"kept"
+    await store.put(
+        store.media_bucket,
+        key,
+        body,
+        content_type="text/plain",
+        cache_control="no-store",
+        metadata={},
+        sha256=hashlib.sha256(body).hexdigest(),
+    )
+    found = await store.get(store.media_bucket, key)
+    if found is None or found.body != body:
+        raise StartFailed("The S3 server does not keep objects: one just written could not be read again.")
+    await store.delete(store.media_bucket, [key])
+
+
+def _fresh(folder: Path) -> Path:
+    # What a killed worker leaves in it goes with the next start.
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    return folder.resolve()
+
+
+def _parts(settings: Settings, ports: Mapping[str, int], temporary: Path) -> list[Part]:
     paths = {"edge": "/", "api": "/readyz", "worker": "/healthz"}
     return [
         Part(
             name=name,
             argv=[sys.executable, "-m", "service", name],
-            env=environment_of(settings, groups),
+            env={**environment_of(settings, groups), "TMPDIR": str(temporary)},
             health_url=f"http://127.0.0.1:{ports[name]}{paths[name]}",
+            health_header=("via", VIA) if name == "edge" else None,
         )
         for name, groups in GROUPS.items()
     ]

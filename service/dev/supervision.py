@@ -17,19 +17,23 @@ MAX_PAUSE_S = 30.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """One process of the service: how to start it, and the URL that answers below 500 once it is up."""
+    """One process of the service: how to start it, and the URL that answers below 500 once it is up.
+
+    `health_header` is what only this part answers with, where another server might take the same URL.
+    """
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] = field(repr=False)
     health_url: str
+    health_header: tuple[str, str] | None = None
     grace_s: float = 5
 
 
 async def start_part(children: Children, part: Part) -> Child:
     """Start it and wait until it answers; StartFailed with the end of its log otherwise."""
     child = await children.start(part.name, part.argv, env=part.env, grace_s=part.grace_s)
-    await children.wait_until(child, partial(_answers, part.health_url), timeout_s=60)
+    await children.wait_until(child, partial(_answers, part), timeout_s=60)
     return child
 
 
@@ -57,9 +61,12 @@ async def expect_to_live(child: Child) -> None:
     )
 
 
-async def _answers(url: str) -> bool:
+async def _answers(part: Part) -> bool:
     async with httpx.AsyncClient(timeout=2) as client:
         try:
-            return (await client.get(url)).status_code < 500
+            response = await client.get(part.health_url)
         except httpx.HTTPError:
             return False
+    # Two parts on one port: the other must not be taken for this one.
+    ours = part.health_header is None or part.health_header in response.headers.items()
+    return response.status_code < 500 and ours

@@ -130,9 +130,26 @@ def test_a_port_in_use_is_named_and_nothing_is_started(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(60)
-def test_an_unusable_option_is_explained_without_a_stack_trace(tmp_path: Path) -> None:
-    with start(tmp_path / "dev", DEV_API_PORT="eighty") as process:
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (
+            {"DEV_API_PORT": "eighty"},
+            "DEV_API_PORT is 'eighty': it must be a whole number from 0 (any free port) to 65535",
+        ),
+        ({"DEV_S3_PORT": "60000"}, "DEV_S3_PORT is '60000': it must be a whole number from 0 (any free port) to 55535"),
+        ({"DEV_SAMPLES": "perhaps"}, "DEV_SAMPLES is 'perhaps': it must be true or false"),
+        ({"DEV_S3_PORT": "23456", "DEV_EDGE_PORT": "23456"}, "DEV_EDGE_PORT and DEV_S3_PORT both need port 23456"),
+        ({"DEV_S3_PORT": "23456", "DEV_API_PORT": "33456"}, "DEV_API_PORT and DEV_S3_PORT both need port 33456"),
+        ({"DEV_FOLDER": "/dev/null/x"}, "The folder /dev/null/x cannot be used: Not a directory. Set DEV_FOLDER"),
+    ],
+)
+def test_unusable_options_are_explained_and_nothing_is_started(
+    tmp_path: Path, options: dict[str, str], expected: str
+) -> None:
+    with start(tmp_path / "dev", **options) as process:
         said = process.communicate(timeout=30)[0]
     assert process.returncode == 1
-    assert "DEV_API_PORT" in said
+    assert expected in said
     assert "Traceback" not in said
+    assert not (tmp_path / "dev" / "mongod").exists()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import os
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -19,14 +21,18 @@ from typing import Any
 import httpx
 import pytest
 from pymongo import MongoClient
+from rich.console import Console
 
+from service.dev.edge.app import VIA
 from service.dev.environment import dev_settings, variables_of
-from service.dev.folder import DevOptions, claimed
+from service.dev.folder import DevOptions, claimed, read_urls, write_urls
 from service.dev.keys import kept_keys, new_keys
 from service.dev.mongod import start_mongod
-from service.dev.ports import choose_ports
+from service.dev.ports import GRPC_OFFSET, choose_ports, grpc_sockets
 from service.dev.processes import Children, StartFailed
+from service.dev.sample_upload import upload_samples
 from service.dev.seaweed import PORT_NAMES, SeaweedSetup, Webhook, start_seaweed
+from service.dev.stack import prepare
 from service.dev.storage_events import created_object
 from service.dev.supervision import Part, start_part
 from service.object_store import ObjectStore
@@ -91,9 +97,12 @@ async def test_objects_survive_a_kill_and_the_filer_shows_them_to_nobody(
     async with httpx.AsyncClient() as client:
         for method in ("GET", "DELETE", "PUT"):
             assert (await client.request(method, filer)).status_code == 401
+    sockets = [each for port in setup.ports.values() for each in grpc_sockets(port)]
+    assert sockets
     (server,) = own_children.running
     os.killpg(server.process.pid, signal.SIGKILL)
     await own_children.stop(server)
+    assert not [each for each in sockets if each.exists()]
 
     await start_seaweed(own_children, setup)
     kept = await store.get(store.media_bucket, "kept")
@@ -192,15 +201,118 @@ def is_alive(process_id: int) -> bool:
     return state != "Z"
 
 
-def test_ports_stay_the_same_while_they_are_free(tmp_path: Path) -> None:
+def test_ports_stay_the_same_and_others_only_stand_in(tmp_path: Path) -> None:
     remembered = tmp_path / "ports.json"
+    assert choose_ports(["api", "edge"], remembered, {"edge": 8081})["edge"] == 8081
     first = choose_ports(["api", "edge"], remembered, {})
-    assert choose_ports(["api", "edge"], remembered, {}) == first
+    assert first["edge"] != 8081, "a port that was asked for once is not kept"
     with socket.create_server(("127.0.0.1", first["edge"])):
         second = choose_ports(["api", "edge"], remembered, {})
     assert second["api"] == first["api"]
     assert second["edge"] != first["edge"]
-    assert choose_ports(["api", "edge"], remembered, {"api": 8080})["api"] == 8080
+    assert choose_ports(["api", "edge"], remembered, {"api": 8080}) == {"api": 8080, "edge": first["edge"]}
+    assert choose_ports(["api", "edge"], remembered, {}) == first
+
+
+def test_a_port_asked_for_is_given_to_nobody_else(tmp_path: Path) -> None:
+    remembered = tmp_path / "ports.json"
+    kept = choose_ports(["s3", "api", "volume"], remembered, {})
+    chosen = choose_ports(["s3", "api", "volume"], remembered, {"api": kept["s3"]})
+    assert len(set(chosen.values())) == 3
+    assert chosen["api"] == kept["s3"]
+    beside = choose_ports(["s3", "api", "volume"], remembered, {"api": kept["volume"] + GRPC_OFFSET})
+    assert beside["volume"] != kept["volume"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave a socket of another user in /tmp")
+def test_ports_with_another_users_socket_are_passed_over(tmp_path: Path, ports: Iterator[int]) -> None:
+    port = next(ports)
+    foreign = Path(f"/tmp/seaweedfs-volume-grpc-{port + GRPC_OFFSET}.sock")
+    script = """
+        import json, os, sys
+        from pathlib import Path
+        from service.dev.ports import choose_ports, grpc_obstacle
+
+        os.setuid(65534)
+        port = int(sys.argv[1])
+        remembered = Path(sys.argv[2])
+        remembered.write_text(json.dumps({"volume": port}))
+        print(choose_ports(["volume"], remembered, {})["volume"], grpc_obstacle(port))
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        foreign.touch()
+        try:
+            said = subprocess.run(
+                [sys.executable, "-c", textwrap.dedent(script), str(port), f"{folder}/ports.json"],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        finally:
+            foreign.unlink()
+    assert int(said.split()[0]) != port
+    assert "another user's socket" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without privileges")
+def test_a_privileged_port_is_not_said_to_be_in_use() -> None:
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
+        pytest.skip("every user may take port 80 here")
+    script = "import os; from service.dev.ports import obstacle; os.setuid(65534); print(obstacle(80))"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert said == "is for privileged users alone: set one from 1024 up\n"
+
+
+async def test_logs_of_the_run_before_are_kept(tmp_path: Path) -> None:
+    for run in ("first", "second", "third"):
+        children = Children(tmp_path)
+        for _ in range(2):
+            child = await children.start("part", ["echo", run], env=dict(os.environ))
+            await child.process.wait()
+            await children.stop(child)
+    assert (tmp_path / "part.log").read_text() == "third\nthird\n"
+    assert (tmp_path / "part.previous.log").read_text() == "second\nsecond\n"
+
+
+async def test_another_server_on_its_port_is_not_taken_for_the_edge(own_children: Children) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        script = "import sys; sys.exit('the port is taken')"
+        part = Part("edge", [sys.executable, "-c", script], {}, url, health_header=("via", VIA))
+        with pytest.raises(StartFailed, match="the port is taken"):
+            await start_part(own_children, part)
+
+
+async def test_the_sample_upload_gives_up_and_shows_why(
+    own_children: Children, tmp_path: Path, ports: Iterator[int]
+) -> None:
+    output = io.StringIO()
+    # Accepts connections and never answers.
+    with socket.create_server(("127.0.0.1", next(ports))) as silent:
+        write_urls(tmp_path, {"graphql": f"http://127.0.0.1:{silent.getsockname()[1]}/graphql", "token": "x"})
+        await upload_samples(own_children, tmp_path, Console(file=output, width=200), timeout_s=2)
+    assert "were not uploaded within 2 s" in output.getvalue()
+    assert "samples.log" in output.getvalue()
+    assert not own_children.running
+    assert not (tmp_path / "samples-uploaded").exists()
+
+
+async def test_storage_that_keeps_nothing_is_told(own_children: Children, setup: SeaweedSetup) -> None:
+    # A volume server that nothing reaches: its gRPC socket is replaced by one where nobody listens.
+    endpoint = await start_seaweed(own_children, setup)
+    secret: Any = setup.secret_key
+    settings = Settings(storage=StorageSettings(endpoint=endpoint, access_key=setup.access_key, secret_key=secret))
+    (volume,) = [each for each in grpc_sockets(setup.ports["volume"]) if "-volume-" in each.name]
+    volume.unlink()
+    with pytest.raises(StartFailed, match="does not keep objects"):
+        await prepare(settings)
 
 
 def test_keys_are_kept_and_only_their_owner_may_read_them(tmp_path: Path) -> None:
@@ -218,6 +330,25 @@ def test_a_folder_takes_one_stack_at_a_time(tmp_path: Path) -> None:
         pytest.fail("claimed twice")
     with claimed(tmp_path):
         pass
+
+
+def test_a_new_folder_hides_itself_from_git_and_another_stays_as_it_is(tmp_path: Path) -> None:
+    with claimed(tmp_path / "new"):
+        assert (tmp_path / "new" / ".gitignore").read_text() == "*\n"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes").touch()
+    with claimed(tmp_path / "mine"):
+        assert not (tmp_path / "mine" / ".gitignore").exists()
+
+
+def test_a_folder_that_cannot_be_used_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(StartFailed, match=r"/file/dev cannot be used: Not a directory\. Set DEV_FOLDER"),
+        claimed(tmp_path / "file" / "dev"),
+    ):
+        pytest.fail("claimed")
+    assert read_urls(tmp_path / "file" / "dev") == {}
 
 
 def test_settings_survive_the_way_through_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

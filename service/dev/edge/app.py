@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+VIA = "1.1 edge.local (CloudFront)"
+
 
 class Origin(Protocol):
     """Where objects come from; `ObjectStore` is one. Raises TemporarilyUnavailable when it does not answer."""
@@ -62,7 +64,7 @@ class Edge:
             await send({"type": "websocket.close", "code": 1002})
             return
         response = await self._answer(Request(scope))
-        response.headers["Via"] = "1.1 edge.local (CloudFront)"
+        response.headers["Via"] = VIA
         response.headers["X-Amz-Cf-Id"] = uuid4().hex
         await response(scope, receive, send)
 
