@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from service.errors import InvalidInput, MediaServiceError, TooLarge, TypeNotAllowed
 from service.models import MediaPurpose, NetworkQuality, Visibility
-from service.policies import POLICIES
+from service.policies import MEGABYTE, POLICIES, PurposePolicy
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 MAX_FILES = 20
+
+# What pydantic finds, by its own names (https://docs.pydantic.dev/latest/errors/validation_errors/), for people.
+_SENTENCES: Mapping[str, str] = {
+    "missing": "{name} is missing.",
+    "too_short": "{name} is empty; fill it in.",
+    "string_too_short": "{name} is empty; fill it in.",
+    "too_long": "{name} takes up to {max_length} {unit}; shorten it.",
+    "string_too_long": "{name} takes up to {max_length} {unit}; shorten it.",
+    "greater_than": "{name} must be more than {gt:g}.",
+    "greater_than_equal": "{name} must be {ge:g} or more.",
+    "less_than_equal": "{name} must be {le:g} or less.",
+    "finite_number": "{name} must be a number, and not an infinite one.",
+    "value_error": "{name}: {error}.",
+}
 
 
 def _trimmed(value: Any) -> Any:
@@ -117,10 +135,20 @@ class BatchRequest(_Input):
 
 
 def _as_invalid_input(error: ValidationError, prefix: Sequence[str | int]) -> InvalidInput:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    first = error.errors(include_url=False)[0]
     path = [to_camel(part) if isinstance(part, str) else part for part in first["loc"]]
-    message = first["msg"].removeprefix("Value error, ")
-    return InvalidInput(f"{message[:1].upper()}{message[1:]}.", field=[*prefix, *path])
+    return InvalidInput(_sentence(first, path), field=[*prefix, *path])
+
+
+def _sentence(error: ErrorDetails, path: Sequence[str | int]) -> str:
+    name = next((part for part in reversed(path) if isinstance(part, str)), "The input")
+    if path and isinstance(path[-1], int):
+        name = f"Each of {name}"
+    if name == "byteSize" and error["type"] == "greater_than":
+        return "The file is empty: byteSize must be more than 0. Choose another file."
+    unit = "characters" if isinstance(error["input"], str) else "entries"
+    sentence = _SENTENCES.get(error["type"], "{name}: {message}.")
+    return sentence.format(name=name, unit=unit, message=error["msg"], **error.get("ctx", {}))
 
 
 def parse_batch(raw: dict[str, Any]) -> BatchRequest:
@@ -143,12 +171,29 @@ def parse_file(raw: dict[str, Any], purpose: MediaPurpose, position: int) -> Fil
         return _as_invalid_input(error, at)
     policy = POLICIES[purpose]
     if file.content_type not in policy.content_types:
-        return TypeNotAllowed(
-            f"{purpose} takes {', '.join(policy.content_types)}, not {file.content_type[:60]}.",
-            field=[*at, "contentType"],
-        )
+        return TypeNotAllowed(_type_refusal(file.content_type[:60], policy), field=[*at, "contentType"])
     if file.byte_size > policy.max_bytes:
-        return TooLarge(f"{purpose} takes files up to {policy.max_bytes:,} bytes.", field=[*at, "byteSize"])
+        return TooLarge(_size_refusal(file.byte_size, policy), field=[*at, "byteSize"])
     if file.sha256 is None:
         return InvalidInput("A SHA-256 is required: storage checks the bytes against it.", field=[*at, "sha256"])
     return file
+
+
+def _type_refusal(content_type: str, policy: PurposePolicy) -> str:
+    *others, last = [taken.removeprefix("image/").upper() for taken in policy.content_types]
+    taken = f"{policy.purpose} takes {', '.join(others)} and {last}"
+    if content_type.startswith("image/"):
+        kind = content_type.removeprefix("image/").upper()
+        return f"{taken}, not {kind}: save the photo as JPEG and upload that."
+    if content_type == "application/octet-stream":
+        return f"{taken}, and this file is of no type that is known: save the photo as JPEG and upload that."
+    return f"{taken}, not {content_type}: choose a photo."
+
+
+def _size_refusal(byte_size: int, policy: PurposePolicy) -> str:
+    # Rounded up: a file that is too large by a byte must not read as one that fits.
+    size = math.ceil(byte_size * 10 / MEGABYTE) / 10
+    return (
+        f"{policy.purpose} takes files up to {policy.max_bytes / MEGABYTE:g} MB, and this one has {size:g} MB: "
+        "upload a smaller version."
+    )
