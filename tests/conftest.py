@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -24,6 +25,16 @@ from tests.servers import ORIGIN, StorageServer, start_ministack
 
 REPOSITORY = Path(__file__).parent.parent
 MINISTACK = REPOSITORY / ".venv-ministack" / "bin" / "python"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """TMPDIR within this run's folders, so that what browsers and killed workers leave there goes with them."""
+    folder = str(tmp_path_factory.mktemp("tmp"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
 
 
 @pytest.fixture(scope="session")

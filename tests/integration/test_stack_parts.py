@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 import pytest
+from botocore.config import Config
 from pymongo import MongoClient
 from rich.console import Console
 
@@ -239,7 +240,8 @@ def test_ports_with_another_users_socket_are_passed_over(tmp_path: Path, ports: 
         remembered.write_text(json.dumps({"volume": port}))
         print(choose_ports(["volume"], remembered, {})["volume"], grpc_obstacle(port))
     """
-    with tempfile.TemporaryDirectory() as folder:
+    # The folders of pytest are closed to that user.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         os.chmod(folder, 0o777)
         foreign.touch()
         try:
@@ -304,13 +306,17 @@ async def test_the_sample_upload_gives_up_and_shows_why(
     assert not (tmp_path / "samples-uploaded").exists()
 
 
-async def test_storage_that_keeps_nothing_is_told(own_children: Children, setup: SeaweedSetup) -> None:
-    # A volume server that nothing reaches: its gRPC socket is replaced by one where nobody listens.
+async def test_storage_that_keeps_nothing_is_told(
+    own_children: Children, setup: SeaweedSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A volume server that nothing reaches: the way to it is gone, as when another user's socket is there.
     endpoint = await start_seaweed(own_children, setup)
     secret: Any = setup.secret_key
     settings = Settings(storage=StorageSettings(endpoint=endpoint, access_key=setup.access_key, secret_key=secret))
     (volume,) = [each for each in grpc_sockets(setup.ports["volume"]) if "-volume-" in each.name]
     volume.unlink()
+    hasty = Config(s3={"addressing_style": "path"}, read_timeout=4, retries={"total_max_attempts": 1})
+    monkeypatch.setattr("service.object_store._client_config", lambda: hasty)
     with pytest.raises(StartFailed, match="does not keep objects"):
         await prepare(settings)
 
