@@ -20,13 +20,16 @@ BOTH = frozenset(Role)
 
 
 async def examine(settings: Settings, *, roles: Collection[Role] = BOTH) -> AsyncIterator[Finding]:
-    """Look at all that processes of `roles` depend on, writing nothing. Seconds; longer where parts do not answer."""
+    """Look at all that processes of `roles` depend on. Seconds; longer where parts do not answer.
+
+    Nothing is written but, for a worker, one test object in the media bucket, which is deleted at once.
+    """
     for finding in _check_settings(settings, roles):
         yield finding
     of_database = await check_database(settings.mongo, settings.environment)
     for finding in of_database:
         yield finding
-    for finding in await check_storage(settings.storage):
+    for finding in await check_storage(settings.storage, writes=Role.WORKER in roles):
         yield finding
     if Role.API in roles:
         is_readable = all(finding.level is not Level.PROBLEM for finding in of_database if finding.check == "database")

@@ -1,33 +1,71 @@
-"""The buckets: do they answer, are they closed to strangers, and may browsers upload?"""
+"""The buckets: do they answer and keep what is written, are they closed to strangers, and may browsers upload?"""
 
 from __future__ import annotations
 
+import hashlib
+from uuid import uuid4
+
 from service.doctor.findings import Finding, ok, problem, warning
 from service.doctor.http_probe import NoAnswer, probe
-from service.errors import ConfigurationError
-from service.object_store import ObjectStore
+from service.errors import ConfigurationError, TemporarilyUnavailable
+from service.models import MediaFormat, MediaPurpose, RenditionName
+from service.object_keys import rendition_key
+from service.object_store import ObjectBody, ObjectStore
 from service.settings import StorageSettings
 
 
-async def check_storage(settings: StorageSettings) -> list[Finding]:
-    """Both buckets, their CORS rules, and this clock against theirs."""
+async def check_storage(settings: StorageSettings, *, writes: bool) -> list[Finding]:
+    """Both buckets, their CORS rules, and this clock against theirs; with `writes`, an object on its way in and out."""
     try:
         store = ObjectStore(settings)
     except ConfigurationError as error:
         return [problem("storage", str(error))]
     try:
         # Both buckets tell of the same clock.
-        sentences = list(dict.fromkeys(await store.check()))
+        if sentences := list(dict.fromkeys(await store.check())):
+            return [problem("storage", sentence) for sentence in sentences]
+        kept = [await _keeping(store)] if writes else []
     finally:
         await store.close()
-    if sentences:
-        return [problem("storage", sentence) for sentence in sentences]
     names = f"{settings.upload_bucket} and {settings.media_bucket}"
     return [
         ok("storage", f"{names} answer, at a clock that agrees with this one."),
+        *kept,
         *[await _privacy(settings, bucket) for bucket in (settings.upload_bucket, settings.media_bucket)],
         _origins(settings),
     ]
+
+
+async def _keeping(store: ObjectStore) -> Finding:
+    """A server may answer for its buckets and yet have lost what keeps their objects."""
+    bucket = store.media_bucket
+    key = rendition_key(MediaPurpose.COMMUNITY, RenditionName.FEED, uuid4(), "doctor", MediaFormat.JPEG)
+    remedy = "See the S3 server's log and its disk; a worker needs s3:PutObject, s3:GetObject and s3:DeleteObject."
+    try:
+        found = await _written_and_read(store, key)
+    except TemporarilyUnavailable as error:
+        reason = error.__cause__ or error
+        return problem("storage", f"{bucket} does not write, read and delete a test object: {reason}.", remedy)
+    if found is None or found.body != key.encode():
+        return problem("storage", f"{bucket} does not return a test object as it was written.", remedy)
+    return ok("storage", f"{bucket} takes an object, returns it and deletes it.")
+
+
+async def _written_and_read(store: ObjectStore, key: str) -> ObjectBody | None:
+    body = key.encode()
+    await store.put(
+        store.media_bucket,
+        key,
+        body,
+        content_type="text/plain",
+        cache_control="no-store",
+        metadata={},
+        sha256=hashlib.sha256(body).hexdigest(),
+    )
+    try:
+        return await store.get(store.media_bucket, key)
+    finally:
+        await store.delete(store.media_bucket, [key])
 
 
 async def _privacy(settings: StorageSettings, bucket: str) -> Finding:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 from pydantic import SecretStr
 from starlette.applications import Starlette
@@ -120,6 +121,43 @@ async def test_a_missing_bucket_and_a_wrong_key_are_said(service: RunningService
     wrong = changed(service.settings, "storage", secret_key=SecretStr("wrong-secret-wrong-secret"))
     found = await problems(wrong, Role.WORKER)
     assert "rights" in found["storage"]
+
+
+@pytest.mark.parametrize("lost", ["PUT", "GET", "POST"])
+async def test_storage_that_answers_but_keeps_nothing_is_a_problem(
+    service: RunningService, ports: Iterator[int], lost: str
+) -> None:
+    storage = service.settings.storage
+
+    async def forward(request: Request) -> Response:
+        # Buckets still answer: only what concerns objects is lost.
+        if request.method == lost and ("processed" in request.url.path or "delete" in request.query_params):
+            return Response(status_code=403)
+        async with httpx.AsyncClient() as client:
+            url = f"{storage.endpoint}{request.url.path}?{request.url.query}"
+            answer = await client.request(
+                request.method, url, headers=dict(request.headers), content=await request.body()
+            )
+        # The server in between has a date of its own.
+        headers = {name: value for name, value in answer.headers.items() if name != "date"}
+        return Response(answer.content, answer.status_code, headers)
+
+    methods = ["GET", "HEAD", "PUT", "POST", "DELETE"]
+    async with served(Starlette(routes=[Route("/{path:path}", forward, methods=methods)]), next(ports)) as url:
+        half_dead = changed(service.settings, "storage", endpoint=url, public_endpoint=storage.endpoint)
+        assert "does not write, read and delete a test object" in (await problems(half_dead, Role.WORKER))["storage"]
+        assert "storage" not in await problems(half_dead, Role.API)
+
+
+async def test_the_probe_of_storage_leaves_nothing_behind(service: RunningService) -> None:
+    async def keys() -> list[str]:
+        store = service.runtime.object_store
+        return [entry.key async for entry in store.list_objects(store.media_bucket, "")]
+
+    before = await keys()
+    texts = [finding.text for finding in await examined(service.settings, Role.WORKER)]
+    assert f"{service.settings.storage.media_bucket} takes an object, returns it and deletes it." in texts
+    assert await keys() == before
 
 
 async def test_an_origin_that_may_not_upload_is_named(service: RunningService) -> None:
