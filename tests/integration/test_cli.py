@@ -249,4 +249,7 @@ async def test_samples_go_to_the_stack_and_nowhere_else(
     await upload_samples(children, tmp_path, Console(file=io.StringIO()))
     await upload_samples(children, tmp_path, Console(file=io.StringIO()))
     await children.stop_all()
-    assert await service.runtime.database.media.count_documents({"owner_id": "samples", "status": "READY"}) == 5
+    media = service.runtime.database.media
+    assert await media.count_documents({"owner_id": "samples", "status": "READY"}) == 5
+    titles = await media.distinct("title", {"owner_id": "samples"})
+    assert sorted(titles) == ["cat", "coffee", "galaxies", "raccoon", "rocket"]
