@@ -182,7 +182,10 @@ class Metrics:
         self.uploads.labels(purpose.value, outcome).inc()
 
     def count_job(self, kind: JobKind, outcome: str, seconds: float) -> None:
-        """Count one attempt at a job: `done`, `retried`, `postponed`, `rejected`, `dead`, `superseded`, `released`, `abandoned`."""
+        """Count one attempt at a job.
+
+        Outcomes: `done`, `retried`, `postponed`, `rejected`, `dead`, `superseded`, `released`, `abandoned`.
+        """
         self.jobs.labels(kind.value, outcome).inc()
         self.job_seconds.labels(kind.value).observe(seconds)
 
