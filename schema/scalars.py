@@ -38,11 +38,12 @@ def _parse_text(name: str, pattern: str, expected: str) -> Callable[[Any], str]:
 def _parse_date_time(value: Any) -> datetime:
     try:
         parsed = datetime.fromisoformat(value)
-    except (ValueError, TypeError):
-        parsed = None
-    if parsed is None or parsed.tzinfo is None:
+        moment = None if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
+        moment = None
+    if moment is None:
         raise GraphQLError("DateTime must be RFC 3339 with an offset, e.g. 2026-01-31T12:00:00Z.")
-    return parsed
+    return moment
 
 
 def _serialize_date_time(value: datetime) -> str:

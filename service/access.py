@@ -19,7 +19,6 @@ class Action(enum.StrEnum):
     READ_DETAILS = "READ_DETAILS"
     READ_ORIGINAL = "READ_ORIGINAL"
     FOLLOW = "FOLLOW"
-    UPLOAD_BYTES = "UPLOAD_BYTES"
     DELETE = "DELETE"
 
 
@@ -74,7 +73,6 @@ GRANTS: tuple[Grant, ...] = (
     Grant(Action.FOLLOW, Relation.ANYONE, _READY, _PUBLIC),
     Grant(Action.FOLLOW, Relation.OWNER, _EVERY),
     Grant(Action.FOLLOW, Relation.MODERATOR, _EVERY),
-    Grant(Action.UPLOAD_BYTES, Relation.OWNER, _LIVE),
     Grant(Action.DELETE, Relation.OWNER, _EVERY),
     Grant(Action.DELETE, Relation.MODERATOR, _EVERY),
 )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
 from service.access import Action, Viewer, granted_filters
-from service.errors import InvalidInput, NotFound, NotPermitted, TemporarilyUnavailable
+from service.errors import InvalidInput, NotFound, NotPermitted, StorageRefused
 from service.lifecycle import MediaStatus
 from service.models import Job, JobKind, Lane, MediaDocument, MediaPurpose
-from service.object_keys import rendition_prefix
 from service.object_store import ObjectStore
-from service.policies import POLICIES
+from service.policies import LATE_BYTES
+from service.stored_renditions import stored_renditions
 from service.stores import Stores
 from service.stores.deletions import DeletionDocument
 
@@ -75,18 +76,27 @@ async def remove_objects(job: Job, *, stores: Stores, object_store: ObjectStore)
         raise NotFound(f"No deletion was requested for media {job.media_id}.")
     await stores.media.transition(job.media_id, MediaStatus.DELETED)
     keys = {(entry["bucket"], entry["key"]) for entry in deletion["objects"]}
-    for rendition in POLICIES[MediaPurpose(deletion["purpose"])].renditions:
-        prefix = rendition_prefix(MediaPurpose(deletion["purpose"]), rendition.name, job.media_id)
-        keys |= {
-            (entry.bucket, entry.key) async for entry in object_store.list_objects(object_store.media_bucket, prefix)
-        }
+    renditions = await stored_renditions(job.media_id, MediaPurpose(deletion["purpose"]), object_store)
+    keys |= {(object_store.media_bucket, key) for key in renditions}
     for bucket in sorted({bucket for bucket, _ in keys}):
         await object_store.delete(bucket, sorted(key for holder, key in keys if holder == bucket))
     for bucket, key in sorted(keys):
         if await object_store.head(bucket, key) is not None:
-            raise TemporarilyUnavailable(f"Storage still holds {key} after its deletion; it will be removed again.")
+            raise StorageRefused(f"Storage still holds {key} after its deletion; it will be removed again.")
+    await _look_again_after_the_session(job, stores)
     await stores.media.strip_deleted(job.media_id)
+    await stores.uploads.strip_deleted(job.media_id)
     await stores.deletions.mark_objects_removed(job.media_id, keys=sorted(keys))
+
+
+async def _look_again_after_the_session(job: Job, stores: Stores) -> None:
+    """A presigned request may still be used until its session is over: what it leaves then is removed as well."""
+    upload = await stores.uploads.get(job.media_id)
+    if upload is None:
+        return
+    remaining = (upload["expires_at"] + LATE_BYTES - datetime.now(UTC)).total_seconds()
+    if remaining > 0:
+        await stores.jobs.enqueue(job.media_id, JobKind.DELETE, lane=Lane.BACKFILL, generation=2, delay_s=remaining)
 
 
 async def find_deletions(viewer: Viewer, media_ids: Sequence[UUID], *, stores: Stores) -> dict[UUID, DeletionDocument]:

@@ -15,6 +15,7 @@
     ├── IdempotencyKeyReused         same key, different input
     ├── RateLimited                  (retryable)
     ├── TemporarilyUnavailable       a part of the service did not answer (retryable)
+    │   └── StorageRefused           storage answered, and refused (retryable, but an attempt is counted)
     └── ProcessingFailed             why a media cannot become READY; written to `media.failure`
     ConfigurationError               the process must not start with these settings
 
@@ -155,6 +156,10 @@ class TemporarilyUnavailable(MediaServiceError):
     def __init__(self, message: str, *, retry_after_ms: int = 1000) -> None:
         super().__init__(message)
         self.retry_after_ms = retry_after_ms
+
+
+class StorageRefused(TemporarilyUnavailable):
+    """Storage answered, and refused: another attempt may help, but waiting alone will not."""
 
 
 class ProcessingFailed(MediaServiceError):

@@ -53,7 +53,9 @@ async def finalise(upload: UploadDocument, *, stores: Stores, object_store: Obje
         await _confirm_bytes(upload, stores=stores, object_store=object_store)
         await stores.uploads.mark_completed(upload["_id"])
         await stores.media.transition(upload["_id"], MediaStatus.UPLOADED, sources=AWAITING_BYTES)
-        status = MediaStatus.UPLOADED
+        # Not taken for granted: a deletion or an expiry may have come first.
+        media = await stores.media.get(upload["_id"], fields=["status", "failure"]) or media
+        status = MediaStatus(media["status"])
     if status is MediaStatus.UPLOADED:
         lane = POLICIES[MediaPurpose(upload["purpose"])].lane
         await stores.jobs.enqueue(upload["_id"], JobKind.PROCESS, lane=lane)

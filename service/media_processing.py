@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from service.delivery import cache_control
-from service.errors import FailureCode, NotFound, ProcessingFailed, TemporarilyUnavailable, TooLarge
+from service.errors import FailureCode, MediaServiceError, NotFound, ProcessingFailed, StorageRefused, TooLarge
 from service.lifecycle import MediaStatus
 from service.models import (
     BoundingBox,
@@ -30,6 +30,7 @@ from service.perceptual_hash import to_stored
 from service.policies import POLICIES
 from service.processing.jail import Jail
 from service.processing.wire import ProcessingRequest
+from service.stored_renditions import stored_renditions
 from service.stores import Stores
 
 PIPELINE_VERSION = "1"
@@ -51,27 +52,34 @@ async def process_media(job: Job, *, stores: Stores, object_store: ObjectStore, 
     Raises ProcessingFailed (its `retryable` says whether another attempt may help) or TemporarilyUnavailable.
     """
     media = await stores.media.get(job.media_id, fields=_FIELDS)
-    if media is None or not await stores.media.hold(job.media_id, job.fence, attempt=job.attempt, lane=job.lane.value):
+    if media is None:
+        return None
+    if not await stores.media.hold(job.media_id, job.fence, attempt=job.attempt, lane=job.lane.value):
+        # An earlier attempt may have died after it wrote and before it saw the deletion.
+        await _withdraw_if_deleted(job.media_id, media, stores, object_store)
         return None
     image, sha256 = await _decode(media, object_store, jail)
-    stored = await _store_renditions(media, image, sha256, object_store)
+    try:
+        stored = await _store_renditions(media, image, sha256, object_store)
+    except MediaServiceError:
+        await _withdraw_if_deleted(job.media_id, media, stores, object_store)
+        raise
     done = await stores.media.transition(
         job.media_id, MediaStatus.READY, fence=job.fence, values=_learned(image, stored), unset=["failure"]
     )
     if done is None:
-        await _withdraw_if_deleted(job.media_id, stored, stores, object_store)
+        await _withdraw_if_deleted(job.media_id, media, stores, object_store)
         return None
     return Viewable(MediaPurpose(media["purpose"]), (datetime.now(UTC) - media["created_at"]).total_seconds())
 
 
-async def _withdraw_if_deleted(
-    media_id: UUID, stored: list[RenditionDocument], stores: Stores, object_store: ObjectStore
-) -> None:
+async def _withdraw_if_deleted(media_id: UUID, media: MediaDocument, stores: Stores, object_store: ObjectStore) -> None:
     # The deletion may have listed storage before these were written. A mere loss of the lease leaves them alone:
     # the worker that took over writes the same keys.
-    media = await stores.media.get(media_id, fields=())
-    if media is None or media["status"] == MediaStatus.DELETED:
-        await object_store.delete(object_store.media_bucket, [rendition["key"] for rendition in stored])
+    now = await stores.media.get(media_id, fields=())
+    if now is None or now["status"] == MediaStatus.DELETED:
+        keys = await stored_renditions(media_id, MediaPurpose(media["purpose"]), object_store)
+        await object_store.delete(object_store.media_bucket, keys)
 
 
 async def fail_media(job: Job, error: ProcessingFailed, *, stores: Stores) -> None:
@@ -141,13 +149,18 @@ async def _store_renditions(
             sha256=digest,
         )
 
-    return list(await asyncio.gather(*map(store, image.renditions)))
+    # All have ended before the first failure is told: none goes on writing behind the back of a deletion.
+    results = await asyncio.gather(*map(store, image.renditions), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
 
 
 async def _confirm(object_store: ObjectStore, key: str, size: int, sha256: str) -> None:
     stored = await object_store.head(object_store.media_bucket, key)
     if stored is None or stored.bytes != size or stored.sha256 not in {None, sha256}:
-        raise TemporarilyUnavailable(f"Storage does not confirm {key} as it was written; it will be written again.")
+        raise StorageRefused(f"Storage does not confirm {key} as it was written; it will be written again.")
 
 
 def _generation(sha256: str, focus: Any) -> str:

@@ -19,7 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from service.buckets import MISSING_CODES, bucket_problems, ensure_bucket, media_rule, upload_rule
-from service.errors import ConfigurationError, NotFound, TemporarilyUnavailable, TooLarge
+from service.errors import ConfigurationError, NotFound, StorageRefused, TemporarilyUnavailable, TooLarge
 from service.models import StoredObject
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from types_boto3_s3.type_defs import DeleteObjectsOutputTypeDef, DeleteTypeDef
 
     from service.settings import StorageSettings
+
+# Timed out, throttled.
+_TRY_LATER = frozenset({408, 429})
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -185,7 +188,7 @@ class ObjectStore:
             batch = keys[start : start + DELETE_BATCH]
             answer = await self._call(self._delete, bucket, batch)
             if refused := answer.get("Errors"):
-                raise TemporarilyUnavailable(f"Storage kept {len(refused)} of {len(batch)} objects; delete again.")
+                raise StorageRefused(f"Storage kept {len(refused)} of {len(batch)} objects; delete again.")
 
     def _delete(self, bucket: str, batch: Sequence[str]) -> DeleteObjectsOutputTypeDef:
         objects: DeleteTypeDef = {"Objects": [{"Key": key} for key in batch], "Quiet": True}
@@ -239,7 +242,12 @@ class ObjectStore:
     async def _call(self, work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
         try:
             return await to_thread.run_sync(work, *args, limiter=self._limiter)
-        except (BotoCoreError, ClientError) as error:
+        except ClientError as error:
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+            refused = status < 500 and status not in _TRY_LATER
+            problem = StorageRefused if refused else TemporarilyUnavailable
+            raise problem("Storage did not answer as expected; try again shortly.") from error
+        except BotoCoreError as error:
             raise TemporarilyUnavailable("Storage did not answer as expected; try again shortly.") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -92,6 +93,9 @@ _MINUTES = UrlLifetime(window_s=5 * MINUTE, minimum_s=5 * MINUTE)
 _SHARED = _renditions(thumbnail=_DAY_LONG, feed=_SIX_HOURS, full=_SIX_HOURS, cache=(30 * DAY, 7 * DAY, 7 * DAY))
 _PORTRAIT = _renditions(thumbnail=_DAY_LONG, feed=_SIX_HOURS, full=_SIX_HOURS, cache=(DAY, DAY, DAY))
 _SENSITIVE = _renditions(thumbnail=_MINUTES, feed=_MINUTES, full=_MINUTES, cache=(5 * MINUTE,) * 3)
+
+# A PUT that began within its session may take this long to arrive.
+LATE_BYTES = timedelta(minutes=15)
 
 # An original is for its owner and moderators, for as long as one download takes.
 ORIGINAL_URL_LIFETIME_S = 5 * MINUTE

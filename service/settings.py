@@ -96,7 +96,7 @@ class WorkerSettings(_Group):
     lease_s: float = Field(default=30, gt=0)
     poll_s: float = Field(default=0.5, gt=0)
     max_attempts: int = Field(default=5, ge=1)
-    backoff_s: tuple[float, ...] = (2, 15, 60, 300)
+    backoff_s: tuple[float, ...] = Field(default=(2, 15, 60, 300), min_length=1)
     outage_retry_s: float = Field(
         default=15, gt=0, description="When a job is tried again while storage does not answer"
     )

@@ -11,7 +11,13 @@ from contextlib import suppress
 
 import structlog
 
-from service.errors import FailureCode, MediaServiceError, ProcessingFailed
+from service.errors import (
+    FailureCode,
+    MediaServiceError,
+    ProcessingFailed,
+    StorageRefused,
+    TemporarilyUnavailable,
+)
 from service.models import Job, JobKind
 from service.settings import WorkerSettings
 from service.stores.database import OUTAGE_ERRORS
@@ -137,7 +143,7 @@ class Worker:
 
     async def _failed(self, job: Job, error: Exception) -> str:
         failure = _as_failure(error)
-        if failure.failure is FailureCode.STORAGE_UNAVAILABLE and failure.retryable:
+        if isinstance(error, TemporarilyUnavailable) and not isinstance(error, StorageRefused):
             # Nothing is wrong with the file: an outage, however long, must not use up its attempts.
             log.warning("storage does not answer; the job waits", reason=failure.message)
             held = await self._jobs.release(job, delay_s=self._settings.outage_retry_s)

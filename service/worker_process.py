@@ -12,19 +12,16 @@ import uvicorn
 from starlette.applications import Starlette
 
 from service.deletion import remove_objects
-from service.errors import MediaServiceError, ProcessingFailed
+from service.errors import ProcessingFailed
 from service.media_processing import fail_media, process_media
 from service.models import Job, JobKind
 from service.processing.jail import Jail
 from service.runtime import Runtime, open_runtime
 from service.settings import Settings
-from service.stores.database import OUTAGE_ERRORS
 from service.sweeper import sweep
 from service.telemetry import Metrics
 from service.transport.operator_routes import operator_routes
 from service.worker import Worker
-
-_MAY_PASS: tuple[type[Exception], ...] = (MediaServiceError, *OUTAGE_ERRORS)
 
 log = structlog.get_logger(__name__)
 
@@ -54,8 +51,8 @@ async def sweep_forever(runtime: Runtime) -> None:
     while True:
         try:
             await sweep(stores=runtime.stores, object_store=runtime.object_store)
-        except _MAY_PASS as error:
-            log.warning("sweep interrupted; the next one goes on", error=repr(error))
+        except Exception:
+            log.exception("sweep interrupted; the next one goes on")
         await asyncio.sleep(runtime.settings.worker.sweep_s)
 
 
@@ -82,7 +79,11 @@ async def run_worker(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT; jobs that outlast the drain time are given back."""
     async with (
         open_runtime(settings, Metrics()) as runtime,
-        Jail(memory_bytes=settings.worker.jail_memory_bytes, cpu_s=settings.worker.jail_cpu_s) as jail,
+        Jail(
+            memory_bytes=settings.worker.jail_memory_bytes,
+            cpu_s=settings.worker.jail_cpu_s,
+            concurrency=settings.worker.concurrency or None,
+        ) as jail,
         _operator_port(runtime),
     ):
         await runtime.database.require_replica_set()

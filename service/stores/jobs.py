@@ -12,6 +12,8 @@ from service.models import Job, JobKind, Lane
 from service.stores.database import Database
 from service.stores.expressions import NOW, after_now, insert_if_absent
 
+# A newer release may have enqueued work that this one does not know: it is left for a worker that does.
+_KINDS = [kind.value for kind in JobKind]
 _RANK = {lane: rank for rank, lane in enumerate(Lane)}
 _RETENTION_DAYS = 7
 
@@ -25,15 +27,17 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         self._jobs = database.jobs
 
-    async def enqueue(self, media_id: UUID, kind: JobKind, *, lane: Lane, generation: int = 1) -> None:
-        """Add a job, visible at once; one that exists, in whatever state, stays as it is."""
+    async def enqueue(
+        self, media_id: UUID, kind: JobKind, *, lane: Lane, generation: int = 1, delay_s: float = 0
+    ) -> None:
+        """Add a job, visible after `delay_s`; one that exists, in whatever state, stays as it is."""
         fresh = {
             "media_id": {"$literal": media_id},
             "kind": kind.value,
             "lane": lane.value,
             "lane_rank": _RANK[lane],
             "state": "open",
-            "visible_at": NOW,
+            "visible_at": after_now(delay_s),
             "enqueued_at": NOW,
             # Fences of a later generation are above all of an earlier one, so an old claim never passes for a new one.
             "fence": generation << 20,
@@ -46,7 +50,7 @@ class JobStore:
     async def claim(self, *, lease_s: float, worker: str) -> Job | None:
         """The next visible job of the foremost lane, leased for `lease_s` seconds under a new fence, or None."""
         document = await self._jobs.find_one_and_update(
-            {"state": "open", "$expr": {"$lte": ["$visible_at", NOW]}},
+            {"state": "open", "kind": {"$in": _KINDS}, "$expr": {"$lte": ["$visible_at", NOW]}},
             [
                 {
                     "$set": {

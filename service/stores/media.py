@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -55,6 +55,7 @@ class MediaStore:
 
     def __init__(self, database: Database, *, count_status: StatusCounter = _count_nothing) -> None:
         self._media = database.media
+        self._handle = database.handle
         self._count_status = count_status
 
     async def get(
@@ -175,6 +176,12 @@ class MediaStore:
         await self._media.update_one(
             {"_id": media_id, "status": MediaStatus.DELETED.value}, {"$unset": dict.fromkeys(personal, "")}
         )
+
+    async def server_time(self) -> datetime:
+        """The database's clock, which every status and lease goes by."""
+        hello = await self._handle.command("hello")
+        moment: datetime = hello["localTime"]
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
     async def list_stalled(self, statuses: Collection[MediaStatus], *, before: datetime) -> AsyncIterator[UUID]:
         """Ids of media that have waited in one of `statuses` since before `before`, longest first."""

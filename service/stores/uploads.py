@@ -35,6 +35,10 @@ class UploadStore:
     async def get(self, upload_id: UUID, *, owner_id: str | None = None) -> UploadDocument | None:
         return (await self.get_many([upload_id], owner_id=owner_id)).get(upload_id)
 
+    async def strip_deleted(self, upload_id: UUID) -> None:
+        """Forget what the session says of its owner's file and device; the key stays, to know late bytes by."""
+        await self._uploads.update_one({"_id": upload_id}, {"$unset": {"client": "", "sha256": ""}})
+
     async def mark_completed(self, upload_id: UUID) -> None:
         """Note, in server time and once, that storage holds the whole object."""
         await self._uploads.update_one(

@@ -27,6 +27,7 @@ from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from service.settings import HttpSettings
 from service.transport.cost import MAX_NESTING, NestedTooDeeply, Scales, Weight
+from service.transport.variables import MAX_VALUES, count_values
 
 # Characters of source kept parsed; a parsed document takes 100 to 400 times its source.
 _CACHE_CHARACTERS = 128_000
@@ -138,6 +139,11 @@ class Documents:
         weight = known.weights.get(name)
         if weight is None:
             weight = known.weights[name] = self._weigh(known.scales, operation)
+        if count_values(variables) * known.scales.count_root_fields(operation) > MAX_VALUES:
+            raise _over_limit(
+                "VARIABLES_TOO_LARGE",
+                f"Variables may hold {MAX_VALUES} values, counted once for each root field; send several requests.",
+            )
         if weight.total(variables) > self._limits.max_query_cost:
             raise _over_limit(
                 "QUERY_TOO_COMPLEX",

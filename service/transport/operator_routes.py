@@ -13,6 +13,9 @@ from service.models import Lane
 from service.runtime import Runtime
 from service.stores.database import OUTAGE_ERRORS
 
+# A load balancer that waits longer has decided already.
+_PATIENCE_S = 2
+
 
 def operator_routes() -> list[Route]:
     """`/healthz`, `/readyz` and `/metrics`, for an app whose state holds a runtime."""
@@ -26,7 +29,9 @@ async def _healthz(_request: Request) -> Response:
 async def _readyz(request: Request) -> Response:
     runtime: Runtime = request.app.state.runtime
     parts = {"database": runtime.database.ping(), "storage": runtime.object_store.ping()}
-    answers = await asyncio.gather(*parts.values(), return_exceptions=True)
+    answers = await asyncio.gather(
+        *(asyncio.wait_for(part, _PATIENCE_S) for part in parts.values()), return_exceptions=True
+    )
     states = {
         part: "unavailable" if isinstance(answer, Exception) else "ok"
         for part, answer in zip(parts, answers, strict=True)

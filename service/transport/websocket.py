@@ -74,7 +74,10 @@ class GraphQLOverWebSocket:
     async def drain(self) -> None:
         """Close every socket with 1001 and accept no more, so that clients reconnect elsewhere. For shutdown."""
         self._draining = True
-        await asyncio.gather(*(session.close(GOING_AWAY, "Server is shutting down") for session in self._sessions))
+        closing = [session.close(GOING_AWAY, "Server is shutting down") for session in self._sessions]
+        # A client that does not read must not hold up the end of the process.
+        deadline = max(self._settings.drain_s, 1)
+        await asyncio.gather(*(asyncio.wait_for(close, deadline) for close in closing), return_exceptions=True)
 
     def _count(self, operation: OperationType) -> None:
         self._metrics.socket_operations.labels(operation.value).inc()

@@ -15,9 +15,10 @@ import pytest
 from uuid6 import uuid7
 
 from schema.global_id import decode_id
+from service.deletion import remove_objects
 from service.dev.environment import environment_of
 from service.dev.processes import Children
-from service.errors import FailureCode, ProcessingFailed, TemporarilyUnavailable
+from service.errors import FailureCode, ProcessingFailed, StorageRefused, TemporarilyUnavailable
 from service.lifecycle import MediaStatus
 from service.media_processing import fail_media, process_media
 from service.models import Job, JobKind, Lane
@@ -279,3 +280,83 @@ async def test_sweeper_enqueues_what_was_lost_between_status_and_queue(service: 
     await sweep(stores=runtime.stores, object_store=runtime.object_store, grace=timedelta(0))
     async with service.working():
         assert await anna.wait(media_id) == {media_id: MediaStatus.READY.value}
+
+
+async def test_refusal_of_storage_is_not_an_outage(service: RunningService, jobs: JobStore) -> None:
+    finished, ended = asyncio.Event(), []
+
+    async def handler(job: Job) -> None:
+        if job.attempt == service.settings.worker.max_attempts:
+            asyncio.get_running_loop().call_later(0.3, finished.set)
+        raise StorageRefused("Access denied.")
+
+    await jobs.enqueue(uuid7(), JobKind.PROCESS, lane=Lane.STANDARD)
+    await run_until(worker_of(service, handler, ended), finished)
+    assert [failure.failure for failure in ended] == [FailureCode.STORAGE_UNAVAILABLE]
+
+
+async def test_work_of_a_newer_release_is_left_alone(service: RunningService, jobs: JobStore) -> None:
+    await jobs.enqueue(uuid7(), JobKind.PROCESS, lane=Lane.FIRST_VISIBLE)
+    await service.runtime.database.jobs.update_many({}, {"$set": {"kind": "transcode"}})
+    await jobs.enqueue(known := uuid7(), JobKind.PROCESS, lane=Lane.STANDARD)
+    assert (await claim(jobs)).media_id == known
+    assert await jobs.claim(lease_s=60, worker="test") is None
+
+
+async def test_session_that_cannot_be_read_does_not_stop_the_sweeper(service: RunningService, jobs: JobStore) -> None:
+    anna, photo = service.client("anna"), small_photo(9)
+    [broken] = (await anna.create(small_photo(10)))["outcomes"]
+    [outcome] = (await anna.create(photo))["outcomes"]
+    await anna.put(outcome["upload"], photo)
+    runtime = service.runtime
+    await runtime.database.uploads.update_one({"_id": uuid_of(broken["upload"]["id"])}, {"$unset": {"expires_at": ""}})
+    await sweep(stores=runtime.stores, object_store=runtime.object_store, grace=timedelta(0))
+    document = await runtime.database.media.find_one({"_id": uuid_of(outcome["upload"]["media"]["id"])})
+    assert document["status"] == "UPLOADED"
+    await runtime.database.uploads.delete_one({"_id": uuid_of(broken["upload"]["id"])})
+
+
+async def test_deletion_while_one_rendition_fails_leaves_nothing_in_storage(
+    service: RunningService, jobs: JobStore
+) -> None:
+    anna, runtime = service.client("anna"), service.runtime
+    media_id = await anna.send(small_photo(11))
+    job = await claim(jobs)
+    put, written = runtime.object_store.put, 0
+
+    async def put_then_fail(*args: Any, **kwargs: Any) -> None:
+        nonlocal written
+        written += 1
+        if written == 2:
+            await anna.delete(media_id)
+            raise TemporarilyUnavailable("Storage went away.")
+        await put(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime.object_store, "put", put_then_fail)
+        with pytest.raises(TemporarilyUnavailable):
+            await process_media(job, stores=runtime.stores, object_store=runtime.object_store, jail=service.jail)
+    keys = [entry.key async for entry in runtime.object_store.list_objects(runtime.object_store.media_bucket, "")]
+    assert not [key for key in keys if str(uuid_of(media_id)) in key]
+
+
+async def test_bytes_sent_after_a_deletion_are_removed_without_any_event(
+    service: RunningService, jobs: JobStore
+) -> None:
+    anna, photo, runtime = service.client("anna"), small_photo(12), service.runtime
+    [outcome] = (await anna.create(photo, details={"fileName": "my-passport.jpg"}))["outcomes"]
+    upload_id = uuid_of(outcome["upload"]["id"])
+    await anna.delete(outcome["upload"]["media"]["id"])
+    await remove_objects(await claim(jobs), stores=runtime.stores, object_store=runtime.object_store)
+    upload = await runtime.database.uploads.find_one({"_id": upload_id})
+    assert "my-passport" not in str(upload)
+
+    assert (await anna.put(outcome["upload"], photo)).status_code == 200
+    assert await jobs.claim(lease_s=60, worker="test") is None, "the session is not over yet"
+    await runtime.database.jobs.update_many(
+        {"state": "open"}, {"$set": {"visible_at": datetime(2020, 1, 1, tzinfo=UTC)}}
+    )
+    while (job := await jobs.claim(lease_s=60, worker="test")) is not None:
+        await remove_objects(job, stores=runtime.stores, object_store=runtime.object_store)
+        await jobs.complete(job)
+    assert await runtime.object_store.head(upload["bucket"], upload["key"]) is None
