@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable
 
 from pydantic import ValidationError
@@ -59,7 +60,7 @@ def _ide(settings: Settings) -> str | None:
 
 def _replica_set(settings: Settings) -> str | None:
     uri = settings.mongo.uri.get_secret_value()
-    is_cluster = "replicaSet=" in uri or uri.startswith("mongodb+srv://")
+    is_cluster = re.search(r"[?&]replicaSet=\w", uri) is not None or uri.startswith("mongodb+srv://")
     return (
         None if is_cluster else "MEDIA_MONGO__URI names no replica set: add replicaSet=NAME; change streams need one."
     )
@@ -67,11 +68,11 @@ def _replica_set(settings: Settings) -> str | None:
 
 def _cors(settings: Settings) -> str | None:
     origins = (*settings.http.allowed_origins, *settings.storage.allowed_origins)
-    return (
-        "Wildcard origins let any page use its visitors' tokens: list exact origins."
-        if any("*" in origin for origin in origins)
-        else None
-    )
+    if any("*" in origin for origin in origins):
+        return "Wildcard origins let any page use its visitors' tokens: list exact origins."
+    if any(not origin.startswith("https://") for origin in origins):
+        return "Allowed origins must be https: anybody on the way can speak for a page that is not."
+    return None
 
 
 def _delivery(settings: Settings) -> str | None:

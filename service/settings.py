@@ -86,6 +86,7 @@ class HttpSettings(_Group):
     max_query_depth: int = Field(default=16, gt=0, description="Fields inside one another; introspection needs 15")
     max_query_cost: int = Field(default=20_000, gt=0, description="Fields an answer may hold, page sizes multiplied in")
     max_root_fields: int = Field(default=20, gt=0, description="Root fields of one operation, every alias counted")
+    max_sockets: int = Field(default=10_000, gt=0, description="WebSockets at once in one process; more are refused")
     max_socket_operations: int = Field(default=50, gt=0, description="Operations at once on one WebSocket")
     socket_init_timeout_s: float = Field(default=10, gt=0)
     drain_s: float = Field(default=10, ge=0)
@@ -93,7 +94,7 @@ class HttpSettings(_Group):
 
 class WorkerSettings(_Group):
     concurrency: int = Field(default=0, ge=0, description="Jobs at once; 0 means one per core")
-    lease_s: float = Field(default=30, gt=0)
+    lease_s: float = Field(default=30, ge=1)
     poll_s: float = Field(default=0.5, gt=0)
     max_attempts: int = Field(default=5, ge=1)
     backoff_s: tuple[float, ...] = Field(default=(2, 15, 60, 300), min_length=1)

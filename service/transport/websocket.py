@@ -52,7 +52,8 @@ class GraphQLOverWebSocket:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket(scope, receive, send)
-        if self._draining or not self._origin_allowed(socket):
+        full = len(self._sessions) >= self._settings.max_sockets
+        if self._draining or full or not self._origin_allowed(socket):
             # Closed before it is accepted: the handshake is answered with 403.
             await socket.close(1008)
             return

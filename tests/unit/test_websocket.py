@@ -180,6 +180,17 @@ async def test_the_timeout_ends_with_the_initialisation(listener: Listener) -> N
         assert (await client.receive())["type"] == "next"
 
 
+async def test_sockets_are_bounded_and_room_is_made_again(listener: Listener) -> None:
+    app = listener.serve(GraphQLApp(HttpSettings(max_sockets=1)))
+    async with initialised(app):
+        with pytest.raises(InvalidStatus):
+            async with connect(app):
+                pass
+    await eventually(lambda: not app.sockets._sessions)
+    async with initialised(app):
+        pass
+
+
 async def test_a_second_initialisation_is_refused(app: GraphQLApp) -> None:
     async with initialised(app) as client:
         await client.send({"type": "connection_init"})
