@@ -38,11 +38,6 @@ AWAITING_BYTES = frozenset({_S.INITIATED, _S.UPLOADING})
 TERMINAL = frozenset({_S.READY, _S.FAILED, _S.QUARANTINED, _S.EXPIRED, _S.DELETED})
 
 
-def may_follow(current: MediaStatus, target: MediaStatus) -> bool:
-    """Whether `target` may be written over `current`."""
-    return target in ALLOWED_TRANSITIONS[current]
-
-
 def sources_of(target: MediaStatus) -> frozenset[MediaStatus]:
     """Every status from which `target` may be reached in one step."""
     return frozenset(status for status, targets in ALLOWED_TRANSITIONS.items() if target in targets)

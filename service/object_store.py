@@ -182,6 +182,22 @@ class ObjectStore:
                 metadata=answer["Metadata"],
             )
 
+    async def keeps(self, bucket: str, key: str) -> bool:
+        """Whether an object written under `key` can be read again; it is deleted either way.
+
+        A server may answer for its buckets and yet have lost what keeps their objects.
+        """
+        body = key.encode()
+        digest = hashlib.sha256(body).hexdigest()
+        await self.put(
+            bucket, key, body, content_type="text/plain", cache_control="no-store", metadata={}, sha256=digest
+        )
+        try:
+            found = await self.get(bucket, key)
+        finally:
+            await self.delete(bucket, [key])
+        return found is not None and found.body == body
+
     async def delete(self, bucket: str, keys: Sequence[str]) -> None:
         """Remove objects; keys that do not exist are fine. Raises TemporarilyUnavailable if storage kept any."""
         for start in range(0, len(keys), DELETE_BATCH):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import shutil
 import signal
 import sys
@@ -144,7 +143,8 @@ async def prepare(settings: Settings) -> None:
     store = ObjectStore(settings.storage)
     try:
         await store.ensure_buckets()
-        await _keep_one_object(store)
+        if not await store.keeps(store.media_bucket, f"readiness/{uuid4().hex}"):
+            raise StartFailed("The S3 server does not keep objects: one just written could not be read again.")
         async with open_database(settings.mongo) as database:
             # Data of an earlier version may be here; its indexes are ours to rebuild, and others are left alone.
             await rebuild(database.handle)
@@ -152,24 +152,6 @@ async def prepare(settings: Settings) -> None:
         raise StartFailed(f"The S3 server does not keep objects: {error.__cause__ or error.message}") from error
     finally:
         await store.close()
-
-
-async def _keep_one_object(store: ObjectStore) -> None:
-    # Its gateway answers, and makes buckets, while none of its volumes can be reached.
-    key, body = f"readiness/{uuid4().hex}", b"kept"
-    await store.put(
-        store.media_bucket,
-        key,
-        body,
-        content_type="text/plain",
-        cache_control="no-store",
-        metadata={},
-        sha256=hashlib.sha256(body).hexdigest(),
-    )
-    found = await store.get(store.media_bucket, key)
-    if found is None or found.body != body:
-        raise StartFailed("The S3 server does not keep objects: one just written could not be read again.")
-    await store.delete(store.media_bucket, [key])
 
 
 def _fresh(folder: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from uuid import uuid4
 
 from service.doctor.findings import Finding, ok, problem, warning
@@ -10,7 +9,7 @@ from service.doctor.http_probe import NoAnswer, probe
 from service.errors import ConfigurationError, TemporarilyUnavailable
 from service.models import MediaFormat, MediaPurpose, RenditionName
 from service.object_keys import rendition_key
-from service.object_store import ObjectBody, ObjectStore
+from service.object_store import ObjectStore
 from service.settings import StorageSettings
 
 
@@ -42,30 +41,13 @@ async def _keeping(store: ObjectStore) -> Finding:
     key = rendition_key(MediaPurpose.COMMUNITY, RenditionName.FEED, uuid4(), "doctor", MediaFormat.JPEG)
     remedy = "See the S3 server's log and its disk; a worker needs s3:PutObject, s3:GetObject and s3:DeleteObject."
     try:
-        found = await _written_and_read(store, key)
+        is_kept = await store.keeps(bucket, key)
     except TemporarilyUnavailable as error:
         reason = error.__cause__ or error
         return problem("storage", f"{bucket} does not write, read and delete a test object: {reason}.", remedy)
-    if found is None or found.body != key.encode():
+    if not is_kept:
         return problem("storage", f"{bucket} does not return a test object as it was written.", remedy)
     return ok("storage", f"{bucket} takes an object, returns it and deletes it.")
-
-
-async def _written_and_read(store: ObjectStore, key: str) -> ObjectBody | None:
-    body = key.encode()
-    await store.put(
-        store.media_bucket,
-        key,
-        body,
-        content_type="text/plain",
-        cache_control="no-store",
-        metadata={},
-        sha256=hashlib.sha256(body).hexdigest(),
-    )
-    try:
-        return await store.get(store.media_bucket, key)
-    finally:
-        await store.delete(store.media_bucket, [key])
 
 
 async def _privacy(settings: StorageSettings, bucket: str) -> Finding:

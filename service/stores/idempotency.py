@@ -13,7 +13,6 @@ from service.errors import IdempotencyKeyReused
 from service.stores.database import Database
 
 RETENTION = timedelta(hours=48)
-MAX_KEY_LENGTH = 200
 
 
 def _digest(*parts: str) -> str:
