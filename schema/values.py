@@ -6,7 +6,6 @@ from datetime import datetime
 
 import strawberry
 
-from schema import enums  # noqa: F401 - the enums below are known to GraphQL only once this is imported
 from schema.scalars import URL
 from service.lifecycle import MediaStatus
 from service.models import MediaFormat, NetworkQuality
