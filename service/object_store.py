@@ -4,50 +4,29 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING
 
-import boto3
-from anyio import CapacityLimiter, to_thread
-from botocore.auth import S3SigV4QueryAuth
-from botocore.awsrequest import AWSRequest
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
-from service.buckets import MISSING_CODES, bucket_problems, ensure_bucket, media_rule, upload_rule
-from service.errors import ConfigurationError, NotFound, StorageRefused, TemporarilyUnavailable, TooLarge
+from service.buckets import bucket_problems, ensure_bucket, media_rule, upload_rule
+from service.errors import NotFound, StorageRefused, TemporarilyUnavailable, TooLarge
 from service.models import StoredObject
+from service.multipart import MultipartUploads
+from service.presigning import PresignedRequest, Presigner
+from service.storage_calls import StorageCalls
 
 if TYPE_CHECKING:
-    from types_boto3_s3.client import S3Client
-    from types_boto3_s3.type_defs import DeleteObjectsOutputTypeDef, DeleteTypeDef
+    from types_boto3_s3.type_defs import DeleteObjectsOutputTypeDef, DeleteTypeDef, TagTypeDef
 
     from service.settings import StorageSettings
 
-# Timed out, throttled.
-_TRY_LATER = frozenset({408, 429})
-
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
-
-CONNECTIONS = 16
 CHUNK_BYTES = 256 * 1024
 DELETE_BATCH = 1_000
 LIST_PAGE = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class PresignedRequest:
-    """A request the client may make as it stands. `headers` must be sent verbatim; length and host are signed too."""
-
-    method: str
-    url: str = field(repr=False)
-    headers: Mapping[str, str]
-    expires_at: datetime
+_KEPT: TagTypeDef = {"Key": "state", "Value": "kept"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,40 +49,28 @@ class ObjectStore:
         self.media_bucket = settings.media_bucket
         self._origins = settings.allowed_origins
         self._region = settings.region
-        endpoint = settings.endpoint or f"https://s3.{settings.region}.amazonaws.com"
-        self._public_endpoint = (settings.public_endpoint or endpoint).rstrip("/")
-        session = boto3.session.Session(
-            aws_access_key_id=settings.access_key or None,
-            aws_secret_access_key=settings.secret_key.get_secret_value() or None,
-            region_name=settings.region,
+        self._calls = StorageCalls(settings)
+        self._client = self._calls.client
+        self._call, self._call_or_none = self._calls.call, self._calls.call_or_none
+        self.multipart = MultipartUploads(self._calls, settings.upload_bucket)
+        self.presigner = Presigner(
+            endpoint=settings.public_endpoint or self._calls.endpoint,
+            region=settings.region,
+            bucket=settings.upload_bucket,
+            credentials=self._calls.credentials.get_frozen_credentials,
         )
-        credentials = session.get_credentials()
-        if credentials is None:
-            raise ConfigurationError("No S3 credentials: set MEDIA_STORAGE__ACCESS_KEY and __SECRET_KEY, or a role")
-        self._credentials = credentials
-        self._client: S3Client = session.client("s3", endpoint_url=endpoint, config=_client_config())
-        self._limiter = CapacityLimiter(CONNECTIONS)
 
     def presign_put(
         self, *, key: str, content_type: str, byte_size: int, sha256: str, expires_s: int
     ) -> PresignedRequest:
-        """Let a client create `key` in the upload bucket once, with exactly these bytes (`sha256` in hex).
-
-        Signature Version 4 in the query string; storage refuses another length, type, checksum or an existing key.
-        Signs locally, so it may be called on the event loop.
-        """
-        headers = {
-            "Content-Type": content_type,
-            "If-None-Match": "*",
-            "x-amz-checksum-sha256": _base64_of(sha256),
-        }
-        # botocore moves a body's length into the signature only as a plain header; clients set it from the body itself.
-        signed = {**headers, "Content-Length": str(byte_size)}
-        request = AWSRequest("PUT", f"{self._public_endpoint}/{self.upload_bucket}/{key}", headers=signed)
-        credentials = self._credentials.get_frozen_credentials()
-        S3SigV4QueryAuth(credentials, "s3", self._region, expires=expires_s).add_auth(request)
-        signed_at = datetime.strptime(request.context["timestamp"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        return PresignedRequest("PUT", str(request.url), headers, signed_at + timedelta(seconds=expires_s))
+        """Let a client create `key` in the upload bucket once, with exactly these bytes (`sha256` in hex)."""
+        return self.presigner.put(
+            key=key,
+            content_type=content_type,
+            byte_size=byte_size,
+            checksum=base64_of(sha256),
+            expires_s=expires_s,
+        )
 
     async def head(self, bucket: str, key: str) -> StoredObject | None:
         """What storage holds under `key`, or None."""
@@ -162,7 +129,7 @@ class ObjectStore:
             ContentType=content_type,
             CacheControl=cache_control,
             Metadata=dict(metadata),
-            ChecksumSHA256=_base64_of(sha256),
+            ChecksumSHA256=base64_of(sha256),
         )
         await self._call(put)
 
@@ -243,50 +210,27 @@ class ObjectStore:
                 problems.append(f"Bucket {bucket}: {error.__cause__}. {remedy}")
         return problems
 
+    async def mark_kept(self, bucket: str, key: str) -> None:
+        """Take an original out of the rule that expires abandoned uploads. Raises NotFound if there is none."""
+        mark = partial(self._client.put_object_tagging, Bucket=bucket, Key=key, Tagging={"TagSet": [_KEPT]})
+        if await self._call_or_none(mark) is None:
+            raise NotFound(f"Storage holds no object {key}.")
+
     async def close(self) -> None:
         """Give the connections back."""
-        await to_thread.run_sync(self._client.close)
-
-    async def _call_or_none(self, work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T | None:
-        try:
-            return await self._call(work, *args)
-        except TemporarilyUnavailable as error:
-            if isinstance(error.__cause__, ClientError) and error.__cause__.response["Error"]["Code"] in MISSING_CODES:
-                return None
-            raise
-
-    async def _call(self, work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
-        try:
-            return await to_thread.run_sync(work, *args, limiter=self._limiter)
-        except ClientError as error:
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-            refused = status < 500 and status not in _TRY_LATER
-            problem = StorageRefused if refused else TemporarilyUnavailable
-            raise problem("Storage did not answer as expected; try again shortly.") from error
-        except BotoCoreError as error:
-            raise TemporarilyUnavailable("Storage did not answer as expected; try again shortly.") from error
+        await self._calls.close()
 
 
-def _client_config() -> Config:
-    return Config(
-        signature_version="s3v4",
-        s3={"addressing_style": "path"},
-        # Newer S3 defaults (CRC32 trailers) are not understood by other stores; SHA-256 is sent explicitly instead.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        connect_timeout=3,
-        read_timeout=15,
-        retries={"mode": "standard", "total_max_attempts": 3},
-        max_pool_connections=CONNECTIONS,
-    )
-
-
-def _base64_of(hexadecimal: str) -> str:
+def base64_of(hexadecimal: str) -> str:
+    """A hex digest as S3's headers carry it."""
     return base64.b64encode(bytes.fromhex(hexadecimal)).decode()
+
+
+def hex_of(checksum: str) -> str:
+    """A digest of S3's headers in lower-case hex. Raises ValueError if it is not base64."""
+    return base64.b64decode(checksum, validate=True).hex()
 
 
 def _hex_of(checksum: str | None) -> str | None:
     # A multipart upload's checksum is a checksum of checksums, marked `-<parts>`: not the SHA-256 of the bytes.
-    if checksum is None or "-" in checksum:
-        return None
-    return base64.b64decode(checksum).hex()
+    return None if checksum is None or "-" in checksum else hex_of(checksum)

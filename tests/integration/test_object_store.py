@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from service.errors import NotFound, TemporarilyUnavailable, TooLarge
-from service.object_store import ObjectStore, PresignedRequest
+from service.object_store import ObjectStore
+from service.presigning import PresignedRequest
 from service.settings import StorageSettings
 from tests.servers import ORIGIN, StorageServer
 
