@@ -194,6 +194,8 @@ class UploadDocument(TypedDict):
     created_at: datetime
     expires_at: datetime
     completed_at: NotRequired[datetime]
+    # The latest storage event of the key that was handled.
+    event_sequencer: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,23 @@ class UploadStore:
     async def get(self, upload_id: UUID, *, owner_id: str | None = None) -> UploadDocument | None:
         return (await self.get_many([upload_id], owner_id=owner_id)).get(upload_id)
 
+    async def remember_multipart(
+        self, upload_id: UUID, storage_upload_id: str, *, checksums: bool
+    ) -> UploadDocument | None:
+        """Bind a session to a multipart upload in storage, once; the session as it is now, whoever bound it."""
+        await self._uploads.update_one(
+            {"_id": upload_id, "storage_upload_id": {"$exists": False}},
+            {"$set": {"storage_upload_id": storage_upload_id, "part_checksums": checksums}},
+        )
+        return await self.get(upload_id)
+
+    async def forget_multipart(self, upload_id: UUID, storage_upload_id: str) -> None:
+        """Storage no longer knows the multipart upload: the next part begins another."""
+        await self._uploads.update_one(
+            {"_id": upload_id, "storage_upload_id": storage_upload_id},
+            {"$unset": {"storage_upload_id": "", "part_checksums": ""}},
+        )
+
     async def strip_deleted(self, upload_id: UUID) -> None:
         """Forget what the session says of its owner's file and device; the key stays, to know late bytes by."""
         await self._uploads.update_one({"_id": upload_id}, {"$unset": {"client": "", "sha256": ""}})
@@ -44,6 +61,10 @@ class UploadStore:
         await self._uploads.update_one(
             {"_id": upload_id, "completed_at": {"$exists": False}}, {"$currentDate": {"completed_at": True}}
         )
+
+    async def note_event(self, upload_id: UUID, sequencer: str) -> None:
+        """Remember that the storage event with this (canonical) sequencer was handled, unless a later one was."""
+        await self._uploads.update_one({"_id": upload_id}, {"$max": {"event_sequencer": sequencer}})
 
 
 def _without_id(upload: UploadDocument) -> Mapping[str, Any]:
