@@ -19,6 +19,7 @@ class Action(enum.StrEnum):
     READ_DETAILS = "READ_DETAILS"
     READ_ORIGINAL = "READ_ORIGINAL"
     FOLLOW = "FOLLOW"
+    CHANGE = "CHANGE"
     DELETE = "DELETE"
 
 
@@ -73,6 +74,9 @@ GRANTS: tuple[Grant, ...] = (
     Grant(Action.FOLLOW, Relation.ANYONE, _READY, _PUBLIC),
     Grant(Action.FOLLOW, Relation.OWNER, _EVERY),
     Grant(Action.FOLLOW, Relation.MODERATOR, _EVERY),
+    # What it says of itself, and trying again. Moderators may delete, so they may also mend.
+    Grant(Action.CHANGE, Relation.OWNER, _LIVE),
+    Grant(Action.CHANGE, Relation.MODERATOR, _LIVE),
     Grant(Action.DELETE, Relation.OWNER, _EVERY),
     Grant(Action.DELETE, Relation.MODERATOR, _EVERY),
 )

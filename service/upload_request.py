@@ -1,4 +1,4 @@
-"""What a client may ask of `createUploads`, checked field by field; errors name the offending input."""
+"""What a client may say of its media and ask of `createUploads`, field by field; errors name the offending input."""
 
 from __future__ import annotations
 
@@ -65,19 +65,23 @@ Tags = Annotated[
     Field(max_length=30),
     AfterValidator(_in_order_without_repeats),
 ]
+Title = Annotated[Text, Field(max_length=200)]
+AltText = Annotated[Text, Field(max_length=1_000)]
 AlbumIds = Annotated[list[Name], Field(max_length=20), AfterValidator(_in_order_without_repeats)]
 
 
-class _Input(BaseModel):
+class Request(BaseModel):
+    """Input under its GraphQL names."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
 
-class SubjectRequest(_Input):
+class SubjectRequest(Request):
     type: Name
     id: Name
 
 
-class BoxRequest(_Input):
+class BoxRequest(Request):
     x: float = Field(ge=0, le=1, allow_inf_nan=False)
     y: float = Field(ge=0, le=1, allow_inf_nan=False)
     width: float = Field(gt=0, le=1, allow_inf_nan=False)
@@ -91,12 +95,16 @@ class BoxRequest(_Input):
         return self
 
 
-class LocationRequest(_Input):
+class LocationRequest(Request):
     latitude: float = Field(ge=-90, le=90, allow_inf_nan=False)
     longitude: float = Field(ge=-180, le=180, allow_inf_nan=False)
 
+    def as_point(self) -> dict[str, Any]:
+        """GeoJSON (RFC 7946): longitude first."""
+        return {"type": "Point", "coordinates": [self.longitude, self.latitude]}
 
-class ClientRequest(_Input):
+
+class ClientRequest(Request):
     """Where uploads succeed and fail, by device, system, network and capture mode."""
 
     device_class: Annotated[Text, Field(max_length=100)] | None = None
@@ -106,15 +114,15 @@ class ClientRequest(_Input):
     capture_mode: Annotated[Text, Field(max_length=100)] | None = None
 
 
-class FileRequest(_Input):
+class FileRequest(Request):
     """One file of a batch. `byte_size` in bytes, `sha256` in lower-case hex."""
 
     content_type: Annotated[str, BeforeValidator(_type_only)] = Field(min_length=1, max_length=100)
     byte_size: int = Field(gt=0)
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     file_name: Annotated[Text, Field(max_length=255)] | None = None
-    title: Annotated[Text, Field(max_length=200)] | None = None
-    alt_text: Annotated[Text, Field(max_length=1_000)] | None = None
+    title: Title | None = None
+    alt_text: AltText | None = None
     tags: Tags = []
     album_ids: AlbumIds = []
     focus: BoxRequest | None = None
@@ -122,7 +130,7 @@ class FileRequest(_Input):
     captured_at: datetime | None = None
 
 
-class BatchRequest(_Input):
+class BatchRequest(Request):
     """What holds for all files of a batch; the files are checked one by one."""
 
     idempotency_key: IdempotencyKey
@@ -134,7 +142,8 @@ class BatchRequest(_Input):
     files: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_FILES)
 
 
-def _as_invalid_input(error: ValidationError, prefix: Sequence[str | int]) -> InvalidInput:
+def invalid_input(error: ValidationError, prefix: Sequence[str | int] = ()) -> InvalidInput:
+    """The first thing that pydantic found, in a sentence; its field is named from `prefix` on."""
     first = error.errors(include_url=False)[0]
     path = [to_camel(part) if isinstance(part, str) else part for part in first["loc"]]
     return InvalidInput(_sentence(first, path), field=[*prefix, *path])
@@ -156,10 +165,16 @@ def parse_batch(raw: dict[str, Any]) -> BatchRequest:
     try:
         batch = BatchRequest.model_validate(raw)
     except ValidationError as error:
-        raise _as_invalid_input(error, []) from None
-    if batch.visibility is not None and batch.visibility not in POLICIES[batch.purpose].allowed_visibilities:
-        raise InvalidInput(f"{batch.purpose} media cannot be {batch.visibility}.", field=["visibility"])
+        raise invalid_input(error) from None
+    if batch.visibility is not None:
+        check_visibility(batch.visibility, batch.purpose)
     return batch
+
+
+def check_visibility(visibility: Visibility, purpose: MediaPurpose) -> None:
+    """Raises InvalidInput if media of this purpose may not be so visible."""
+    if visibility not in POLICIES[purpose].allowed_visibilities:
+        raise InvalidInput(f"{purpose} media cannot be {visibility}.", field=["visibility"])
 
 
 def parse_file(raw: dict[str, Any], purpose: MediaPurpose, position: int) -> FileRequest | MediaServiceError:
@@ -168,7 +183,7 @@ def parse_file(raw: dict[str, Any], purpose: MediaPurpose, position: int) -> Fil
     try:
         file = FileRequest.model_validate(raw)
     except ValidationError as error:
-        return _as_invalid_input(error, at)
+        return invalid_input(error, at)
     policy = POLICIES[purpose]
     if file.content_type not in policy.content_types:
         return TypeNotAllowed(_type_refusal(file.content_type[:60], policy), field=[*at, "contentType"])

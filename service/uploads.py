@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,8 +12,14 @@ from uuid6 import uuid7
 
 from service.access import Viewer
 from service.errors import ErrorCode, MediaServiceError, NotPermitted, Problem
-from service.models import MediaDocument, MediaKind, UploadDocument, UploadMethod
+from service.failpoints import Failpoint, reach
+from service.finalisation import finalise
+from service.known_content import KnownContent, find_known_content, link_content
+from service.lifecycle import MediaStatus
+from service.models import ContentDocument, MediaDocument, MediaKind, UploadDocument, UploadMethod
 from service.object_keys import original_key
+from service.object_store import ObjectStore
+from service.part_plan import plan_parts
 from service.policies import POLICIES
 from service.stores import Stores
 from service.upload_request import BatchRequest, FileRequest, LocationRequest, parse_batch, parse_file
@@ -21,96 +27,177 @@ from service.upload_request import BatchRequest, FileRequest, LocationRequest, p
 
 @dataclass(frozen=True, slots=True)
 class PlannedUpload:
-    """What became of one file of a batch: a session to upload to, or the problem that refused it."""
+    """What became of one file of a batch: a session to upload to, a media that makes one needless, or a problem."""
 
-    upload_id: UUID | None
-    problem: Problem | None
+    upload_id: UUID | None = None
+    duplicate_id: UUID | None = None
+    problem: Problem | None = None
 
 
-async def create_uploads(viewer: Viewer, raw: dict[str, Any], *, stores: Stores, bucket: str) -> list[PlannedUpload]:
-    """Write the media of a batch as INITIATED, with the keys they are to use in `bucket`; one outcome a file, in order.
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """A file for which a media is to be written, under the id that was decided."""
 
-    Raises NotPermitted without a signed-in viewer, InvalidInput for the batch as a whole, IdempotencyKeyReused.
+    file: FileRequest
+    media_id: UUID
+    position: int
+    content: ContentDocument | None = None
+
+
+async def create_uploads(
+    viewer: Viewer, raw: dict[str, Any], *, stores: Stores, object_store: ObjectStore
+) -> list[PlannedUpload]:
+    """Write the media of a batch as INITIATED, with the keys they are to use; one outcome a file, in order.
+
+    Content that the viewer already has is not asked for again: the file's outcome is the media that has it. Raises
+    NotPermitted without a signed-in viewer, InvalidInput for the batch as a whole, IdempotencyKeyReused.
     """
     if viewer.id is None:
         raise NotPermitted("Sign in to upload.")
     batch = parse_batch(raw)
     files = [parse_file(file, batch.purpose, position) for position, file in enumerate(batch.files)]
+    known = await find_known_content(
+        viewer.id, [file for file in files if isinstance(file, FileRequest)], stores=stores
+    )
     plan = await stores.idempotency.remember(
         owner_id=viewer.id,
         operation="createUploads",
         key=batch.idempotency_key,
         content=batch.model_dump(mode="json", exclude={"idempotency_key"}),
-        plan={"capture_id": batch.capture_id or str(uuid7()), "files": [_decide(file) for file in files]},
+        plan={"capture_id": batch.capture_id or str(uuid7()), "files": _decide(batch, files, known)},
     )
-    media, uploads = _documents(viewer.id, batch, files, plan, bucket)
-    await stores.uploads.insert(uploads)
-    await stores.media.insert_initiated(media)
-    return [_outcome(decision) for decision in plan["files"]]
+    reach(Failpoint.UPLOADS_PLANNED)
+    return await _carry_out(viewer.id, batch, files, plan, stores=stores, object_store=object_store)
 
 
-def _decide(file: FileRequest | MediaServiceError) -> dict[str, Any]:
-    if isinstance(file, MediaServiceError):
-        return {"problem": asdict(file.problem())}
-    return {"id": str(uuid7())}
+def _decide(
+    batch: BatchRequest, files: Sequence[FileRequest | MediaServiceError], known: KnownContent
+) -> list[dict[str, Any]]:
+    decisions: list[dict[str, Any]] = []
+    in_this_batch: dict[str, str] = {}
+    for file in files:
+        if isinstance(file, MediaServiceError):
+            decisions.append({"problem": asdict(file.problem())})
+        elif (twin := in_this_batch.get(file.sha256 or "")) is not None:
+            decisions.append({"duplicate": twin})
+        else:
+            decision = _decide_file(batch, file, known)
+            decisions.append(decision)
+            if file.sha256 is not None:
+                in_this_batch[file.sha256] = decision.get("duplicate") or decision["id"]
+    return decisions
 
 
-def _outcome(decision: dict[str, Any]) -> PlannedUpload:
-    if "id" in decision:
-        return PlannedUpload(UUID(decision["id"]), None)
-    problem = decision["problem"]
-    field = None if problem["field"] is None else tuple(problem["field"])
-    return PlannedUpload(None, Problem(**{**problem, "code": ErrorCode(problem["code"]), "field": field}))
+def _decide_file(batch: BatchRequest, file: FileRequest, known: KnownContent) -> dict[str, Any]:
+    existing = known.media_for(batch, file)
+    if existing is not None:
+        return {"duplicate": str(existing)}
+    return {"id": str(uuid7()), "link": known.is_stored(file)}
 
 
-def _documents(
+async def _carry_out(
     owner_id: str,
     batch: BatchRequest,
     files: Sequence[FileRequest | MediaServiceError],
     plan: dict[str, Any],
-    bucket: str,
-) -> tuple[list[MediaDocument], list[UploadDocument]]:
-    media, uploads = [], []
+    *,
+    stores: Stores,
+    object_store: ObjectStore,
+) -> list[PlannedUpload]:
+    """Do what was decided. Doing it again changes nothing more, so twins and repeats after a crash converge."""
+    openings = []
     for position, (file, decision) in enumerate(zip(files, plan["files"], strict=True)):
         # A repeat follows the remembered plan, even where a policy has changed since.
         if isinstance(file, FileRequest) and "id" in decision:
-            upload = _session(owner_id, batch, file, UUID(decision["id"]), bucket)
-            uploads.append(upload)
-            media.append(_initiated(upload, batch, file, capture_id=plan["capture_id"], position=position))
-    return media, uploads
+            opening = _Opening(file, UUID(decision["id"]), position)
+            if decision.get("link"):
+                opening = await _linked(owner_id, opening, stores=stores, object_store=object_store)
+            openings.append(opening)
+    sessions = [_session(owner_id, batch, opening, object_store.upload_bucket) for opening in openings]
+    await stores.uploads.insert(sessions)
+    reach(Failpoint.SESSIONS_WRITTEN)
+    await stores.media.insert_initiated(
+        [
+            _initiated(session, batch, opening, capture_id=plan["capture_id"])
+            for session, opening in zip(sessions, openings, strict=True)
+        ]
+    )
+    reach(Failpoint.MEDIA_INITIATED)
+    linked = await _finalise_linked(openings, stores=stores, object_store=object_store)
+    return [_outcome(decision, linked) for decision in plan["files"]]
 
 
-def _session(owner_id: str, batch: BatchRequest, file: FileRequest, upload_id: UUID, bucket: str) -> UploadDocument:
-    now = datetime.now(UTC)
+async def _linked(owner_id: str, opening: _Opening, *, stores: Stores, object_store: ObjectStore) -> _Opening:
+    media = await stores.media.get(opening.media_id, fields=())
+    if media is not None and media["status"] != MediaStatus.INITIATED:
+        # Done before. A media that was deleted since must not take up its reference again.
+        return opening
+    content = await link_content(
+        owner_id, opening.file, opening.media_id, stores=stores, object_store=object_store
+    )
+    reach(Failpoint.CONTENT_LINKED)
+    return replace(opening, content=content)
+
+
+async def _finalise_linked(openings: Sequence[_Opening], *, stores: Stores, object_store: ObjectStore) -> set[UUID]:
+    """The ids of those for which nothing is to be sent."""
+    sessions = await stores.uploads.get_many([opening.media_id for opening in openings])
+    linked = {upload_id for upload_id, session in sessions.items() if session.get("linked")}
+    for opening in openings:
+        if opening.content is not None and opening.media_id in linked:
+            await finalise(sessions[opening.media_id], stores=stores, object_store=object_store)
+    return linked
+
+
+def _outcome(decision: dict[str, Any], linked: set[UUID]) -> PlannedUpload:
+    if "id" in decision:
+        media_id = UUID(decision["id"])
+        return PlannedUpload(duplicate_id=media_id) if media_id in linked else PlannedUpload(upload_id=media_id)
+    if "duplicate" in decision:
+        return PlannedUpload(duplicate_id=UUID(decision["duplicate"]))
+    problem = decision["problem"]
+    field = None if problem["field"] is None else tuple(problem["field"])
+    return PlannedUpload(problem=Problem(**{**problem, "code": ErrorCode(problem["code"]), "field": field}))
+
+
+def _session(owner_id: str, batch: BatchRequest, opening: _Opening, bucket: str) -> UploadDocument:
+    file, policy, now = opening.file, POLICIES[batch.purpose], datetime.now(UTC)
     client = {} if batch.client is None else batch.client.model_dump(mode="json", exclude_none=True)
-    return UploadDocument(
-        _id=upload_id,
+    is_multipart = file.byte_size > policy.multipart_threshold
+    session = UploadDocument(
+        _id=opening.media_id,
         owner_id=owner_id,
         purpose=batch.purpose.value,
-        method=UploadMethod.SINGLE.value,
+        method=(UploadMethod.MULTIPART if is_multipart else UploadMethod.SINGLE).value,
         bucket=bucket,
-        key=original_key(batch.purpose, upload_id, file.content_type),
+        key=original_key(batch.purpose, opening.media_id, file.content_type),
         content_type=file.content_type,
         bytes=file.byte_size,
         sha256=file.sha256 or "",
         client=client if file.file_name is None else {**client, "file_name": file.file_name},
         created_at=now,
-        expires_at=now + timedelta(seconds=POLICIES[batch.purpose].upload_expires_s),
+        expires_at=now + timedelta(seconds=policy.multipart_expires_s if is_multipart else policy.upload_expires_s),
     )
+    if opening.content is not None:
+        session.update(bucket=opening.content["bucket"], key=opening.content["key"], linked=True)
+    elif is_multipart:
+        part_size, part_count = plan_parts(file.byte_size)
+        session.update(part_size=part_size, part_count=part_count)
+    return session
 
 
 def _initiated(
-    upload: UploadDocument, batch: BatchRequest, file: FileRequest, *, capture_id: str, position: int
+    upload: UploadDocument, batch: BatchRequest, opening: _Opening, *, capture_id: str
 ) -> MediaDocument:
-    visibility = batch.visibility or POLICIES[batch.purpose].default_visibility
+    file = opening.file
     return MediaDocument(
         _id=upload["_id"],
         owner_id=upload["owner_id"],
         kind=MediaKind.IMAGE.value,
         purpose=batch.purpose.value,
-        visibility=visibility.value,
+        visibility=batch.effective_visibility.value,
         capture_id=capture_id,
-        position=position,
+        position=opening.position,
         subject=None if batch.subject is None else batch.subject.model_dump(),
         album_ids=file.album_ids,
         title=file.title,
@@ -119,10 +206,23 @@ def _initiated(
         focus=None if file.focus is None else file.focus.model_dump(),
         location=None if file.location is None else _point(file.location),
         captured_at=file.captured_at,
-        content={"type": file.content_type, "bytes": file.byte_size, "sha256": file.sha256},
+        content=_content(upload),
         original={"bucket": upload["bucket"], "key": upload["key"]},
         renditions=[],
     )
+
+
+def _content(upload: UploadDocument) -> dict[str, Any]:
+    # Storage holds a single upload to its SHA-256. Of one in parts it is only what the client said, until the worker
+    # has read the whole: it must not stand for content that is known.
+    is_verified = upload["method"] == UploadMethod.SINGLE or upload.get("linked", False)
+    announced = upload["sha256"] or None
+    return {
+        "type": upload["content_type"],
+        "bytes": upload["bytes"],
+        "sha256": announced if is_verified else None,
+        "announced_sha256": announced,
+    }
 
 
 def _point(location: LocationRequest) -> dict[str, Any]:

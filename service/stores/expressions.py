@@ -7,6 +7,10 @@ from typing import Any
 
 NOW = "$$NOW"
 
+# A media's next `updated_at`: server time, but never the same moment twice, so that "changed since then?" has an answer
+# also within a millisecond and after a change of clocks.
+NEXT_UPDATE = {"$max": [NOW, {"$add": ["$updated_at", 1]}]}
+
 
 def literals(values: Mapping[str, Any]) -> dict[str, Any]:
     """`values` for a pipeline update, where a string that begins with `$` would otherwise be an expression."""

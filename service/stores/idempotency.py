@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +25,15 @@ def fingerprint(content: Any) -> str:
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What is known of a key: the plan of its first use; `applied` if that was carried out and since built upon."""
+
+    id: str
+    plan: Any
+    applied: bool
+
+
 class IdempotencyStore:
     def __init__(self, database: Database) -> None:
         self._records = database.idempotency
@@ -34,9 +44,14 @@ class IdempotencyStore:
         A plan holds every decision (ids above all), and carrying it out twice changes nothing more, so twins that
         arrive together and repeats after a crash converge. Raises IdempotencyKeyReused if `content` differs.
         """
+        return (await self.recall(owner_id=owner_id, operation=operation, key=key, content=content, plan=plan)).plan
+
+    async def recall(self, *, owner_id: str, operation: str, key: str, content: Any, plan: Any) -> Remembered:
+        """As `remember`, for plans that may be carried out only once: with what `mark_applied` has noted."""
         identity = fingerprint(content)
+        record_id = _digest(owner_id, operation, key)
         record = await self._records.find_one_and_update(
-            {"_id": _digest(owner_id, operation, key)},
+            {"_id": record_id},
             {
                 "$setOnInsert": {
                     "fingerprint": identity,
@@ -52,4 +67,8 @@ class IdempotencyStore:
                 "This idempotency key was used before with different input. Use a new key for a new request.",
                 field=["idempotencyKey"],
             )
-        return record["plan"]
+        return Remembered(record_id, record["plan"], record.get("applied", False))
+
+    async def mark_applied(self, record_id: str, plan: Any) -> None:
+        """Note that `plan` was carried out, unless the key has been forgotten or used anew since."""
+        await self._records.update_one({"_id": record_id, "plan": plan}, {"$set": {"applied": True}})

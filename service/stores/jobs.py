@@ -23,6 +23,11 @@ def job_id(media_id: UUID, kind: JobKind, generation: int) -> str:
     return f"{media_id}:{kind}:{generation}"
 
 
+def first_fence(generation: int) -> int:
+    """Below every fence of this generation and above all of earlier ones: an old claim never passes for a new one."""
+    return generation << 20
+
+
 class JobStore:
     def __init__(self, database: Database) -> None:
         self._jobs = database.jobs
@@ -39,8 +44,7 @@ class JobStore:
             "state": "open",
             "visible_at": after_now(delay_s),
             "enqueued_at": NOW,
-            # Fences of a later generation are above all of an earlier one, so an old claim never passes for a new one.
-            "fence": generation << 20,
+            "fence": first_fence(generation),
             "attempt": 0,
         }
         await self._jobs.update_one(

@@ -12,7 +12,7 @@ from pymongo import ReturnDocument, UpdateOne
 from service.lifecycle import TERMINAL, MediaStatus, sources_of
 from service.models import MediaDocument, MediaPurpose, StatusChange
 from service.stores.database import Database
-from service.stores.expressions import NOW, insert_if_absent, literals
+from service.stores.expressions import NEXT_UPDATE, NOW, insert_if_absent, literals
 from service.stores.restriction import restrict
 
 SCHEMA_VERSION = 1
@@ -89,6 +89,19 @@ class MediaStore:
         documents: list[MediaDocument] = await cursor.to_list(limit)
         return documents
 
+    async def find_by_content(
+        self, owner_id: str, sha256s: Collection[str], *, statuses: Collection[MediaStatus], fields: Projection
+    ) -> list[MediaDocument]:
+        """Media of one owner with one of these contents, in one of `statuses`, oldest first."""
+        query = {
+            "owner_id": owner_id,
+            "content.sha256": {"$in": sorted(set(sha256s))},
+            "status": {"$in": sorted(statuses)},
+        }
+        cursor = self._media.find(query, _projection(fields)).sort("_id", 1)
+        documents: list[MediaDocument] = await cursor.to_list(None)
+        return documents
+
     async def insert_initiated(self, documents: Sequence[MediaDocument]) -> None:
         """Write new media as INITIATED in server time; ids that exist already stay as they are."""
         if not documents:
@@ -119,15 +132,17 @@ class MediaStore:
         *,
         sources: Collection[MediaStatus] | None = None,
         fence: int | None = None,
+        guard: Mapping[str, Any] | None = None,
         values: Mapping[str, Any] | None = None,
         unset: Sequence[str] = (),
     ) -> StatusChange | None:
         """The one place that writes a status: compare-and-set from an allowed source, history in server time.
 
-        `fence`: refuse unless the media is still held by this claim. Returns None when nothing was written.
+        `fence`: refuse unless the media is still held by this claim. `guard`: refuse unless it matches this query.
+        Returns None when nothing was written.
         """
         allowed = sources_of(target) if sources is None else frozenset(sources) & sources_of(target)
-        query: dict[str, Any] = {"_id": media_id, "status": {"$in": sorted(allowed)}}
+        query: dict[str, Any] = {**(guard or {}), "_id": media_id, "status": {"$in": sorted(allowed)}}
         if fence is not None:
             query["processing.fence"] = fence
         change = {"status": target.value, "sequence": {"$add": ["$status_sequence", 1]}, "at": NOW}
@@ -138,7 +153,7 @@ class MediaStore:
                     "status": target.value,
                     "status_sequence": {"$add": ["$status_sequence", 1]},
                     "status_history": {"$concatArrays": ["$status_history", [change]]},
-                    "updated_at": NOW,
+                    "updated_at": NEXT_UPDATE,
                     "waiting_since": "$$REMOVE" if target in TERMINAL else NOW,
                 }
             }
@@ -159,7 +174,9 @@ class MediaStore:
         The first hold moves UPLOADED to PROCESSING; a later one takes over from a worker that died.
         """
         values = {"processing.fence": fence, "processing.attempt": attempt, "processing.lane": lane}
-        if await self.transition(media_id, MediaStatus.PROCESSING, values=values) is not None:
+        # A worker that slept through a retry of the media must not take hold of it again.
+        not_later = {"processing.fence": {"$not": {"$gt": fence}}}
+        if await self.transition(media_id, MediaStatus.PROCESSING, guard=not_later, values=values) is not None:
             return True
         taken = await self._media.update_one(
             {"_id": media_id, "status": MediaStatus.PROCESSING.value, "processing.fence": {"$lte": fence}},
@@ -167,11 +184,50 @@ class MediaStore:
         )
         return bool(taken.matched_count)
 
+    async def change(
+        self,
+        media_id: UUID,
+        values: Mapping[str, Any],
+        *,
+        mark: Mapping[str, str],
+        replacing: Mapping[str, str] | None,
+        unchanged_since: datetime | None = None,
+    ) -> bool:
+        """Write `values` and leave `mark`; False if nothing was written.
+
+        Refused if the media is DELETED, was updated after `unchanged_since`, or if its last change left another mark
+        than `replacing` (None: no change yet). A mark's `id` is never used twice.
+        """
+        query: dict[str, Any] = {
+            "_id": media_id,
+            "status": {"$ne": MediaStatus.DELETED.value},
+            "last_change.id": {"$exists": False} if replacing is None else replacing["id"],
+        }
+        if unchanged_since is not None:
+            query["updated_at"] = {"$lte": unchanged_since}
+        written = await self._media.update_one(
+            query, [{"$set": {**literals(values), **literals({"last_change": dict(mark)}), "updated_at": NEXT_UPDATE}}]
+        )
+        return bool(written.matched_count)
+
+    async def point_to(self, media_id: UUID, fence: int, *, bucket: str, key: str) -> bool:
+        """Let a media that is being processed under `fence` refer to another object with the same content."""
+        moved = await self._media.update_one(
+            {"_id": media_id, "status": MediaStatus.PROCESSING.value, "processing.fence": fence},
+            {"$set": {"original": {"bucket": bucket, "key": key}}},
+        )
+        return bool(moved.matched_count)
+
+    async def look_again(self, media_id: UUID, status: MediaStatus, *, at: datetime | None) -> None:
+        """Let the sweeper come back to a media that is still in `status` once `at` has passed; None: never."""
+        update = {"$unset": {"waiting_since": ""}} if at is None else {"$set": {"waiting_since": at}}
+        await self._media.update_one({"_id": media_id, "status": status.value}, update)
+
     async def strip_deleted(self, media_id: UUID) -> None:
         """Leave of a DELETED media only what shows that it existed and when it went."""
         personal = (
             "title", "alt_text", "tags", "album_ids", "focus", "location", "captured_at", "subject", "capture_id",
-            "content", "original", "renditions", "placeholder", "hashes", "failure",
+            "content", "original", "renditions", "placeholder", "hashes", "failure", "last_change",
         )  # fmt: skip
         await self._media.update_one(
             {"_id": media_id, "status": MediaStatus.DELETED.value}, {"$unset": dict.fromkeys(personal, "")}
