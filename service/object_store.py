@@ -11,20 +11,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.buckets import bucket_problems, ensure_bucket, media_rule, upload_rule
+from service.buckets import BucketReport, apply_declaration, bucket_problems, compare_bucket, declare_buckets
 from service.errors import NotFound, StorageRefused, TemporarilyUnavailable, TooLarge
 from service.models import StoredObject
 from service.multipart import MultipartUploads
+from service.object_deletion import delete_for_good
 from service.presigning import PresignedRequest, Presigner
 from service.storage_calls import StorageCalls
 
 if TYPE_CHECKING:
-    from types_boto3_s3.type_defs import DeleteObjectsOutputTypeDef, DeleteTypeDef, TagTypeDef
+    from types_boto3_s3.type_defs import TagTypeDef
 
     from service.settings import StorageSettings
 
 CHUNK_BYTES = 256 * 1024
-DELETE_BATCH = 1_000
 LIST_PAGE = 1_000
 _KEPT: TagTypeDef = {"Key": "state", "Value": "kept"}
 
@@ -48,7 +48,7 @@ class ObjectStore:
         self.upload_bucket = settings.upload_bucket
         self.media_bucket = settings.media_bucket
         self._origins = settings.allowed_origins
-        self._region = settings.region
+        self._declarations = declare_buckets(settings)
         self._calls = StorageCalls(settings)
         self._client = self._calls.client
         self._call, self._call_or_none = self._calls.call, self._calls.call_or_none
@@ -166,16 +166,9 @@ class ObjectStore:
         return found is not None and found.body == body
 
     async def delete(self, bucket: str, keys: Sequence[str]) -> None:
-        """Remove objects; keys that do not exist are fine. Raises TemporarilyUnavailable if storage kept any."""
-        for start in range(0, len(keys), DELETE_BATCH):
-            batch = keys[start : start + DELETE_BATCH]
-            answer = await self._call(self._delete, bucket, batch)
-            if refused := answer.get("Errors"):
-                raise StorageRefused(f"Storage kept {len(refused)} of {len(batch)} objects; delete again.")
-
-    def _delete(self, bucket: str, batch: Sequence[str]) -> DeleteObjectsOutputTypeDef:
-        objects: DeleteTypeDef = {"Objects": [{"Key": key} for key in batch], "Quiet": True}
-        return self._client.delete_objects(Bucket=bucket, Delete=objects)
+        """Remove objects with all their versions; keys that do not exist are fine. StorageRefused if any was kept."""
+        if refused := await self._call(delete_for_good, self._client, bucket, keys):
+            raise StorageRefused(f"Storage kept {refused} versions of {len(keys)} objects; delete again.")
 
     async def list_objects(self, bucket: str, prefix: str) -> AsyncIterator[StoredObject]:
         """Every object under `prefix` in key order. Listings carry no content type or checksum: they stay empty."""
@@ -188,11 +181,13 @@ class ObjectStore:
             for entry in page.get("Contents", []):
                 yield StoredObject(bucket, entry["Key"], entry["Size"], "", entry["ETag"].strip('"'))
 
-    async def ensure_buckets(self) -> None:
-        """Create what is missing and set CORS to the exact origins of the settings. Safe to repeat."""
-        rules = {self.upload_bucket: upload_rule(self._origins), self.media_bucket: media_rule(self._origins)}
-        for bucket, rule in rules.items():
-            await self._call(ensure_bucket, self._client, bucket, self._region, rule)
+    async def ensure_buckets(self) -> list[BucketReport]:
+        """Create both buckets and change what differs from their declarations, for each of them. Safe to repeat."""
+        return [await self._call(apply_declaration, self._client, each) for each in self._declarations]
+
+    async def compare_buckets(self) -> list[BucketReport]:
+        """How each bucket differs from its declaration; changes nothing."""
+        return [await self._call(compare_bucket, self._client, each) for each in self._declarations]
 
     async def ping(self) -> None:
         """Readiness: both buckets answer. Raises TemporarilyUnavailable otherwise."""

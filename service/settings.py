@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -34,6 +34,7 @@ class StorageSettings(_Group):
     secret_key: SecretStr = SecretStr("")
     upload_bucket: str = "media-uploads"
     media_bucket: str = "media-renditions"
+    kms_key_id: str = Field(default="", description="Encrypts both buckets (SSE-KMS); empty for S3's own keys")
     allowed_origins: tuple[str, ...] = ()
     event_token: SecretStr = Field(
         default=SecretStr(""), description="Bearer token of POST /events/storage; empty turns the route off"
@@ -108,6 +109,19 @@ class WorkerSettings(_Group):
     metrics_port: int | None = Field(default=None, description="Where the worker serves /metrics and /healthz")
 
 
+class EventsSettings(_Group):
+    """The SQS queue of S3's notifications. Region and keys are those of storage; without a queue nothing is read."""
+
+    queue_url: str | None = None
+    endpoint: str | None = Field(default=None, description="None for AWS; the address of any other SQS server")
+    wait_s: int = Field(default=20, ge=0, le=20, description="How long one poll waits for a message")
+    visibility_s: int = Field(default=30, ge=1, le=43_200, description="After this silence a message comes again")
+    concurrency: int = Field(default=10, ge=1, le=1_000, description="Messages at once")
+    retry_s: tuple[Annotated[int, Field(ge=0, le=43_200)], ...] = Field(default=(5, 30, 120, 600), min_length=1)
+    dead_letter_url: str | None = Field(default=None, description="Used only where the queue has no redrive policy")
+    max_receives: int = Field(default=10, ge=1, le=1_000, description="Deliveries before `dead_letter_url`")
+
+
 class Settings(BaseSettings):
     """All settings; nested names join with two underscores, e.g. `MEDIA_MONGO__URI`. Lists and objects are JSON."""
 
@@ -127,3 +141,4 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     http: HttpSettings = HttpSettings()
     worker: WorkerSettings = WorkerSettings()
+    events: EventsSettings = EventsSettings()
