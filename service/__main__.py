@@ -1,11 +1,11 @@
-"""The command: `python -m service dev | api | worker | edge | indexes | buckets | schema | doctor | upload | feed`."""
+"""The command: `python -m service COMMAND`; without one it lists them."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -85,10 +85,22 @@ def worker() -> None:
     """Run a worker: processing and deletion jobs, and the sweeper."""
     from service.worker_process import run_worker
 
+    _work(run_worker)
+
+
+def _work(run: Callable[[Settings], Coroutine[None, None, None]]) -> None:
     with _explained():
         settings = load_settings(Role.WORKER)
         configure_logging(settings.log_level)
-        asyncio.run(run_worker(settings))
+        asyncio.run(run(settings))
+
+
+@app.command()
+def events() -> None:
+    """Take in storage events from SQS, without working on anything else."""
+    from service.worker_process import run_consumer
+
+    _work(run_consumer)
 
 
 @app.command()

@@ -88,9 +88,19 @@ def _storage_endpoint(settings: Settings) -> str | None:
     return None
 
 
+def _events(settings: Settings) -> str | None:
+    events = settings.events
+    addresses = (events.queue_url, events.endpoint, events.dead_letter_url)
+    if any(address is not None and not address.startswith("https://") for address in addresses):
+        return "MEDIA_EVENTS__QUEUE_URL, __ENDPOINT and __DEAD_LETTER_URL must be https: what they bring is acted on."
+    if events.dead_letter_url is not None and events.dead_letter_url == events.queue_url:
+        return "MEDIA_EVENTS__DEAD_LETTER_URL is the queue itself: its dead letters would never end."
+    return None
+
+
 Rule = Callable[[Settings], str | None]
 
-_RULES: tuple[Rule, ...] = (_storage_secret, _replica_set, _cors)
+_RULES: tuple[Rule, ...] = (_storage_secret, _replica_set, _cors, _events)
 
 # A worker signs nothing and answers nobody.
 _API_RULES: tuple[Rule, ...] = (*_RULES, _issuers, _token_secrets, _event_token, _ide, _delivery, _storage_endpoint)

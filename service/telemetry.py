@@ -172,6 +172,18 @@ class Metrics:
             ["status", "purpose"], registry=self.registry,
         )  # fmt: skip
 
+        self.storage_messages = Counter(
+            "media_storage_messages", "Deliveries of storage's messages by what became of them.",
+            ["outcome"], registry=self.registry,
+        )  # fmt: skip
+        self.storage_message_age = Histogram(
+            "media_storage_message_age_seconds", "From a message's entry into the queue until it was handled.",
+            registry=self.registry, buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600),
+        )  # fmt: skip
+        self.storage_events = Counter(
+            "media_storage_events", "Storage events by kind and outcome.", ["kind", "outcome"], registry=self.registry
+        )
+
     def count_request(self, *, route: str, method: str, status: int, operation: str, seconds: float) -> None:
         """Count one HTTP answer. `route` is the pattern, never the raw path; `operation` is `none` off GraphQL."""
         self.http_requests.labels(route, method, str(status), operation).inc()
@@ -196,6 +208,21 @@ class Metrics:
     def observe_first_viewable(self, purpose: MediaPurpose, seconds: float) -> None:
         """Seconds from createUploads to READY, for one media."""
         self.first_viewable.labels(purpose.value).observe(seconds)
+
+    def count_storage_message(self, outcome: str) -> None:
+        """Count one delivery of a message from storage's queue.
+
+        Outcomes: `handled`, `failed`, `postponed`, `unreadable`, `released`; also `dead` if it was then moved.
+        """
+        self.storage_messages.labels(outcome).inc()
+
+    def observe_storage_message_age(self, seconds: float) -> None:
+        """Seconds that a message spent between S3's sending it and its being handled."""
+        self.storage_message_age.observe(seconds)
+
+    def count_storage_event(self, kind: str, outcome: str) -> None:
+        """Count one event: `created` or `removed`; `handled`, `stale`, `unknown` or `lost`."""
+        self.storage_events.labels(kind, outcome).inc()
 
     def count_status(self, status: MediaStatus, purpose: MediaPurpose) -> None:
         """Count one media entering `status`, and what that means for its upload session."""

@@ -1,23 +1,27 @@
-"""The worker process: opens what jobs need, and runs the worker, the sweeper and its operator port side by side."""
+"""The worker process: opens what jobs need, and runs worker, sweeper, event consumer and operator port side by side."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import structlog
 import uvicorn
 from starlette.applications import Starlette
 
 from service.deletion import remove_objects
-from service.errors import ProcessingFailed
+from service.errors import ConfigurationError, ProcessingFailed
+from service.event_consumer import EventConsumer
+from service.event_intake import handle_notification
 from service.media_processing import fail_media, process_media
 from service.models import Job, JobKind
 from service.processing.jail import Jail
 from service.runtime import Runtime, open_runtime
 from service.settings import Settings
+from service.storage_queue import StorageQueue
 from service.sweeper import sweep
 from service.telemetry import Metrics
 from service.transport.operator_routes import operator_routes
@@ -44,6 +48,28 @@ def build_worker(runtime: Runtime, jail: Jail) -> Worker:
 
     handlers = {JobKind.PROCESS: process, JobKind.DELETE: delete}
     return Worker(runtime.settings.worker, jobs=stores.jobs, handlers=handlers, end=end, metrics=metrics)
+
+
+@asynccontextmanager
+async def open_consumer(runtime: Runtime) -> AsyncIterator[EventConsumer | None]:
+    """A consumer of the settings' queue; None where they name none."""
+    settings = runtime.settings
+    if settings.events.queue_url is None:
+        yield None
+        return
+    handle = partial(
+        handle_notification,
+        stores=runtime.stores,
+        object_store=runtime.object_store,
+        count=runtime.metrics.count_storage_event,
+    )
+    queue = StorageQueue(settings.events.queue_url, settings.events, settings.storage)
+    try:
+        yield EventConsumer(
+            settings.events, queue=queue, handle=handle, metrics=runtime.metrics, drain_s=settings.worker.drain_s
+        )
+    finally:
+        await queue.close()
 
 
 async def sweep_forever(runtime: Runtime) -> None:
@@ -75,8 +101,17 @@ async def _operator_port(runtime: Runtime) -> AsyncIterator[None]:
         await serving
 
 
+def _on_stop_signals(*stops: Callable[[], None]) -> None:
+    def stop() -> None:
+        for each in stops:
+            each()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
 async def run_worker(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT; jobs that outlast the drain time are given back."""
+    """Work until SIGTERM or SIGINT; jobs that outlast the drain time are given back, and so are messages."""
     async with (
         open_runtime(settings, Metrics()) as runtime,
         Jail(
@@ -84,16 +119,32 @@ async def run_worker(settings: Settings) -> None:
             cpu_s=settings.worker.jail_cpu_s,
             concurrency=settings.worker.concurrency or None,
         ) as jail,
+        open_consumer(runtime) as consumer,
         _operator_port(runtime),
     ):
         await runtime.database.require_replica_set()
-        worker = build_worker(runtime, jail)
-        for stop in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(stop, worker.stop)
+        running: list[Worker | EventConsumer] = [build_worker(runtime, jail)]
+        if consumer is not None:
+            running.append(consumer)
+        _on_stop_signals(*(each.stop for each in running))
         sweeping = asyncio.create_task(sweep_forever(runtime))
         try:
-            await worker.run()
+            await asyncio.gather(*(each.run() for each in running))
         finally:
             sweeping.cancel()
             with suppress(asyncio.CancelledError):
                 await sweeping
+
+
+async def run_consumer(settings: Settings) -> None:
+    """Only take in storage events, until SIGTERM or SIGINT. Raises ConfigurationError if no queue is named."""
+    async with (
+        open_runtime(settings, Metrics()) as runtime,
+        open_consumer(runtime) as consumer,
+        _operator_port(runtime),
+    ):
+        if consumer is None:
+            raise ConfigurationError("MEDIA_EVENTS__QUEUE_URL names no queue to read storage events from.")
+        await runtime.database.require_replica_set()
+        _on_stop_signals(consumer.stop)
+        await consumer.run()

@@ -1,0 +1,210 @@
+"""The consumer of storage events: receive, handle under visibility, delete or leave for another try. Nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import structlog
+
+from service.errors import StorageRefused, TemporarilyUnavailable
+from service.settings import EventsSettings
+from service.storage_events import UnreadableEvent
+from service.storage_queue import BATCH, QueueMessage, StorageQueue
+from service.stores.database import OUTAGE_ERRORS
+from service.telemetry import Metrics
+
+MessageHandler = Callable[[str], Awaitable[None]]
+
+# Seconds between polls while the queue, storage or the database is away.
+OUTAGE_PAUSES = (1, 2, 5, 15, 30)
+
+_MAY_PASS: tuple[type[Exception], ...] = (TemporarilyUnavailable, *OUTAGE_ERRORS)
+
+log = structlog.get_logger(__name__)
+
+
+class MessageOutcome(enum.StrEnum):
+    """What became of one delivery of a message."""
+
+    HANDLED = "handled"
+    FAILED = "failed"
+    POSTPONED = "postponed"
+    UNREADABLE = "unreadable"
+    DEAD = "dead"
+    RELEASED = "released"
+
+
+class EventConsumer:
+    """Up to `concurrency` messages at once. `handle` takes a message's body and must be safe to repeat.
+
+    A message is deleted once `handle` has returned. Otherwise it is hidden for a pause that grows with its deliveries
+    until the queue's redrive policy, or for want of one this consumer, moves it to the dead-letter queue.
+    """
+
+    def __init__(
+        self,
+        settings: EventsSettings,
+        *,
+        queue: StorageQueue,
+        handle: MessageHandler,
+        metrics: Metrics,
+        drain_s: float = 10,
+    ) -> None:
+        self._settings = settings
+        self._queue = queue
+        self._handle = handle
+        self._metrics = metrics
+        self._drain_s = drain_s
+        self._slots = asyncio.Semaphore(settings.concurrency)
+        self._stopping = asyncio.Event()
+        self._batches: set[asyncio.Task[None]] = set()
+        self._outages = 0
+
+    def stop(self) -> None:
+        """Receive nothing more; `run` returns once running messages are handled or given back."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Consume until `stop`. Messages that outlast the drain time are given back to the queue."""
+        polling = asyncio.create_task(self._poll())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({polling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (polling, stopping):
+                task.cancel()
+            await self._drain()
+        with suppress(asyncio.CancelledError):
+            await polling
+
+    async def _poll(self) -> None:
+        await self._look_for_dead_letters()
+        while True:
+            slots = await self._reserve()
+            messages: list[QueueMessage] = []
+            try:
+                messages = await self._queue.receive(slots)
+            except TemporarilyUnavailable as error:
+                self._outages += 1
+                log.warning("the queue does not answer; asking again shortly", error=repr(error.__cause__))
+            except Exception:
+                self._outages += 1
+                log.exception("polling the queue failed; asking again shortly")
+            finally:
+                for _ in range(slots - len(messages)):
+                    self._slots.release()
+            if messages:
+                batch = asyncio.create_task(self._work(messages))
+                self._batches.add(batch)
+                batch.add_done_callback(self._batches.discard)
+            if self._outages:
+                await asyncio.sleep(OUTAGE_PAUSES[min(self._outages, len(OUTAGE_PAUSES)) - 1])
+
+    async def _look_for_dead_letters(self) -> None:
+        with suppress(TemporarilyUnavailable):
+            if self._settings.dead_letter_url is None and not await self._queue.moves_dead_letters():
+                log.warning("the queue has no redrive policy: what cannot be handled comes again until it expires")
+
+    async def _reserve(self) -> int:
+        await self._slots.acquire()
+        reserved = 1
+        while reserved < BATCH and not self._slots.locked():
+            await self._slots.acquire()
+            reserved += 1
+        return reserved
+
+    async def _drain(self) -> None:
+        if not self._batches:
+            return
+        _, late = await asyncio.wait(self._batches, timeout=self._drain_s)
+        for batch in late:
+            batch.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+    async def _work(self, messages: Sequence[QueueMessage]) -> None:
+        running = {asyncio.create_task(self._attempt(message)): message for message in messages}
+        try:
+            while running:
+                # Together as far as they end together, which saves calls; the rest stays hidden meanwhile.
+                done, _ = await asyncio.wait(running, timeout=self._settings.visibility_s / 3)
+                await self._settle([(running.pop(task), task.result()) for task in done])
+                await self._hide(dict.fromkeys(running.values(), self._settings.visibility_s))
+        except asyncio.CancelledError:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            await asyncio.shield(self._settle([(message, MessageOutcome.RELEASED) for message in running.values()]))
+            raise
+
+    async def _attempt(self, message: QueueMessage) -> MessageOutcome:
+        with structlog.contextvars.bound_contextvars(message_id=message.id, receives=message.receives):
+            try:
+                await self._handle(message.body)
+            except UnreadableEvent as error:
+                log.error("a message is no storage event", reason=str(error))
+                return MessageOutcome.UNREADABLE
+            except _MAY_PASS as error:
+                log.warning("a storage event waits: storage or database does not answer", error=repr(error))
+                return MessageOutcome.FAILED if isinstance(error, StorageRefused) else MessageOutcome.POSTPONED
+            except Exception:
+                log.exception("a storage event was not handled")
+                return MessageOutcome.FAILED
+            return MessageOutcome.HANDLED
+
+    async def _settle(self, settled: Sequence[tuple[QueueMessage, MessageOutcome]]) -> None:
+        """Tell the queue what became of messages. Where it does not listen, they are delivered again."""
+        try:
+            handled = [message for message, outcome in settled if outcome is MessageOutcome.HANDLED]
+            if handled:
+                await self._queue.delete(handled)
+            hidden: dict[QueueMessage, int] = {}
+            for message, outcome in settled:
+                if await self._buried(message, outcome):
+                    self._metrics.count_storage_message(MessageOutcome.DEAD)
+                elif outcome is not MessageOutcome.HANDLED:
+                    hidden[message] = self._pause_of(message, outcome)
+            await self._hide(hidden)
+        except TemporarilyUnavailable as error:
+            log.warning("the queue does not answer; messages will come again", error=repr(error.__cause__))
+        finally:
+            for message, outcome in settled:
+                self._count(message, outcome)
+                self._slots.release()
+
+    def _count(self, message: QueueMessage, outcome: MessageOutcome) -> None:
+        self._metrics.count_storage_message(outcome)
+        if outcome is MessageOutcome.HANDLED:
+            self._outages = 0
+            age = datetime.now(UTC) - message.sent_at
+            self._metrics.observe_storage_message_age(max(age.total_seconds(), 0))
+        elif outcome is MessageOutcome.POSTPONED:
+            # No more of them are fetched for a while: each delivery brings a message closer to the dead letters.
+            self._outages += 1
+
+    async def _buried(self, message: QueueMessage, outcome: MessageOutcome) -> bool:
+        target = self._settings.dead_letter_url
+        hopeless = outcome is MessageOutcome.UNREADABLE or (
+            outcome in {MessageOutcome.FAILED, MessageOutcome.POSTPONED}
+            and message.receives >= self._settings.max_receives
+        )
+        if not hopeless or target is None or await self._queue.moves_dead_letters():
+            return False
+        await self._queue.dead_letter(message, target)
+        log.error("a message went to the dead letters", message_id=message.id, receives=message.receives)
+        return True
+
+    def _pause_of(self, message: QueueMessage, outcome: MessageOutcome) -> int:
+        pauses = self._settings.retry_s
+        return 0 if outcome is MessageOutcome.RELEASED else pauses[min(message.receives, len(pauses)) - 1]
+
+    async def _hide(self, messages: dict[QueueMessage, int]) -> None:
+        if not messages:
+            return
+        try:
+            await self._queue.hide(messages)
+        except TemporarilyUnavailable as error:
+            log.warning("the queue does not answer; messages may come twice", error=repr(error.__cause__))
