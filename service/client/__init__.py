@@ -1,10 +1,11 @@
-"""A small asynchronous client of the API: upload photos and see them through to their signed URLs, read the feed.
+"""An asynchronous client of the API: upload photos and see them through to their signed URLs, read the feed.
 
     async with MediaClient("https://media.example/graphql", token) as client:
         for result in await client.upload([Path("cat.jpg")], purpose="COMMUNITY"):
             print(result.path, result.error or result.media.renditions)
 
-`create_uploads`, `send`, `complete` and `follow` are the steps of `upload`, each safe to repeat.
+`create_uploads`, `send`, `complete` and `follow` are the steps of `upload`, each safe to repeat. What is to survive the
+end of the process goes through an `UploadQueue`.
 """
 
 from service.client.answers import (
@@ -12,8 +13,11 @@ from service.client.answers import (
     Failure,
     FeedPage,
     FileDetails,
+    OwnedMedia,
     Rendition,
     StatusUpdate,
+    UploadPart,
+    UploadPolicy,
     UploadSession,
 )
 from service.client.errors import (
@@ -22,12 +26,16 @@ from service.client.errors import (
     InvalidConnection,
     NotReady,
     StorageRefused,
+    TargetExpired,
     Unreachable,
     UnusableFile,
+    UnusableQueue,
 )
 from service.client.local_file import LocalFile, inspect_file
 from service.client.media_client import MediaClient
-from service.client.uploading import Progress, UploadResult
+from service.client.readiness import see_ready
+from service.client.tracking import Progress, UploadResult
+from service.client.upload_queue import QueuedFile, UploadQueue
 
 __all__ = [
     "ApiError",
@@ -40,13 +48,21 @@ __all__ = [
     "LocalFile",
     "MediaClient",
     "NotReady",
+    "OwnedMedia",
     "Progress",
+    "QueuedFile",
     "Rendition",
     "StatusUpdate",
     "StorageRefused",
+    "TargetExpired",
     "Unreachable",
     "UnusableFile",
+    "UnusableQueue",
+    "UploadPart",
+    "UploadPolicy",
+    "UploadQueue",
     "UploadResult",
     "UploadSession",
     "inspect_file",
+    "see_ready",
 ]

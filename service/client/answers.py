@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -48,18 +48,61 @@ class UploadTarget(_Value):
 
 class _MediaReference(_Value):
     id: str
+    status: str | None = None
+
+
+class UploadPart(_Value):
+    """A part that storage has confirmed. `etag`: storage's name for its bytes, to be given back as it came."""
+
+    number: int
+    byte_size: int
+    etag: str
 
 
 class UploadSession(_Value):
-    """The session of one file. No `target`: its bytes are already up."""
+    """The session of one file, sent whole (SINGLE, to `target`) or in parts of `part_size` bytes (MULTIPART).
+
+    SINGLE without `target`: its bytes are already up. `parts` and `bytes_confirmed` are known to `MediaClient.session`.
+    """
 
     id: str
     media: _MediaReference
-    target: UploadTarget | None
+    method: Literal["SINGLE", "MULTIPART"] = "SINGLE"
+    byte_size: int = 0
+    target: UploadTarget | None = None
+    part_size: int | None = None
+    parts: tuple[UploadPart, ...] = ()
+    bytes_confirmed: int = 0
 
     @property
     def media_id(self) -> str:
         return self.media.id
+
+    @property
+    def status(self) -> str | None:
+        return self.media.status
+
+
+class OwnedMedia(_Value):
+    """A media with the same bytes, which the caller already has."""
+
+    id: str
+    status: str
+    title: str | None = None
+
+
+class UploadPolicy(_Value):
+    """What to do for a purpose on a network: limits in bytes and pixels, and how many transfers to make at once."""
+
+    content_types: tuple[str, ...]
+    max_bytes: int
+    max_dimension: int
+    jpeg_quality: int
+    multipart_threshold: int
+    part_size: int
+    max_concurrent_uploads: int
+    max_concurrent_parts: int
+    retry_delays_ms: tuple[int, ...]
 
 
 class Rendition(_Value):

@@ -6,15 +6,43 @@ from typing import Final
 
 _USER_ERROR: Final = "userErrors { code message field retryable retryAfterMs }"
 _RENDITION: Final = "name format width height byteSize url urlExpiresAt"
-_SESSION: Final = "id media { id } target { method url headers { name value } }"
+_TARGET: Final = "target { method url headers { name value } }"
+_SESSION: Final = f"id media {{ id status }} method byteSize {_TARGET}"
+_OWNED: Final = "id status title"
 
 CREATE_UPLOADS: Final = f"""mutation CreateUploads($input: CreateUploadsInput!) {{
-  createUploads(input: $input) {{ outcomes {{ upload {{ {_SESSION} }} {_USER_ERROR} }} {_USER_ERROR} }}
+  createUploads(input: $input) {{
+    outcomes {{ upload {{ {_SESSION} }} {_USER_ERROR} }}
+    {_USER_ERROR}
+  }}
+}}"""
+
+UPLOAD: Final = f"""query Upload($id: ID!) {{
+  upload(id: $id) {{ {_SESSION} bytesConfirmed parts {{ number byteSize etag }} }}
+}}"""
+
+SIGN_UPLOAD_PARTS: Final = f"""mutation SignUploadParts($input: SignUploadPartsInput!) {{
+  signUploadParts(input: $input) {{ parts {{ number {_TARGET} }} {_USER_ERROR} }}
 }}"""
 
 COMPLETE_UPLOAD: Final = f"""mutation CompleteUpload($input: CompleteUploadInput!) {{
   completeUpload(input: $input) {{ {_USER_ERROR} }}
 }}"""
+
+ABORT_UPLOAD: Final = f"""mutation AbortUpload($input: AbortUploadInput!) {{
+  abortUpload(input: $input) {{ {_USER_ERROR} }}
+}}"""
+
+FIND_DUPLICATES: Final = f"""query FindDuplicates($sha256: [SHA256!]!) {{
+  findDuplicates(sha256: $sha256) {{ sha256 media {{ {_OWNED} }} }}
+}}"""
+
+UPLOAD_POLICY: Final = """query UploadPolicy($purpose: MediaPurpose!, $network: NetworkQuality!) {
+  uploadPolicy(purpose: $purpose, network: $network) {
+    contentTypes maxBytes maxDimension jpegQuality multipartThreshold partSize
+    maxConcurrentUploads maxConcurrentParts retryDelaysMs
+  }
+}"""
 
 MEDIA_STATUS: Final = f"""subscription MediaStatus($ids: [ID!]!, $after: String) {{
   mediaStatus(ids: $ids, after: $after) {{

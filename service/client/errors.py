@@ -4,12 +4,20 @@ ClientError            code, message, retryable, retry_after_s
 ├── ApiError           the API refused; `code` is its own (`UserErrorCode`, or UNAUTHENTICATED and the like)
 ├── Unreachable        no usable answer from the API or from storage (retryable)
 ├── StorageRefused     storage did not take the bytes; `code` is its own
+│   └── TargetExpired  the presigned request is no longer good; ask the API for another
 ├── UnusableFile       the file cannot be read, is empty, or changed on the way
 ├── NotReady           the bytes are up, but the media did not become READY; `code` says why
+├── UnusableQueue      the file of an upload queue cannot be read or written
 └── InvalidConnection  the address or the token cannot be used at all
 """
 
 from __future__ import annotations
+
+from typing import Final
+
+# Codes of the API that this client has an answer to.
+INCOMPLETE: Final = "UPLOAD_INCOMPLETE"
+EXPIRED: Final = "UPLOAD_EXPIRED"
 
 
 class ClientError(Exception):
@@ -36,6 +44,10 @@ class StorageRefused(ClientError):
     pass
 
 
+class TargetExpired(StorageRefused):
+    pass
+
+
 class UnusableFile(ClientError):
     def __init__(self, message: str) -> None:
         super().__init__("UNUSABLE_FILE", message)
@@ -48,3 +60,8 @@ class NotReady(ClientError):
 class InvalidConnection(ClientError):
     def __init__(self, message: str) -> None:
         super().__init__("INVALID_CONNECTION", message)
+
+
+class UnusableQueue(ClientError):
+    def __init__(self, message: str) -> None:
+        super().__init__("UNUSABLE_QUEUE", message)

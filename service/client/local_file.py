@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import anyio
 from anyio import to_thread
@@ -22,25 +23,70 @@ MAX_TITLE = 200
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """A file as it was when it was read: `sha256` in hex, `content_type` told from its bytes, not from its name."""
+    """A file as it was when it was read: `sha256` in hex, `content_type` told from its bytes, not from its name.
+
+    `modified_ns`: when it was last written to then, as `st_mtime_ns`; None if nobody looked.
+    """
 
     path: Path
     byte_size: int
     sha256: str
     content_type: str
+    modified_ns: int | None = field(default=None, compare=False)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The bytes that were announced. Raises UnusableFile if they can no longer be read."""
-        left = self.byte_size
+    async def chunks(self, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes]:
+        """The announced bytes, or `length` of them from `offset`. Raises UnusableFile if they are no longer there."""
+        left = self.byte_size - offset if length is None else length
         try:
             async with await anyio.open_file(self.path, "rb") as file:
+                self._check_unchanged(file.wrapped)
+                await file.seek(offset)
                 while left and (chunk := await file.read(min(CHUNK_BYTES, left))):
                     left -= len(chunk)
                     yield chunk
+                self._check_unchanged(file.wrapped)
         except OSError as error:
             raise _unreadable(self.path, error) from error
         if left:
-            raise UnusableFile(f"{shown(self.path)} became shorter while it was being sent; upload it again.")
+            raise self._changed()
+
+    async def part_sha256(self, offset: int, length: int) -> str:
+        """SHA-256, in hex, of `length` bytes from `offset`. Raises UnusableFile as `chunks` does."""
+        try:
+            return await to_thread.run_sync(self._part_sha256, offset, length)
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+
+    def is_unchanged(self) -> bool:
+        """Whether the file still has the size and the time of its last change that it was read with."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return False
+        return self._matches(found)
+
+    def _part_sha256(self, offset: int, length: int) -> str:
+        digest, left = hashlib.sha256(), length
+        with self.path.open("rb") as file:
+            self._check_unchanged(file)
+            file.seek(offset)
+            while left and (chunk := file.read(min(CHUNK_BYTES, left))):
+                left -= len(chunk)
+                digest.update(chunk)
+        if left:
+            raise self._changed()
+        return digest.hexdigest()
+
+    def _check_unchanged(self, file: IO[bytes]) -> None:
+        if not self._matches(os.fstat(file.fileno())):
+            raise self._changed()
+
+    def _matches(self, found: os.stat_result) -> bool:
+        same_time = self.modified_ns is None or found.st_mtime_ns == self.modified_ns
+        return same_time and found.st_size == self.byte_size
+
+    def _changed(self) -> UnusableFile:
+        return UnusableFile(f"{shown(self.path)} changed while it was being uploaded; upload it again.")
 
 
 async def inspect_file(path: Path) -> LocalFile:
@@ -71,13 +117,15 @@ def _inspect(path: Path) -> LocalFile:
         raise UnusableFile(f"{shown(path)} is not a file.")
     digest, size, head = hashlib.sha256(), 0, b""
     with path.open("rb") as file:
+        # Before the first byte: what is written from here on shows as a change.
+        modified_ns = os.fstat(file.fileno()).st_mtime_ns
         while chunk := file.read(CHUNK_BYTES):
             head = head or chunk[:HEAD_BYTES]
             digest.update(chunk)
             size += len(chunk)
     if not size:
         raise UnusableFile(f"{shown(path)} is empty.")
-    return LocalFile(path, size, digest.hexdigest(), sniff(head) or UNKNOWN_TYPE)
+    return LocalFile(path, size, digest.hexdigest(), sniff(head) or UNKNOWN_TYPE, modified_ns)
 
 
 def _unreadable(path: Path, error: OSError) -> UnusableFile:

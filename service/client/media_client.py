@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,24 +11,38 @@ from uuid import uuid4
 import httpx
 
 from service.client import documents
-from service.client.answers import DisplayHint, FeedPage, FileDetails, StatusUpdate, UploadSession
+from service.client.answers import (
+    DisplayHint,
+    FeedPage,
+    FileDetails,
+    OwnedMedia,
+    StatusUpdate,
+    UploadPart,
+    UploadPolicy,
+    UploadSession,
+    UploadTarget,
+)
 from service.client.connection import Connection, http_client
-from service.client.errors import ApiError
-from service.client.graphql_http import run_operation, user_error
-from service.client.local_file import LocalFile, shown, title_of
+from service.client.errors import INCOMPLETE, ApiError, TargetExpired
+from service.client.graphql_http import run_operation
+from service.client.local_file import LocalFile
+from service.client.multipart import PARTS_AT_ONCE, PartCalls, parts_of, send_parts
+from service.client.mutations import completion, described, outcome_of, run_mutation
 from service.client.retrying import DELAYS_S, retrying
 from service.client.status import follow
-from service.client.transfer import BytesSent, put_file
-from service.client.uploading import OnProgress, UploadRequest, UploadResult, upload_all
+from service.client.tracking import OnProgress, UploadResult
+from service.client.transfer import BytesSent, FilePart, put
+from service.client.uploading import UploadRequest, upload_all
+from service.lifecycle import AWAITING_BYTES
 
 NO_DETAILS = FileDetails()
-MAX_NAME = 255
 
 
 class MediaClient:
     """Use as an asynchronous context manager. Safe to use from many tasks of one loop.
 
     Every call tries again after each of `delays_s` seconds while that may help, and raises a ClientError otherwise.
+    Cancelling one leaves nothing that a repeat with the same arguments would not resume.
     `transport` takes the place of the network, for storage and API alike, except for `follow`.
     """
 
@@ -61,8 +75,8 @@ class MediaClient:
         visibility: str | None = None,
         details: FileDetails = NO_DETAILS,
         titles_from_names: bool = False,
-    ) -> list[UploadSession | ApiError]:
-        """A session for each of 1 to 20 files, in order, or the error that refused it.
+    ) -> list[UploadSession | OwnedMedia | ApiError]:
+        """For each of 1 to 20 files, in order: a session, the media that has these bytes already, or why not.
 
         `titles_from_names`: where `details` has no title, a file's name without its extension is one.
         The same key opens no second session. Raises ApiError where the batch as a whole was refused.
@@ -71,23 +85,73 @@ class MediaClient:
             "idempotencyKey": idempotency_key,
             "purpose": purpose,
             "visibility": visibility,
-            "files": [_described(file, details, titles_from_names=titles_from_names) for file in files],
+            "files": [described(file, details, titles_from_names=titles_from_names) for file in files],
         }
         payload = await self._mutate(documents.CREATE_UPLOADS, "createUploads", batch)
-        return [_session(outcome) for outcome in payload["outcomes"]]
+        return [outcome_of(outcome) for outcome in payload["outcomes"]]
 
-    async def send(self, session: UploadSession, file: LocalFile, *, on_bytes: BytesSent = lambda sent: None) -> None:
-        """Send the bytes to storage, unless they are there. Raises StorageRefused, UnusableFile, Unreachable."""
-        target = session.target
-        if target is not None:
-            await retrying(lambda: put_file(self._http, target, file, on_bytes), self._delays_s)
+    async def session(self, upload_id: str) -> UploadSession:
+        """A session as storage confirms it: its parts, or a target that is good for a while. Raises ApiError."""
+        upload = (await self._run(documents.UPLOAD, {"id": upload_id}))["upload"]
+        if upload is None:
+            raise ApiError("NOT_FOUND", "There is no such upload.")
+        return UploadSession.model_validate(upload)
 
-    async def complete(self, upload_id: str) -> None:
-        """Say that the bytes are up. Free to repeat."""
-        # One upload is completed once: its id is as good a key as any, and outlives this process.
-        await self._mutate(
-            documents.COMPLETE_UPLOAD, "completeUpload", {"idempotencyKey": upload_id, "uploadId": upload_id}
+    async def send(
+        self,
+        session: UploadSession,
+        file: LocalFile,
+        *,
+        on_bytes: BytesSent = lambda sent: None,
+        parts_at_once: int = PARTS_AT_ONCE,
+    ) -> tuple[UploadPart, ...]:
+        """Send to storage what it does not have yet; the parts, for `complete`, or none if the file was sent whole.
+
+        Raises StorageRefused, UnusableFile (also when the file changed since it was looked at), Unreachable, ApiError.
+        """
+        if session.method == "SINGLE":
+            await self._send_whole(session, file, on_bytes)
+            return ()
+        present = await self.session(session.id)
+        if present.status not in AWAITING_BYTES or present.bytes_confirmed >= file.byte_size:
+            return present.parts
+        return await send_parts(
+            file,
+            parts_of(present, file),
+            present.parts,
+            PartCalls(
+                lambda digests: self._sign_parts(session.id, digests),
+                lambda target, part, on_part: put(self._http, target, file, part, on_part),
+            ),
+            at_once=parts_at_once,
+            delays_s=self._delays_s,
+            on_bytes=on_bytes,
         )
+
+    async def complete(self, upload_id: str, parts: Sequence[UploadPart] = ()) -> None:
+        """Say that the bytes are up, in these parts if in parts. Free to repeat.
+
+        Raises ApiError; UPLOAD_INCOMPLETE if storage misses some: `send` again.
+        """
+        given = completion(upload_id, parts)
+        # Waiting brings no part that was not sent.
+        unless = (INCOMPLETE,) if parts else ()
+        await self._mutate(documents.COMPLETE_UPLOAD, "completeUpload", given, unless=unless)
+
+    async def abort(self, upload_id: str) -> None:
+        """End a session that will not be finished: its media becomes EXPIRED, what was sent is dropped."""
+        given = {"idempotencyKey": f"{upload_id}-abort", "uploadId": upload_id}
+        await self._mutate(documents.ABORT_UPLOAD, "abortUpload", given)
+
+    async def find_duplicates(self, sha256s: Sequence[str]) -> dict[str, OwnedMedia]:
+        """Which of these contents (SHA-256 in hex) the caller has already, and as what."""
+        found = await self._run(documents.FIND_DUPLICATES, {"sha256": list(sha256s)})
+        return {match["sha256"]: OwnedMedia.model_validate(match["media"]) for match in found["findDuplicates"]}
+
+    async def upload_policy(self, purpose: str, network: str = "UNKNOWN") -> UploadPolicy:
+        """What the service wants uploads of `purpose` to be like on `network`, e.g. WIFI or THREE_G."""
+        found = await self._run(documents.UPLOAD_POLICY, {"purpose": purpose, "network": network})
+        return UploadPolicy.model_validate(found["uploadPolicy"])
 
     def follow(self, media_ids: Sequence[str], *, after: str | None = None) -> AsyncGenerator[StatusUpdate]:
         """Updates of 1 to 100 media until each is at a terminal status, through lost connections.
@@ -125,34 +189,30 @@ class MediaClient:
         asked = {"purpose": purpose, "first": first, "after": after, "hint": hint and hint.as_json()}
         return FeedPage.of((await self._run(documents.FEED, asked))["feed"])
 
-    async def _mutate(self, document: str, field: str, given: dict[str, Any]) -> dict[str, Any]:
-        async def attempt() -> dict[str, Any]:
-            payload: dict[str, Any] = (await run_operation(self._http, self._connection, document, {"input": given}))[
-                field
-            ]
-            for error in payload["userErrors"]:
-                raise user_error(error)
-            return payload
+    async def _send_whole(self, session: UploadSession, file: LocalFile, on_bytes: BytesSent) -> None:
+        whole = FilePart(1, 0, file.byte_size)
 
-        return await retrying(attempt, self._delays_s)
+        async def send_to(target: UploadTarget | None) -> None:
+            if target is not None:
+                await retrying(lambda: put(self._http, target, file, whole, on_bytes), self._delays_s)
+
+        try:
+            await send_to(session.target)
+        except TargetExpired:
+            await send_to((await self.session(session.id)).target)
+
+    async def _sign_parts(self, upload_id: str, digests: Mapping[int, str]) -> dict[int, UploadTarget]:
+        checksums = [{"number": number, "sha256": sha256} for number, sha256 in digests.items()]
+        given = {"uploadId": upload_id, "partNumbers": list(digests), "partChecksums": checksums}
+        payload = await self._mutate(documents.SIGN_UPLOAD_PARTS, "signUploadParts", given)
+        return {part["number"]: UploadTarget.model_validate(part["target"]) for part in payload["parts"]}
+
+    async def _mutate(
+        self, document: str, field: str, given: dict[str, Any], *, unless: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        return await retrying(
+            lambda: run_mutation(self._http, self._connection, document, field, given), self._delays_s, unless=unless
+        )
 
     async def _run(self, document: str, variables: dict[str, Any]) -> dict[str, Any]:
         return await retrying(lambda: run_operation(self._http, self._connection, document, variables), self._delays_s)
-
-
-def _described(file: LocalFile, details: FileDetails, *, titles_from_names: bool) -> dict[str, Any]:
-    named = {"title": title_of(file.path)} if titles_from_names else {}
-    return {
-        **named,
-        **details.as_json(),
-        "contentType": file.content_type,
-        "byteSize": file.byte_size,
-        "sha256": file.sha256,
-        "fileName": shown(file.path.name)[:MAX_NAME],
-    }
-
-
-def _session(outcome: dict[str, Any]) -> UploadSession | ApiError:
-    if outcome["upload"] is None:
-        return user_error(outcome["userErrors"][0])
-    return UploadSession.model_validate(outcome["upload"])

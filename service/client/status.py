@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, Literal
@@ -17,7 +16,7 @@ from service.client.connection import Connection
 from service.client.documents import MEDIA_STATUS
 from service.client.errors import ApiError, ClientError, Unreachable
 from service.client.graphql_http import api_error
-from service.client.retrying import pause_s
+from service.client.retrying import pause
 
 _SUBPROTOCOL = Subprotocol("graphql-transport-ws")
 _OPERATION = "1"
@@ -44,7 +43,7 @@ async def follow(
         except ClientError as error:
             if not error.retryable or failures == len(delays_s):
                 raise
-            await asyncio.sleep(pause_s(error, delays_s[failures]))
+            await pause(error, delays_s[failures])
             failures += 1
         else:
             return
