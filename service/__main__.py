@@ -16,10 +16,10 @@ except ModuleNotFoundError:
     sys.exit("The packages of this project are not installed for this Python. Use .venv/bin/python -m service ...")
 
 from service.commands.options import JsonOption, PurposeOption, TokenOption, UrlOption
-from service.errors import ConfigurationError, TemporarilyUnavailable
+from service.errors import ConfigurationError
 from service.models import MediaPurpose
 from service.production import Role, load_settings, read_settings
-from service.settings import Environment, Settings, StorageSettings
+from service.settings import Environment, Settings
 from service.telemetry import configure_logging
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Where a client finds the API, and tuning that the embedded stack takes from outside: they describe no deployment.
 NO_DEPLOYMENT = ("MEDIA_URL", "MEDIA_TOKEN", "MEDIA_LOG_LEVEL", "MEDIA_WORKER__")
+# 128 + SIGINT, as shells say it.
+INTERRUPTED = 130
 SCHEMA_FILE = Path(__file__).parent.parent / "schema" / "schema.graphql"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -150,29 +152,16 @@ async def _index_drift(settings: Settings, *, apply: bool):  # type: ignore[no-u
 
 @app.command()
 def buckets(
-    apply: Annotated[bool, typer.Option("--apply", help="Create what is missing and set the CORS rules.")] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply/--check", help="Change what differs; rules of others are kept.")
+    ] = False,
 ) -> None:
-    """Check both buckets and which origins may upload to them."""
+    """Compare both buckets with their declaration: access, CORS, encryption, versions, lifecycle."""
+    from service.commands.buckets import set_up_buckets
+
     with _explained():
         settings = load_settings(Role.WORKER)
-        problems = asyncio.run(_bucket_problems(settings.storage, apply=apply))
-    for problem in problems:
-        typer.echo(problem, err=True)
-    raise typer.Exit(1 if problems else 0)
-
-
-async def _bucket_problems(settings: StorageSettings, *, apply: bool) -> list[str]:
-    from service.object_store import ObjectStore
-
-    store = ObjectStore(settings)
-    try:
-        if apply:
-            await store.ensure_buckets()
-        return await store.check()
-    except TemporarilyUnavailable as error:
-        return [f"The buckets could not be set up; try again: {error.__cause__}"]
-    finally:
-        await store.close()
+        raise typer.Exit(asyncio.run(set_up_buckets(settings, apply=apply)))
 
 
 @app.command()
@@ -223,35 +212,46 @@ def _stack_folder() -> Path:
 @app.command()
 def upload(  # noqa: PLR0913, PLR0917 - each parameter is an option
     # One photo that may not be read is its own failure, not that of the others.
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", show_default=False, readable=False)],
+    photos: Annotated[list[Path] | None, typer.Argument(metavar="PHOTO...", show_default=False, readable=False)] = None,
     purpose: PurposeOption = MediaPurpose.COMMUNITY,
     title: Annotated[str | None, typer.Option(help="A title, the same for all; by default the file names.")] = None,
     no_title: Annotated[bool, typer.Option("--no-title", help="No title, not even the file name.")] = False,
     alt_text: Annotated[str | None, typer.Option(help="What is to be seen, for those who cannot.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A tag; may be repeated.")] = None,
     private: Annotated[bool, typer.Option("--private", help="For the owner and moderators only.")] = False,
+    queue: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep what is to be uploaded in this file, and wait for the network. "
+            "Interrupted, another run with it goes on; then no PHOTO is needed.",
+        ),
+    ] = None,
     all_urls: Annotated[bool, typer.Option("--urls", help="The URL of every size and format, not of one.")] = False,
     url: UrlOption = None,
     token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Upload photos, wait until they are READY, and print a signed URL for each."""
+    if not photos and queue is None:
+        raise typer.BadParameter("Name at least one photo, or a --queue to go on with.", param_hint="PHOTO...")
     with _client(url, token) as client:
         from service.client import FileDetails
-        from service.commands.upload import upload_photos
+        from service.commands.upload import Order, interrupted, upload_photos, upload_queued
 
         details = FileDetails(title=title, alt_text=alt_text, tags=tuple(tag or ()))
-        work = upload_photos(
-            client,
-            photos,
-            purpose=purpose,
-            private=private,
-            details=details,
-            titles_from_names=not no_title,
-            all_urls=all_urls,
-            as_json=as_json,
-        )
-        raise typer.Exit(asyncio.run(work))
+        order = Order(purpose, private=private, details=details, titles_from_names=not no_title)
+        shown_as = {"all_urls": all_urls, "as_json": as_json}
+        if queue is None:
+            work = upload_photos(client, photos or [], order, **shown_as)
+        else:
+            work = upload_queued(client, photos or [], order, queue, **shown_as)
+        try:
+            code = asyncio.run(work)
+        except KeyboardInterrupt:
+            typer.echo(interrupted(queue), err=True)
+            code = INTERRUPTED
+        raise typer.Exit(code)
 
 
 @app.command()

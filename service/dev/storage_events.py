@@ -8,6 +8,9 @@ from typing import Any
 _BUCKETS = "/buckets/"
 # Parts of unfinished multipart uploads, and its own bookkeeping, live inside the bucket's folder.
 _INTERNAL = frozenset({".uploads", ".system"})
+# In a bucket with versions an object is a folder, with a file for each version and each delete marker.
+_VERSIONS, _VERSION = ".versions", "v_"
+_DELETE_MARKER = "Seaweed-X-Amz-Delete-Marker"
 
 
 def created_object(payload: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -24,4 +27,11 @@ def created_object(payload: Mapping[str, Any]) -> tuple[str, str] | None:
     bucket, _, key = path.removeprefix(_BUCKETS).partition("/")
     if not path.startswith(_BUCKETS) or not key or _INTERNAL & {bucket, *key.split("/")}:
         return None
-    return bucket, key
+    if _DELETE_MARKER in (entry.get("extended") or {}):
+        return None
+    return bucket, _without_version(key)
+
+
+def _without_version(key: str) -> str:
+    folder, _, name = key.rpartition("/")
+    return folder.removesuffix(_VERSIONS) if folder.endswith(_VERSIONS) and name.startswith(_VERSION) else key

@@ -94,10 +94,11 @@ async def test_objects_survive_a_kill_and_the_filer_shows_them_to_nobody(
     await store.put(
         store.media_bucket, "kept", BYTES, content_type="image/webp", cache_control="x", metadata={}, sha256=SHA256
     )
-    filer = f"http://127.0.0.1:{setup.ports['filer']}/buckets/{store.media_bucket}/kept"
+    filer = f"http://127.0.0.1:{setup.ports['filer']}/buckets/{store.media_bucket}"
     async with httpx.AsyncClient() as client:
         for method in ("GET", "DELETE", "PUT"):
-            assert (await client.request(method, filer)).status_code == 401
+            for path in ("kept", "kept.versions/"):
+                assert (await client.request(method, f"{filer}/{path}")).status_code == 401
     sockets = [each for port in setup.ports.values() for each in grpc_sockets(port)]
     assert sockets
     (server,) = own_children.running

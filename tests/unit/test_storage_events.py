@@ -28,12 +28,19 @@ def test_a_moved_object_is_named_by_where_it_is_now() -> None:
     assert created_object(event) == ("media-uploads", "community/raw/x.jpg")
 
 
+def test_a_version_is_named_by_its_object() -> None:
+    event = payload("/buckets/media-uploads/community/raw/x.jpg.versions", "v_6715e65ba7060b8ee4bfcaed4bb919c4")
+    assert created_object(event) == ("media-uploads", "community/raw/x.jpg")
+
+
 @pytest.mark.parametrize(
     "event",
     [
         payload("/buckets/media-uploads", "community", is_directory=True),
         payload("/buckets/media-uploads/.uploads/4f", "0001.part"),
         payload("/buckets/.system/versions", "x.jpg"),
+        payload("/buckets/media-uploads/community/raw", "x.jpg.versions", is_directory=True),
+        payload("/buckets/b/x.jpg.versions", "v_1", extended={"Seaweed-X-Amz-Delete-Marker": "dHJ1ZQ=="}),
         payload("/buckets", "media-uploads"),
         payload("/etc/iam/identities", "admin.json"),
         {"event_type": "delete", "key": "/buckets/b/k", "message": {"old_entry": {"name": "k"}}},
