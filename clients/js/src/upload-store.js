@@ -1,0 +1,162 @@
+// What must survive a reload: each unfinished upload with its file, in IndexedDB or only in memory.
+
+/** @import { BatchDetails, CreateUploadsInput, FileDescription } from './types.js' */
+
+/**
+ * @typedef {Omit<FileDescription, 'contentType' | 'byteSize' | 'sha256'>} Description what people say about a file
+ *
+ * @typedef {object} UploadRecord
+ * @property {string} id ours, not the service's
+ * @property {string} group the `add` that it came with
+ * @property {number} createdAt milliseconds since 1970
+ * @property {number} index its place in the group
+ * @property {string} name
+ * @property {number} size
+ * @property {string} contentType
+ * @property {Blob | null} file null where it could not, or should not, be kept
+ * @property {Description} description
+ * @property {BatchDetails} details
+ * @property {boolean} isPaused
+ * @property {boolean} isCancelled the service has still to be told
+ * @property {{ input: CreateUploadsInput, index: number } | null} batch written before the service is asked, and
+ *   asked again in the same words after a reload
+ * @property {string | null} uploadId the service's, once it has answered
+ *
+ * @typedef {object} UploadStore
+ * @property {(records: UploadRecord[]) => Promise<void>} put all of them or none
+ * @property {(id: string) => Promise<UploadRecord | undefined>} get
+ * @property {() => Promise<UploadRecord[]>} all the oldest first
+ * @property {(id: string) => Promise<void>} remove
+ */
+
+const TABLE = 'uploads';
+
+/** @implements {UploadStore} */
+export class IndexedDbStore {
+  #name;
+  #keepsFiles;
+  /** @type {Promise<IDBDatabase> | undefined} */
+  #opened;
+
+  /**
+   * @param {object} [options]
+   * @param {string} [options.name] of the database: one for each user who may sign in here
+   * @param {boolean} [options.keepsFiles] false: after a reload, uploads wait until their file is chosen again
+   */
+  constructor({ name = 'media-uploads', keepsFiles = true } = {}) {
+    this.#name = name;
+    this.#keepsFiles = keepsFiles;
+  }
+
+  /** @param {UploadRecord[]} records */
+  async put(records) {
+    if (!this.#keepsFiles) return this.#write(records.map(withoutFile));
+    try {
+      await this.#write(records);
+    } catch (error) {
+      // A browser's space is limited: better to remember what was sent than nothing at all.
+      if (/** @type {Error} */ (error).name !== 'QuotaExceededError') throw error;
+      await this.#write(records.map(withoutFile));
+    }
+  }
+
+  /** @param {string} id */
+  async get(id) {
+    const database = await this.#database();
+    return answerOf(database.transaction(TABLE).objectStore(TABLE).get(id));
+  }
+
+  async all() {
+    const database = await this.#database();
+    /** @type {UploadRecord[]} */
+    const records = await answerOf(database.transaction(TABLE).objectStore(TABLE).getAll());
+    return records.sort(inOrder);
+  }
+
+  /** @param {string} id */
+  async remove(id) {
+    await this.#change((table) => table.delete(id));
+  }
+
+  /** @param {UploadRecord[]} records */
+  async #write(records) {
+    await this.#change((table) => records.forEach((record) => table.put(record)));
+  }
+
+  /** @param {(table: IDBObjectStore) => void} change */
+  async #change(change) {
+    // Strict: on disk before a request is made that it will have to answer for.
+    const transaction = (await this.#database()).transaction(TABLE, 'readwrite', { durability: 'strict' });
+    const done = /** @type {Promise<void>} */ (new Promise((resolve, reject) => {
+      transaction.oncomplete = () => resolve();
+      transaction.onabort = () => reject(transaction.error);
+    }));
+    change(transaction.objectStore(TABLE));
+    await done;
+  }
+
+  #database() {
+    this.#opened ??= openDatabase(this.#name).catch((error) => {
+      this.#opened = undefined;
+      throw error;
+    });
+    return this.#opened;
+  }
+}
+
+/** @implements {UploadStore} */
+export class MemoryStore {
+  /** @type {Map<string, UploadRecord>} */
+  #records = new Map();
+
+  /** @param {UploadRecord[]} records */
+  async put(records) {
+    for (const record of records) this.#records.set(record.id, { ...record });
+  }
+
+  /** @param {string} id */
+  async get(id) {
+    return this.#records.get(id);
+  }
+
+  async all() {
+    return [...this.#records.values()].sort(inOrder);
+  }
+
+  /** @param {string} id */
+  async remove(id) {
+    this.#records.delete(id);
+  }
+}
+
+/** @param {string} name */
+async function openDatabase(name) {
+  const request = indexedDB.open(name, 1);
+  request.onupgradeneeded = () => request.result.createObjectStore(TABLE, { keyPath: 'id' });
+  return answerOf(request);
+}
+
+/**
+ * @template T
+ * @param {IDBRequest<T>} request
+ * @returns {Promise<T>}
+ */
+function answerOf(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/** @param {UploadRecord} record */
+function withoutFile(record) {
+  return { ...record, file: null };
+}
+
+/**
+ * @param {UploadRecord} one
+ * @param {UploadRecord} other
+ */
+function inOrder(one, other) {
+  return one.createdAt - other.createdAt || one.index - other.index;
+}
