@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,16 +13,17 @@ if TYPE_CHECKING:
 BATCH = 1_000
 
 
-def delete_for_good(client: S3Client, bucket: str, keys: Sequence[str]) -> int:
+def delete_for_good(client: S3Client, bucket: str, keys: Sequence[str], written_before: datetime | None = None) -> int:
     """Remove everything that `bucket` holds under exactly these keys; the number of versions storage kept.
 
     On a bucket with versions a plain deletion would only hide the bytes behind a delete marker. A bucket without
-    versions lists each object as the version `null`, so one way serves both.
+    versions lists each object as the version `null`, so one way serves both. With `written_before`, versions since
+    then stay.
     """
     refused = 0
     batch: list[ObjectIdentifierTypeDef] = []
     for key in keys:
-        for version_id in _versions(client, bucket, key):
+        for version_id in _versions(client, bucket, key, written_before):
             batch.append({"Key": key, "VersionId": version_id})
             if len(batch) == BATCH:
                 refused += _delete(client, bucket, batch)
@@ -29,11 +31,13 @@ def delete_for_good(client: S3Client, bucket: str, keys: Sequence[str]) -> int:
     return refused + (_delete(client, bucket, batch) if batch else 0)
 
 
-def _versions(client: S3Client, bucket: str, key: str) -> Iterator[str]:
+def _versions(client: S3Client, bucket: str, key: str, written_before: datetime | None) -> Iterator[str]:
     pages = client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=key)
     for page in pages:
         entries = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-        yield from (entry["VersionId"] for entry in entries if entry["Key"] == key)
+        for entry in entries:
+            if entry["Key"] == key and (written_before is None or entry["LastModified"] < written_before):
+                yield entry["VersionId"]
         if any(entry["Key"] > key for entry in entries):
             # Listings are in key order, and no longer key comes before the key itself.
             return

@@ -17,7 +17,7 @@ from service.models import StoredObject
 from service.multipart import MultipartUploads
 from service.object_deletion import delete_for_good
 from service.presigning import PresignedRequest, Presigner
-from service.storage_calls import StorageCalls
+from service.storage_calls import StorageCalls, error_code
 
 if TYPE_CHECKING:
     from types_boto3_s3.type_defs import TagTypeDef
@@ -39,6 +39,15 @@ class ObjectBody:
     cache_control: str | None
     last_modified: datetime
     metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """An object as a listing shows it: `bytes` long, last written at `written_at`."""
+
+    key: str
+    bytes: int
+    written_at: datetime
 
 
 class ObjectStore:
@@ -165,9 +174,12 @@ class ObjectStore:
             await self.delete(bucket, [key])
         return found is not None and found.body == body
 
-    async def delete(self, bucket: str, keys: Sequence[str]) -> None:
-        """Remove objects with all their versions; keys that do not exist are fine. StorageRefused if any was kept."""
-        if refused := await self._call(delete_for_good, self._client, bucket, keys):
+    async def delete(self, bucket: str, keys: Sequence[str], *, written_before: datetime | None = None) -> None:
+        """Remove objects with all their versions, or those `written_before`; keys that do not exist are fine.
+
+        Raises StorageRefused if storage kept any.
+        """
+        if refused := await self._call(delete_for_good, self._client, bucket, keys, written_before):
             raise StorageRefused(f"Storage kept {refused} versions of {len(keys)} objects; delete again.")
 
     async def list_objects(self, bucket: str, prefix: str) -> AsyncIterator[StoredObject]:
@@ -180,6 +192,18 @@ class ObjectStore:
         while (page := await self._call(lambda: next(pages, None))) is not None:
             for entry in page.get("Contents", []):
                 yield StoredObject(bucket, entry["Key"], entry["Size"], "", entry["ETag"].strip('"'))
+
+    async def list_pages(self, bucket: str, *, after: str = "") -> AsyncIterator[list[ListedObject]]:
+        """The whole bucket in key order, a page of up to LIST_PAGE at a time, from the first key beyond `after`."""
+        pages = iter(
+            self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=bucket, StartAfter=after, PaginationConfig={"PageSize": LIST_PAGE}
+            )
+        )
+        while (page := await self._call(lambda: next(pages, None))) is not None:
+            yield [
+                ListedObject(entry["Key"], entry["Size"], entry["LastModified"]) for entry in page.get("Contents", [])
+            ]
 
     async def ensure_buckets(self) -> list[BucketReport]:
         """Create both buckets and change what differs from their declarations, for each of them. Safe to repeat."""
@@ -208,7 +232,14 @@ class ObjectStore:
     async def mark_kept(self, bucket: str, key: str) -> None:
         """Take an original out of the rule that expires abandoned uploads. Raises NotFound if there is none."""
         mark = partial(self._client.put_object_tagging, Bucket=bucket, Key=key, Tagging={"TagSet": [_KEPT]})
-        if await self._call_or_none(mark) is None:
+        try:
+            answer = await self._call_or_none(mark)
+        except StorageRefused as error:
+            # Without tags there is no rule that goes by them.
+            if error_code(error) != "NotImplemented":
+                raise
+            return
+        if answer is None:
             raise NotFound(f"Storage holds no object {key}.")
 
     async def close(self) -> None:

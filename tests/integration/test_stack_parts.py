@@ -317,7 +317,7 @@ async def test_storage_that_keeps_nothing_is_told(
     (volume,) = [each for each in grpc_sockets(setup.ports["volume"]) if "-volume-" in each.name]
     volume.unlink()
     hasty = Config(s3={"addressing_style": "path"}, read_timeout=4, retries={"total_max_attempts": 1})
-    monkeypatch.setattr("service.object_store._client_config", lambda: hasty)
+    monkeypatch.setattr("service.storage_calls._client_config", lambda: hasty)
     with pytest.raises(StartFailed, match="does not keep objects"):
         await prepare(settings)
 
