@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from indexes import idempotency, jobs, media
+from indexes import contents, idempotency, jobs, media
 from indexes.declaration import Index
 
 DECLARED: Mapping[str, tuple[Index, ...]] = {
     "media": media.INDEXES,
+    "contents": contents.INDEXES,
     "jobs": jobs.INDEXES,
     "idempotency": idempotency.INDEXES,
 }

@@ -64,6 +64,13 @@ INDEXES = (
         options={"partialFilterExpression": {"tags": _TEXT}},
     ),
     Index(
+        name="owner_content",
+        keys=(("owner_id", 1), ("content.sha256", 1), ("_id", 1)),
+        serves="findDuplicates, createUploads: what an owner already has of these contents",
+        targets="every shard",
+        options={"partialFilterExpression": {"content.sha256": _TEXT}},
+    ),
+    Index(
         name="stalled",
         keys=(("waiting_since", 1),),
         serves="sweeper: media that wait for bytes or for a worker, longest first",

@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import strawberry
 
 from resolvers.problems import outcome_of
+from resolvers.queries import load_media
 from schema.context import Info
 from schema.deletion import DeleteMediaInput, deletion_of
 from schema.global_id import id_of
+from schema.media_changes import (
+    RetryProcessingInput,
+    RetryProcessingPayload,
+    UpdateMediaInput,
+    UpdateMediaPayload,
+)
 from schema.payloads import DeleteMediaPayload, user_error
 from service.deletion import request_deletions
 from service.errors import ErrorCode, Problem
+from service.media_changes import update_media
+from service.processing_retry import retry_processing
 
 
 @strawberry.type
 class MediaMutations:
+    @strawberry.mutation(description="Change what a media says of itself: only the fields that are given.")
+    async def update_media(self, info: Info, input: UpdateMediaInput) -> UpdateMediaPayload | None:  # noqa: A002
+        media_id = id_of("Media", input.id)
+        work = update_media(info.context.viewer, media_id, _changes(input), stores=info.context.runtime.stores)
+        changed, problems = await outcome_of(work)
+        media = None if changed is None else (await load_media(info, [changed])).get(changed)
+        return UpdateMediaPayload(media=media, user_errors=list(map(user_error, problems)))
+
+    @strawberry.mutation(description="Process a media again that FAILED through no fault of its file.")
+    async def retry_processing(self, info: Info, input: RetryProcessingInput) -> RetryProcessingPayload | None:  # noqa: A002
+        runtime = info.context.runtime
+        work = retry_processing(
+            info.context.viewer,
+            id_of("Media", input.id),
+            idempotency_key=input.idempotency_key,
+            stores=runtime.stores,
+            object_store=runtime.object_store,
+        )
+        retried, problems = await outcome_of(work)
+        media = None if retried is None else (await load_media(info, [retried])).get(retried)
+        return RetryProcessingPayload(media=media, user_errors=list(map(user_error, problems)))
+
     @strawberry.mutation(description="Hide media at once, and remove their bytes from storage.")
     async def delete_media(self, info: Info, input: DeleteMediaInput) -> DeleteMediaPayload | None:  # noqa: A002
         runtime = info.context.runtime
@@ -34,6 +67,12 @@ class MediaMutations:
             deletions=[deletion_of(deletion) for deletion in deletions.values()],
             user_errors=list(map(user_error, problems)),
         )
+
+
+def _changes(input: UpdateMediaInput) -> dict[str, Any]:  # noqa: A002
+    given = {name: value for name, value in strawberry.asdict(input).items() if value is not strawberry.UNSET}
+    del given["id"]
+    return given
 
 
 def _unknown_media(index: int) -> Problem:

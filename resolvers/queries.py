@@ -13,17 +13,21 @@ from resolvers.selection import media_fields
 from schema.context import Info
 from schema.deletion import Deletion, deletion_of
 from schema.global_id import decode_id, id_of
-from schema.media import Media, MediaConnection, media_of
+from schema.media import DuplicateMatch, Media, MediaConnection, media_of
 from schema.media_filter import MediaFilter
 from schema.node import Node
+from schema.scalars import SHA256
 from schema.upload import Upload, upload_of
+from schema.upload_policy import UploadPolicy, upload_policy_of
 from schema.values import DisplayHint
 from schema.viewer import Viewer
 from service.access import Action, granted_filters
 from service.deletion import find_deletions
 from service.errors import InvalidInput
+from service.known_content import find_duplicates
 from service.lifecycle import MediaStatus
-from service.models import MediaPurpose
+from service.models import MediaPurpose, NetworkQuality
+from service.upload_policy import UPLOAD_POLICIES
 
 MAX_NODES = 100
 
@@ -123,6 +127,24 @@ class Query:
     async def upload(self, info: Info, id: strawberry.ID) -> Upload | None:  # noqa: A002
         upload_id = id_of("Upload", id)
         return None if upload_id is None else (await load_uploads(info, [upload_id])).get(upload_id)
+
+    @strawberry.field(
+        description="How to upload on this device and network; the same for everybody, so it needs no token."
+    )
+    def upload_policy(
+        self, purpose: MediaPurpose, network: NetworkQuality | None = NetworkQuality.UNKNOWN
+    ) -> UploadPolicy:
+        return upload_policy_of(UPLOAD_POLICIES[purpose, network or NetworkQuality.UNKNOWN])
+
+    @strawberry.field(description="Which of these contents does the viewer already own? Asked before sending a byte.")
+    async def find_duplicates(self, info: Info, sha256: list[SHA256]) -> list[DuplicateMatch]:
+        found = await find_duplicates(info.context.viewer, sha256, stores=info.context.runtime.stores)
+        media = await load_media(info, list(found.values()))
+        return [
+            DuplicateMatch(sha256=SHA256(each), media=media[media_id])
+            for each, media_id in found.items()
+            if media_id in media
+        ]
 
     @strawberry.field(description="How far a deletion has come.")
     async def deletion(self, info: Info, id: strawberry.ID) -> Deletion | None:  # noqa: A002

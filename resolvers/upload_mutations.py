@@ -10,10 +10,29 @@ from resolvers.problems import outcome_of
 from resolvers.queries import load_media, load_uploads
 from schema.context import Info
 from schema.global_id import id_of
-from schema.payloads import CompleteUploadPayload, CreateUploadsPayload, UploadOutcome, user_error
-from schema.upload import CompleteUploadInput, CreateUploadsInput
+from schema.payloads import (
+    AbortUploadPayload,
+    CompleteUploadPayload,
+    CreateUploadsPayload,
+    SignStorageRequestPayload,
+    SignUploadPartsPayload,
+    UploadOutcome,
+    user_error,
+)
+from schema.scalars import ByteSize
+from schema.upload import UploadPartTarget, target_of
+from schema.upload_inputs import (
+    AbortUploadInput,
+    CompleteUploadInput,
+    CreateUploadsInput,
+    SignStorageRequestInput,
+    SignUploadPartsInput,
+)
+from service.assembly import ClaimedPart
 from service.errors import ErrorCode, NotFound, Problem
 from service.finalisation import complete_upload
+from service.storage_signing import StorageRequest, sign_storage_request
+from service.upload_sessions import abort_upload, sign_parts
 from service.uploads import PlannedUpload, create_uploads
 
 
@@ -33,7 +52,7 @@ class UploadMutations:
             info.context.viewer,
             _given(strawberry.asdict(input)),
             stores=runtime.stores,
-            bucket=runtime.object_store.upload_bucket,
+            object_store=runtime.object_store,
         )
         planned, problems = await outcome_of(work)
         if problems:
@@ -42,13 +61,79 @@ class UploadMutations:
             outcomes=await _outcomes(info, input, planned or []), user_errors=list(map(user_error, problems))
         )
 
+    @strawberry.mutation(description="Presign up to 100 parts of a MULTIPART upload, when they are about to be sent.")
+    async def sign_upload_parts(
+        self,
+        info: Info,
+        input: SignUploadPartsInput,  # noqa: A002
+    ) -> SignUploadPartsPayload | None:
+        runtime = info.context.runtime
+        work = sign_parts(
+            info.context.viewer,
+            id_of("Upload", input.upload_id),
+            input.part_numbers,
+            sha256s={each.number: each.sha256 for each in input.part_checksums or ()},
+            stores=runtime.stores,
+            object_store=runtime.object_store,
+        )
+        signed, problems = await outcome_of(work)
+        parts = [
+            UploadPartTarget(number=part.number, byte_size=ByteSize(part.byte_size), target=target_of(request))
+            for part, request in signed or ()
+        ]
+        return SignUploadPartsPayload(parts=parts, user_errors=list(map(user_error, problems)))
+
+    @strawberry.mutation(
+        description="Presign one request for an upload library that speaks S3 itself. Never deletes an object."
+    )
+    async def sign_storage_request(
+        self,
+        info: Info,
+        input: SignStorageRequestInput,  # noqa: A002
+    ) -> SignStorageRequestPayload | None:
+        runtime = info.context.runtime
+        request = StorageRequest(
+            method=input.method,
+            key=input.key,
+            storage_upload_id=input.storage_upload_id,
+            part_number=input.part_number,
+            content_type=input.content_type,
+        )
+        work = sign_storage_request(
+            info.context.viewer,
+            id_of("Upload", input.upload_id),
+            request,
+            stores=runtime.stores,
+            object_store=runtime.object_store,
+        )
+        signed, problems = await outcome_of(work)
+        target = None if signed is None else target_of(signed)
+        return SignStorageRequestPayload(target=target, user_errors=list(map(user_error, problems)))
+
     @strawberry.mutation(description="Say that the bytes are up. Free to repeat.")
     async def complete_upload(self, info: Info, input: CompleteUploadInput) -> CompleteUploadPayload | None:  # noqa: A002
         runtime, upload_id = info.context.runtime, id_of("Upload", input.upload_id)
         if upload_id is None:
-            missing = NotFound("There is no such upload.", field=["uploadId"]).problem()
-            return CompleteUploadPayload(user_errors=[user_error(missing)])
+            return CompleteUploadPayload(user_errors=[user_error(_unknown_upload())])
+        parts = None if input.parts is None else [ClaimedPart(part.number, part.etag) for part in input.parts]
         work = complete_upload(
+            info.context.viewer,
+            upload_id,
+            idempotency_key=input.idempotency_key,
+            parts=parts,
+            stores=runtime.stores,
+            object_store=runtime.object_store,
+        )
+        media_id, problems = await outcome_of(work)
+        media = None if media_id is None else (await load_media(info, [media_id])).get(media_id)
+        return CompleteUploadPayload(media=media, user_errors=list(map(user_error, problems)))
+
+    @strawberry.mutation(description="End a session whose bytes are no longer wanted; its media becomes EXPIRED.")
+    async def abort_upload(self, info: Info, input: AbortUploadInput) -> AbortUploadPayload | None:  # noqa: A002
+        runtime, upload_id = info.context.runtime, id_of("Upload", input.upload_id)
+        if upload_id is None:
+            return AbortUploadPayload(user_errors=[user_error(_unknown_upload())])
+        work = abort_upload(
             info.context.viewer,
             upload_id,
             idempotency_key=input.idempotency_key,
@@ -57,16 +142,28 @@ class UploadMutations:
         )
         media_id, problems = await outcome_of(work)
         media = None if media_id is None else (await load_media(info, [media_id])).get(media_id)
-        return CompleteUploadPayload(media=media, user_errors=list(map(user_error, problems)))
+        return AbortUploadPayload(media=media, user_errors=list(map(user_error, problems)))
+
+
+def _unknown_upload() -> Problem:
+    return NotFound("There is no such upload.", field=["uploadId"]).problem()
 
 
 async def _outcomes(info: Info, input: CreateUploadsInput, planned: list[PlannedUpload]) -> list[UploadOutcome]:  # noqa: A002
     uploads = await load_uploads(info, [plan.upload_id for plan in planned if plan.upload_id is not None])
+    duplicates = await load_media(info, [plan.duplicate_id for plan in planned if plan.duplicate_id is not None])
     outcomes = []
     for plan in planned:
         if plan.problem is not None:
             info.context.runtime.metrics.count_upload(input.purpose, "refused")
         upload = None if plan.upload_id is None else uploads.get(plan.upload_id)
-        problem = plan.problem or (None if upload else Problem(ErrorCode.NOT_FOUND, "This upload was deleted."))
-        outcomes.append(UploadOutcome(upload=upload, user_errors=[] if problem is None else [user_error(problem)]))
+        duplicate = None if plan.duplicate_id is None else duplicates.get(plan.duplicate_id)
+        problem = plan.problem
+        if problem is None and upload is None and duplicate is None:
+            problem = Problem(ErrorCode.NOT_FOUND, "This upload was deleted.")
+        outcomes.append(
+            UploadOutcome(
+                upload=upload, duplicate=duplicate, user_errors=[] if problem is None else [user_error(problem)]
+            )
+        )
     return outcomes

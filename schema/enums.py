@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import strawberry
 
-from service import errors, lifecycle, models
+from service import errors, lifecycle, models, storage_signing
 
 strawberry.enum(lifecycle.MediaStatus, description="Where a media is in its life; it never moves backwards by itself.")
 strawberry.enum(models.MediaKind)
@@ -17,5 +17,6 @@ strawberry.enum(
 strawberry.enum(models.MediaFormat)
 strawberry.enum(models.NetworkQuality)
 strawberry.enum(models.UploadMethod)
+strawberry.enum(storage_signing.StorageMethod)
 strawberry.enum(models.DeletionStage, description="How far a deletion has come.")
 strawberry.enum(errors.ErrorCode, name="UserErrorCode", description="What clients may branch on.")

@@ -187,6 +187,12 @@ def media_of(document: MediaDocument, *, feed_hint: DisplayHint | None = None) -
     return Media(id=encode_id("Media", document["_id"]), document=document, feed_hint=feed_hint)
 
 
+@strawberry.type(description="A content that the viewer already has, and the oldest of their media that has it.")
+class DuplicateMatch:
+    sha256: SHA256
+    media: Media
+
+
 @strawberry.type
 class MediaEdge:
     cursor: str

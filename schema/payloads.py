@@ -6,7 +6,7 @@ import strawberry
 
 from schema.deletion import Deletion
 from schema.media import Media
-from schema.upload import Upload
+from schema.upload import Upload, UploadPartTarget, UploadTarget
 from service.errors import ErrorCode, Problem
 
 
@@ -34,6 +34,9 @@ def user_error(problem: Problem) -> UserError:
 @strawberry.type(description="What became of one file: exactly one of these is there.")
 class UploadOutcome:
     upload: Upload | None = None
+    duplicate: Media | None = strawberry.field(
+        default=None, description="Content the viewer already has: nothing is to be sent."
+    )
     user_errors: list[UserError] = strawberry.field(default_factory=list)
 
 
@@ -48,6 +51,24 @@ class CreateUploadsPayload:
 @strawberry.type
 class CompleteUploadPayload:
     media: Media | None = None
+    user_errors: list[UserError] = strawberry.field(default_factory=list)
+
+
+@strawberry.type
+class AbortUploadPayload:
+    media: Media | None = None
+    user_errors: list[UserError] = strawberry.field(default_factory=list)
+
+
+@strawberry.type
+class SignUploadPartsPayload:
+    parts: list[UploadPartTarget] = strawberry.field(default_factory=list)
+    user_errors: list[UserError] = strawberry.field(default_factory=list)
+
+
+@strawberry.type
+class SignStorageRequestPayload:
+    target: UploadTarget | None = None
     user_errors: list[UserError] = strawberry.field(default_factory=list)
 
 

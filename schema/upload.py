@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
 
 import strawberry
 
@@ -10,11 +12,13 @@ from schema.context import Info
 from schema.global_id import encode_id
 from schema.media import Media
 from schema.node import Node
-from schema.scalars import SHA256, URL, ByteSize
+from schema.scalars import URL, ByteSize
 from schema.stored import stored
-from schema.values import BoundingBoxInput, GeoPointInput, SubjectInput
 from service.lifecycle import AWAITING_BYTES, MediaStatus
-from service.models import MediaPurpose, NetworkQuality, UploadDocument, UploadMethod, Visibility
+from service.models import UploadDocument, UploadMethod
+from service.multipart import StoredPart
+from service.presigning import PresignedRequest
+from service.upload_sessions import list_confirmed_parts, remaining_s
 
 
 @strawberry.type
@@ -31,20 +35,42 @@ class UploadTarget:
     expires_at: datetime
 
 
+def target_of(request: PresignedRequest) -> UploadTarget:
+    headers = [HttpHeader(name=name, value=value) for name, value in request.headers.items()]
+    return UploadTarget(method=request.method, url=URL(request.url), headers=headers, expires_at=request.expires_at)
+
+
+@strawberry.type(description="A part as storage confirms it.")
+class UploadPart:
+    number: int
+    byte_size: ByteSize
+    etag: str
+
+
+@strawberry.type(description="Where to send one part: exactly so many bytes.")
+class UploadPartTarget:
+    number: int
+    byte_size: ByteSize
+    target: UploadTarget
+
+
 @strawberry.type(description="The session in which one file is uploaded.")
 class Upload(Node):
     document: strawberry.Private[UploadDocument]
     media: Media
+    listing: strawberry.Private[asyncio.Future[list[StoredPart]] | None] = None
 
     method: UploadMethod = stored("method", UploadMethod)
     byte_size: ByteSize = stored("bytes")
+    part_size: ByteSize | None = stored("part_size", description="MULTIPART: bytes of each part but the last.")
+    part_count: int | None = stored("part_count")
     expires_at: datetime = stored("expires_at")
+    object_key: str = stored("key", description="For upload libraries that sign through signStorageRequest.")
 
-    @strawberry.field(description="Only until the upload is finished.")
+    @strawberry.field(description="SINGLE only, and only until it is finished: send the bytes with these headers.")
     def target(self, info: Info) -> UploadTarget | None:
-        upload = self.document
-        remaining = int((upload["expires_at"] - datetime.now(UTC)).total_seconds())
-        if MediaStatus(self.media.document["status"]) not in AWAITING_BYTES or remaining < 1:
+        upload, remaining = self.document, remaining_s(self.document)
+        if upload["method"] != UploadMethod.SINGLE or upload.get("linked") or not self._is_open() or remaining < 1:
             return None
         request = info.context.runtime.object_store.presign_put(
             key=upload["key"],
@@ -53,54 +79,38 @@ class Upload(Node):
             sha256=upload["sha256"],
             expires_s=remaining,
         )
-        headers = [HttpHeader(name=name, value=value) for name, value in request.headers.items()]
-        return UploadTarget(method=request.method, url=URL(request.url), headers=headers, expires_at=request.expires_at)
+        return target_of(request)
 
-    @strawberry.field(description="Bytes of the whole object that storage has confirmed.")
-    def bytes_confirmed(self) -> ByteSize:
-        return ByteSize(self.document["bytes"] if "completed_at" in self.document else 0)
+    @strawberry.field(description="What storage has confirmed, never what a client claimed; empty once it is finished.")
+    async def parts(self, info: Info) -> list[UploadPart]:
+        return [
+            UploadPart(number=part.number, byte_size=ByteSize(part.byte_size), etag=part.etag)
+            for part in await self._confirmed(info)
+        ]
+
+    @strawberry.field(description="Bytes that storage has confirmed, in whole parts.")
+    async def bytes_confirmed(self, info: Info) -> ByteSize:
+        if "completed_at" in self.document:
+            return ByteSize(self.document["bytes"])
+        return ByteSize(sum(part.byte_size for part in await self._confirmed(info)))
+
+    def _is_open(self) -> bool:
+        return MediaStatus(self.media.document["status"]) in AWAITING_BYTES
+
+    async def _confirmed(self, info: Info) -> Sequence[StoredPart]:
+        if self.listing is None:
+            runtime = info.context.runtime
+            # Asked of storage once, however many fields show it.
+            self.listing = asyncio.ensure_future(
+                list_confirmed_parts(
+                    self.document,
+                    MediaStatus(self.media.document["status"]),
+                    stores=runtime.stores,
+                    object_store=runtime.object_store,
+                )
+            )
+        return await self.listing
 
 
 def upload_of(document: UploadDocument, media: Media) -> Upload:
     return Upload(id=encode_id("Upload", document["_id"]), document=document, media=media)
-
-
-@strawberry.input(description="Where uploads succeed and fail, by device, system, network and capture mode.")
-class ClientContextInput:
-    device_class: str | None = None
-    os: str | None = None
-    app_version: str | None = None
-    network: NetworkQuality | None = None
-    capture_mode: str | None = None
-
-
-@strawberry.input
-class UploadFileInput:
-    content_type: str
-    byte_size: ByteSize
-    sha256: SHA256 | None = strawberry.field(default=None, description="Storage enforces it.")
-    file_name: str | None = None
-    title: str | None = None
-    alt_text: str | None = None
-    tags: list[str] | None = None
-    album_ids: list[strawberry.ID] | None = None
-    focus: BoundingBoxInput | None = None
-    location: GeoPointInput | None = None
-    captured_at: datetime | None = None
-
-
-@strawberry.input
-class CreateUploadsInput:
-    idempotency_key: str
-    purpose: MediaPurpose
-    files: list[UploadFileInput] = strawberry.field(description="1 to 20, in display order.")
-    capture_id: strawberry.ID | None = None
-    subject: SubjectInput | None = None
-    visibility: Visibility | None = None
-    client: ClientContextInput | None = None
-
-
-@strawberry.input
-class CompleteUploadInput:
-    idempotency_key: str
-    upload_id: strawberry.ID

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from service.access import Action, Viewer, granted_filters
 from service.errors import InvalidInput, NotFound, NotPermitted, StorageRefused
 from service.lifecycle import MediaStatus
-from service.models import Job, JobKind, Lane, MediaDocument, MediaPurpose
+from service.models import Job, JobKind, Lane, MediaDocument, MediaPurpose, UploadDocument, UploadMethod
+from service.object_keys import media_of_original, media_of_rendition
 from service.object_store import ObjectStore
-from service.policies import LATE_BYTES
+from service.original_content import give_up_content
+from service.policies import LATE_BYTES, POLICIES
 from service.stored_renditions import stored_renditions
 from service.stores import Stores
 from service.stores.deletions import DeletionDocument
@@ -68,35 +70,69 @@ def _objects(media: MediaDocument, media_bucket: str) -> list[dict[str, str]]:
 async def remove_objects(job: Job, *, stores: Stores, object_store: ObjectStore) -> None:
     """Remove everything storage holds of a deleted media, confirm that it is gone, and strip the document.
 
-    Also removes renditions that a worker wrote while the request came in. Raises TemporarilyUnavailable if storage
-    keeps an object.
+    Renditions go at once, also those that a worker wrote while the request came in. The original is kept for the
+    deletion window of its purpose, and for as long as another media has the same content. Raises
+    TemporarilyUnavailable if storage keeps an object.
     """
     deletion = (await stores.deletions.get_many([job.media_id])).get(job.media_id)
     if deletion is None:
         raise NotFound(f"No deletion was requested for media {job.media_id}.")
     await stores.media.transition(job.media_id, MediaStatus.DELETED)
-    keys = {(entry["bucket"], entry["key"]) for entry in deletion["objects"]}
-    renditions = await stored_renditions(job.media_id, MediaPurpose(deletion["purpose"]), object_store)
-    keys |= {(object_store.media_bucket, key) for key in renditions}
+    upload = await stores.uploads.get(job.media_id)
+    now = await stores.media.server_time()
+    window_ends = _window_ends(deletion)
+    keys = await _renditions(job.media_id, deletion, object_store)
+    if upload is not None and upload["method"] == UploadMethod.MULTIPART and not upload.get("linked"):
+        await object_store.multipart.abort_all(upload["key"])
+    if now >= window_ends:
+        await give_up_content(job.media_id, stores=stores, object_store=object_store)
+        keys |= {original for original in _originals(deletion, upload) if await stores.contents.is_free(original[1])}
+    await _remove(keys, object_store)
+    await stores.media.strip_deleted(job.media_id)
+    await stores.uploads.strip_deleted(job.media_id)
+    await _look_again(job, upload, now, window_ends, stores)
+    if now >= window_ends:
+        await stores.deletions.mark_objects_removed(job.media_id, keys=sorted(keys))
+
+
+def _window_ends(deletion: DeletionDocument) -> datetime:
+    requested_at: datetime = deletion["requested_at"]
+    return requested_at + timedelta(seconds=POLICIES[MediaPurpose(deletion["purpose"])].deletion_window_s)
+
+
+async def _renditions(media_id: UUID, deletion: DeletionDocument, object_store: ObjectStore) -> set[tuple[str, str]]:
+    listed = {(each["bucket"], each["key"]) for each in deletion["objects"] if media_of_rendition(each["key"])}
+    stored = await stored_renditions(media_id, MediaPurpose(deletion["purpose"]), object_store)
+    return listed | {(object_store.media_bucket, key) for key in stored}
+
+
+def _originals(deletion: DeletionDocument, upload: UploadDocument | None) -> set[tuple[str, str]]:
+    """What the media had as its original, and what its own session may have stored besides."""
+    listed = {(each["bucket"], each["key"]) for each in deletion["objects"] if media_of_original(each["key"])}
+    return listed if upload is None else listed | {(upload["bucket"], upload["key"])}
+
+
+async def _remove(keys: set[tuple[str, str]], object_store: ObjectStore) -> None:
     for bucket in sorted({bucket for bucket, _ in keys}):
         await object_store.delete(bucket, sorted(key for holder, key in keys if holder == bucket))
     for bucket, key in sorted(keys):
         if await object_store.head(bucket, key) is not None:
             raise StorageRefused(f"Storage still holds {key} after its deletion; it will be removed again.")
-    await _look_again_after_the_session(job, stores)
-    await stores.media.strip_deleted(job.media_id)
-    await stores.uploads.strip_deleted(job.media_id)
-    await stores.deletions.mark_objects_removed(job.media_id, keys=sorted(keys))
 
 
-async def _look_again_after_the_session(job: Job, stores: Stores) -> None:
-    """A presigned request may still be used until its session is over: what it leaves then is removed as well."""
-    upload = await stores.uploads.get(job.media_id)
-    if upload is None:
-        return
-    remaining = (upload["expires_at"] + LATE_BYTES - datetime.now(UTC)).total_seconds()
-    if remaining > 0:
-        await stores.jobs.enqueue(job.media_id, JobKind.DELETE, lane=Lane.BACKFILL, generation=2, delay_s=remaining)
+async def _look_again(
+    job: Job, upload: UploadDocument | None, now: datetime, window_ends: datetime, stores: Stores
+) -> None:
+    """When the window ends, and when the session is over: until then a presigned request may be used."""
+    moments = {window_ends} if upload is None else {window_ends, upload["expires_at"] + LATE_BYTES}
+    if later := [moment for moment in moments if moment > now]:
+        await stores.jobs.enqueue(
+            job.media_id,
+            JobKind.DELETE,
+            lane=Lane.BACKFILL,
+            generation=job.generation + 1,
+            delay_s=(min(later) - now).total_seconds(),
+        )
 
 
 async def find_deletions(viewer: Viewer, media_ids: Sequence[UUID], *, stores: Stores) -> dict[UUID, DeletionDocument]:

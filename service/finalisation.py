@@ -2,79 +2,110 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
 from service.access import Viewer
+from service.assembly import ClaimedPart, assemble
 from service.errors import (
     ChecksumMismatch,
     FailureCode,
+    InvalidInput,
     MediaServiceError,
     NotFound,
     UploadExpired,
     UploadIncomplete,
 )
+from service.failpoints import Failpoint, reach
 from service.lifecycle import AWAITING_BYTES, MediaStatus
-from service.models import JobKind, MediaPurpose, UploadDocument
+from service.models import StoredObject, UploadDocument, UploadMethod
 from service.object_keys import parse_key
 from service.object_store import ObjectStore
-from service.policies import POLICIES
+from service.original_content import give_up_content
+from service.part_plan import MAX_PARTS
+from service.processing_jobs import PROCESSING_FIELDS, enqueue_processing
 from service.stores import Stores
 
 _OTHER_BYTES = "Storage holds other bytes than were announced. Start a new upload."
+_FIELDS = (*PROCESSING_FIELDS, "failure", "original.key")
 
 
 async def complete_upload(
-    viewer: Viewer, upload_id: UUID, *, idempotency_key: str, stores: Stores, object_store: ObjectStore
+    viewer: Viewer,
+    upload_id: UUID,
+    *,
+    idempotency_key: str,
+    parts: Sequence[ClaimedPart] | None = None,
+    stores: Stores,
+    object_store: ObjectStore,
 ) -> UUID:
     """The client says its bytes are up; returns the id of the media, from now on UPLOADED or beyond.
 
-    Raises NotFound, IdempotencyKeyReused, and whatever `finalise` raises.
+    `parts`: what the client believes to have sent; None leaves it to what storage confirms. Raises NotFound,
+    InvalidInput, IdempotencyKeyReused, and whatever `finalise` raises.
     """
     upload = None if viewer.id is None else await stores.uploads.get(upload_id, owner_id=viewer.id)
     if upload is None:
         raise NotFound("There is no such upload.", field=["uploadId"])
+    if parts is not None and len(parts) > MAX_PARTS:
+        raise InvalidInput(f"No upload has more than {MAX_PARTS} parts.", field=["parts"])
+    content = [str(upload_id), *([] if parts is None else [[part.number, part.etag] for part in parts])]
     await stores.idempotency.remember(
-        owner_id=upload["owner_id"], operation="completeUpload", key=idempotency_key, content=str(upload_id), plan={}
+        owner_id=upload["owner_id"], operation="completeUpload", key=idempotency_key, content=content, plan={}
     )
-    await finalise(upload, stores=stores, object_store=object_store)
+    await finalise(upload, parts, stores=stores, object_store=object_store)
     return upload["_id"]
 
 
-async def finalise(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> None:
+async def finalise(
+    upload: UploadDocument,
+    parts: Sequence[ClaimedPart] | None = None,
+    *,
+    stores: Stores,
+    object_store: ObjectStore,
+) -> None:
     """HEAD, compare, transition, enqueue. Repeats are free, in any order and from any number of callers.
 
-    Raises UploadIncomplete (retryable), UploadExpired, ChecksumMismatch, or NotFound for a deleted media.
+    An upload in parts is put together first, if storage has them all (and as `parts` has them, where given). Raises
+    UploadIncomplete (retryable), UploadExpired, ChecksumMismatch, or NotFound for a deleted media.
     """
-    media = await stores.media.get(upload["_id"], fields=["status", "failure"])
+    media = await stores.media.get(upload["_id"], fields=_FIELDS)
     if media is None:
         raise UploadIncomplete("The upload is still being set up; complete it again shortly.")
     status = MediaStatus(media["status"])
     if status in AWAITING_BYTES:
-        await _confirm_bytes(upload, stores=stores, object_store=object_store)
+        await _confirm_bytes(upload, parts, stores=stores, object_store=object_store)
+        reach(Failpoint.BYTES_CONFIRMED)
         await stores.uploads.mark_completed(upload["_id"])
+        reach(Failpoint.COMPLETION_NOTED)
         await stores.media.transition(upload["_id"], MediaStatus.UPLOADED, sources=AWAITING_BYTES)
+        reach(Failpoint.UPLOADED_WRITTEN)
         # Not taken for granted: a deletion or an expiry may have come first.
-        media = await stores.media.get(upload["_id"], fields=["status", "failure"]) or media
+        media = await stores.media.get(upload["_id"], fields=_FIELDS) or media
         status = MediaStatus(media["status"])
     if status is MediaStatus.UPLOADED:
-        lane = POLICIES[MediaPurpose(upload["purpose"])].lane
-        await stores.jobs.enqueue(upload["_id"], JobKind.PROCESS, lane=lane)
+        await enqueue_processing(media, stores.jobs)
+        reach(Failpoint.PROCESSING_ENQUEUED)
     if status is MediaStatus.EXPIRED:
-        raise UploadExpired("This upload ran out before its bytes arrived. Start a new one.", field=["uploadId"])
+        raise UploadExpired("This upload ended before its bytes arrived. Start a new one.", field=["uploadId"])
     if status is MediaStatus.DELETED:
         raise NotFound("There is no such upload.", field=["uploadId"])
     if (media.get("failure") or {}).get("code") == FailureCode.CHECKSUM_MISMATCH:
         raise ChecksumMismatch(_OTHER_BYTES)
 
 
-async def _confirm_bytes(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> None:
-    stored = await object_store.head(upload["bucket"], upload["key"])
+async def _confirm_bytes(
+    upload: UploadDocument, parts: Sequence[ClaimedPart] | None, *, stores: Stores, object_store: ObjectStore
+) -> None:
+    stored = await _stored_object(upload, parts, stores=stores, object_store=object_store)
     if stored is None:
         raise UploadIncomplete(
             "Storage does not hold the file yet: send it to the upload's target, then complete again."
         )
-    # Not every store keeps the checksum it verified; the worker computes it again in any case.
-    if stored.bytes == upload["bytes"] and stored.sha256 in {None, upload["sha256"]}:
+    # Not every store keeps the checksum it verified, and of parts none has one of the whole; the worker computes it.
+    announced = upload["sha256"] or None
+    if stored.bytes == upload["bytes"] and (announced is None or stored.sha256 in {None, announced}):
         return
     failure = {"code": FailureCode.CHECKSUM_MISMATCH.value, "message": _OTHER_BYTES, "retryable": False}
     await stores.media.transition(
@@ -83,10 +114,26 @@ async def _confirm_bytes(upload: UploadDocument, *, stores: Stores, object_store
     raise ChecksumMismatch(_OTHER_BYTES)
 
 
+async def _stored_object(
+    upload: UploadDocument, parts: Sequence[ClaimedPart] | None, *, stores: Stores, object_store: ObjectStore
+) -> StoredObject | None:
+    stored = await object_store.head(upload["bucket"], upload["key"])
+    if stored is not None or upload["method"] != UploadMethod.MULTIPART or upload.get("linked"):
+        return stored
+    try:
+        return await assemble(upload, parts, stores=stores, object_store=object_store)
+    except UploadIncomplete:
+        # Another call may have put it together in between: then its parts are gone, and all is well.
+        stored = await object_store.head(upload["bucket"], upload["key"])
+        if stored is None:
+            raise
+        return stored
+
+
 async def object_created(bucket: str, key: str, *, stores: Stores, object_store: ObjectStore) -> bool:
     """Storage says that an object has appeared; True if it belongs to an upload.
 
-    An object that arrives for a media that has ended in the meantime is removed again.
+    An object that arrives for a media that has ended in the meantime, or that needs it no longer, is removed again.
     """
     upload_id = parse_key(key)
     if bucket != object_store.upload_bucket or upload_id is None:
@@ -97,19 +144,56 @@ async def object_created(bucket: str, key: str, *, stores: Stores, object_store:
     try:
         await finalise(upload, stores=stores, object_store=object_store)
     except (NotFound, UploadExpired):
-        await object_store.delete(bucket, [key])
+        await clear_storage(upload, stores=stores, object_store=object_store)
     except (UploadIncomplete, ChecksumMismatch):
         # Written down where it matters; the sender of the event can do nothing about it.
         pass
+    else:
+        await _remove_unneeded_copy(upload, stores=stores, object_store=object_store)
     return True
 
 
+async def _remove_unneeded_copy(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> None:
+    # The same bytes, sent again after the media was pointed to another object that holds them.
+    media = await stores.media.get(upload["_id"], fields=_FIELDS)
+    if media is not None and media.get("original", {}).get("key") != upload["key"]:
+        await clear_storage(upload, stores=stores, object_store=object_store)
+
+
+async def clear_storage(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> None:
+    """Remove what storage holds for a session whose media does not need it: parts, and the object unless shared."""
+    if upload["method"] == UploadMethod.MULTIPART and not upload.get("linked"):
+        await object_store.multipart.abort_all(upload["key"])
+    if await stores.contents.is_free(upload["key"]):
+        await object_store.delete(upload["bucket"], [upload["key"]])
+
+
 async def end_abandoned(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> None:
-    """Finalise a session that ran out, or end it as EXPIRED if storage holds nothing."""
+    """Finalise a session that ran out, or end it as EXPIRED if storage does not hold all of it."""
     try:
         await finalise(upload, stores=stores, object_store=object_store)
     except UploadIncomplete:
+        # First the storage: once the media is EXPIRED nobody looks at it again.
+        await give_up_content(upload["_id"], stores=stores, object_store=object_store)
+        await clear_storage(upload, stores=stores, object_store=object_store)
         await stores.media.transition(upload["_id"], MediaStatus.EXPIRED, sources=AWAITING_BYTES)
     except MediaServiceError as error:
         if error.retryable:
             raise
+
+
+async def expire(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> bool:
+    """End a session before its time, and clear what it left; False if its bytes were there already.
+
+    The sweeper clears again, now and when the session would have ended: what was presigned may be used until then.
+    """
+    ended = await stores.media.transition(
+        upload["_id"], MediaStatus.EXPIRED, sources=AWAITING_BYTES, look_again_at=datetime.now(UTC)
+    )
+    if ended is None:
+        media = await stores.media.get(upload["_id"], fields=())
+        if media is None or media["status"] != MediaStatus.EXPIRED:
+            return False
+    await give_up_content(upload["_id"], stores=stores, object_store=object_store)
+    await clear_storage(upload, stores=stores, object_store=object_store)
+    return True

@@ -12,7 +12,8 @@ from typing import Any
 from uuid import UUID
 
 from service.delivery import cache_control
-from service.errors import FailureCode, MediaServiceError, NotFound, ProcessingFailed, StorageRefused, TooLarge
+from service.errors import MediaServiceError, ProcessingFailed, StorageRefused
+from service.failpoints import Failpoint, reach
 from service.lifecycle import MediaStatus
 from service.models import (
     BoundingBox,
@@ -26,6 +27,7 @@ from service.models import (
 )
 from service.object_keys import rendition_key
 from service.object_store import ObjectStore
+from service.original_content import fetch_original, give_up_content, store_once
 from service.perceptual_hash import to_stored
 from service.policies import POLICIES
 from service.processing.jail import Jail
@@ -51,22 +53,32 @@ async def process_media(job: Job, *, stores: Stores, object_store: ObjectStore, 
 
     Raises ProcessingFailed (its `retryable` says whether another attempt may help) or TemporarilyUnavailable.
     """
+    held = await stores.media.hold(job.media_id, job.fence, attempt=job.attempt, lane=job.lane.value)
+    # Read under the hold: an attempt before this one may have pointed the media to another object.
     media = await stores.media.get(job.media_id, fields=_FIELDS)
     if media is None:
         return None
-    if not await stores.media.hold(job.media_id, job.fence, attempt=job.attempt, lane=job.lane.value):
+    if not held:
         # An earlier attempt may have died after it wrote and before it saw the deletion.
         await _withdraw_if_deleted(job.media_id, media, stores, object_store)
         return None
-    image, sha256 = await _decode(media, object_store, jail)
+    reach(Failpoint.MEDIA_HELD)
+    with tempfile.TemporaryDirectory(prefix="media-original-") as folder:
+        path = Path(folder, "original")
+        sha256 = await fetch_original(media, path, object_store)
+        if not await store_once(job, media, sha256, stores=stores, object_store=object_store):
+            await _withdraw_if_deleted(job.media_id, media, stores, object_store)
+            return None
+        image = await jail.process(path, _request(media))
     try:
         stored = await _store_renditions(media, image, sha256, object_store)
     except MediaServiceError:
         await _withdraw_if_deleted(job.media_id, media, stores, object_store)
         raise
     done = await stores.media.transition(
-        job.media_id, MediaStatus.READY, fence=job.fence, values=_learned(image, stored), unset=["failure"]
+        job.media_id, MediaStatus.READY, fence=job.fence, values=_learned(image, stored, sha256), unset=["failure"]
     )
+    reach(Failpoint.READY_WRITTEN)
     if done is None:
         await _withdraw_if_deleted(job.media_id, media, stores, object_store)
         return None
@@ -80,6 +92,7 @@ async def _withdraw_if_deleted(media_id: UUID, media: MediaDocument, stores: Sto
     if now is None or now["status"] == MediaStatus.DELETED:
         keys = await stored_renditions(media_id, MediaPurpose(media["purpose"]), object_store)
         await object_store.delete(object_store.media_bucket, keys)
+        await give_up_content(media_id, stores=stores, object_store=object_store)
 
 
 async def fail_media(job: Job, error: ProcessingFailed, *, stores: Stores) -> None:
@@ -91,33 +104,13 @@ async def fail_media(job: Job, error: ProcessingFailed, *, stores: Stores) -> No
     await stores.media.transition(job.media_id, target, fence=job.fence, values={"failure": failure})
 
 
-async def _decode(media: MediaDocument, object_store: ObjectStore, jail: Jail) -> tuple[ProcessedImage, str]:
-    policy = POLICIES[MediaPurpose(media["purpose"])]
-    content, focus = media["content"], media.get("focus")
-    request = ProcessingRequest(
-        content_type=content["type"],
-        renditions=policy.renditions,
+def _request(media: MediaDocument) -> ProcessingRequest:
+    focus = media.get("focus")
+    return ProcessingRequest(
+        content_type=media["content"]["type"],
+        renditions=POLICIES[MediaPurpose(media["purpose"])].renditions,
         focus=None if focus is None else BoundingBox(**focus),
     )
-    with tempfile.TemporaryDirectory(prefix="media-original-") as folder:
-        path = Path(folder, "original")
-        sha256 = await _fetch(media, path, object_store)
-        return await jail.process(path, request), sha256
-
-
-async def _fetch(media: MediaDocument, path: Path, object_store: ObjectStore) -> str:
-    original, content = media["original"], media["content"]
-    try:
-        sha256 = await object_store.download(original["bucket"], original["key"], path, max_bytes=content["bytes"])
-    except NotFound:
-        raise ProcessingFailed(FailureCode.ORIGINAL_MISSING, "The uploaded file is gone. Upload it again.") from None
-    except TooLarge:
-        sha256 = ""
-    if sha256 != content["sha256"]:
-        raise ProcessingFailed(
-            FailureCode.CHECKSUM_MISMATCH, "The stored file is not the one that was announced. Upload it again."
-        )
-    return sha256
 
 
 async def _store_renditions(
@@ -138,6 +131,7 @@ async def _store_renditions(
             metadata={"cache-tag": str(media["_id"])},
             sha256=digest,
         )
+        reach(Failpoint.RENDITION_STORED)
         await _confirm(object_store, key, len(rendition.body), digest)
         return RenditionDocument(
             name=rendition.name.value,
@@ -154,6 +148,7 @@ async def _store_renditions(
     for result in results:
         if isinstance(result, BaseException):
             raise result
+    reach(Failpoint.RENDITIONS_CONFIRMED)
     return [result for result in results if not isinstance(result, BaseException)]
 
 
@@ -168,8 +163,9 @@ def _generation(sha256: str, focus: Any) -> str:
     return hashlib.sha256(f"{sha256}:{focus}:{PIPELINE_VERSION}".encode()).hexdigest()[:16]
 
 
-def _learned(image: ProcessedImage, renditions: list[RenditionDocument]) -> dict[str, Any]:
+def _learned(image: ProcessedImage, renditions: list[RenditionDocument], sha256: str) -> dict[str, Any]:
     return {
+        "content.sha256": sha256,
         "content.type": image.content_type,
         "content.width": image.width,
         "content.height": image.height,

@@ -174,12 +174,18 @@ class MediaDocument(TypedDict, total=False):
     hashes: dict[str, Any]
     failure: dict[str, Any] | None
     processing: dict[str, Any]
+    last_change: dict[str, str]
     created_at: datetime
     updated_at: datetime
 
 
 class UploadDocument(TypedDict):
-    """A document of `uploads`: the session, under the same id as its media."""
+    """A document of `uploads`: the session, under the same id as its media.
+
+    `linked`: storage had the content already, under another upload's `key`, and nothing is to be sent.
+    `storage_upload_id`: the multipart upload in storage, from the moment the first part is signed; with
+    `part_checksums` storage demands the SHA-256 of each part.
+    """
 
     _id: UUID
     owner_id: str
@@ -196,6 +202,23 @@ class UploadDocument(TypedDict):
     completed_at: NotRequired[datetime]
     # The latest storage event of the key that was handled.
     event_sequencer: NotRequired[str]
+    part_size: NotRequired[int]
+    part_count: NotRequired[int]
+    storage_upload_id: NotRequired[str]
+    part_checksums: NotRequired[bool]
+    linked: NotRequired[bool]
+
+
+class ContentDocument(TypedDict):
+    """A document of `contents`: one content of one owner, where it is stored, and the media that need it."""
+
+    _id: str
+    owner_id: str
+    sha256: str
+    bucket: str
+    key: str
+    bytes: int
+    refs: list[UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +244,7 @@ class Job:
     attempt: int
     fence: int
     enqueued_at: datetime
+    generation: int = 1
 
 
 @dataclass(frozen=True, slots=True)

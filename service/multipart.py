@@ -15,10 +15,6 @@ from service.storage_calls import StorageCalls, error_code
 if TYPE_CHECKING:
     from types_boto3_s3.type_defs import CompletedPartTypeDef
 
-# S3's own limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
-MIN_PART_BYTES = 5 * 1024 * 1024
-MAX_PARTS = 10_000
-
 _NO_SUCH_UPLOAD = frozenset({"NoSuchUpload", "404", "NotFound"})
 _NOT_ASSEMBLED = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 

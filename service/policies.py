@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from service.models import Lane, MediaFormat, MediaPurpose, RenditionName, Visibility
 
 MEGABYTE = 1_000_000
+# The largest object that S3 takes in one piece, and ours in any.
+MAX_BYTES = 5 * 1024**3
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
@@ -47,13 +49,23 @@ class RenditionPolicy(_Data):
 class PurposePolicy(_Data):
     purpose: MediaPurpose
     content_types: tuple[str, ...] = IMAGE_TYPES
-    max_bytes: int = Field(gt=0)
+    max_bytes: int = Field(gt=0, le=MAX_BYTES)
+    multipart_threshold: int = Field(
+        default=16 * MEGABYTE, gt=0, description="Files of more bytes are sent in parts, each retried by itself"
+    )
     default_visibility: Visibility
     allowed_visibilities: frozenset[Visibility] = frozenset(Visibility)
     renditions: tuple[RenditionPolicy, ...]
     display: RenditionName
     lane: Lane = Lane.STANDARD
     upload_expires_s: int = Field(default=HOUR, gt=0, le=DAY)
+    multipart_expires_s: int = Field(default=DAY, gt=0, le=7 * DAY)
+    deletion_window_s: int = Field(
+        default=HOUR,
+        ge=0,
+        le=7 * DAY,
+        description="How long a deleted original is kept, seen by nobody, in case its owner sends it again",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> PurposePolicy:
@@ -110,6 +122,7 @@ def _policy(
     max_bytes: int = 20 * MEGABYTE,
     lane: Lane = Lane.STANDARD,
     only_private: bool = False,
+    deletion_window_s: int = HOUR,
 ) -> PurposePolicy:
     return PurposePolicy(
         purpose=purpose,
@@ -119,11 +132,13 @@ def _policy(
         renditions=renditions,
         display=display,
         lane=lane,
+        deletion_window_s=deletion_window_s,
     )
 
 
 _ALL = (
-    _policy(MediaPurpose.COMMUNITY, visibility=Visibility.PUBLIC, renditions=_SHARED),
+    # Cameras with 48 megapixels write PNG and JPEG files of this size.
+    _policy(MediaPurpose.COMMUNITY, visibility=Visibility.PUBLIC, renditions=_SHARED, max_bytes=100 * MEGABYTE),
     _policy(
         MediaPurpose.PROFILE,
         visibility=Visibility.PUBLIC,
@@ -157,7 +172,14 @@ _ALL = (
         lane=Lane.FIRST_VISIBLE,
     ),
     _policy(MediaPurpose.FOOD_LABEL, visibility=Visibility.PRIVATE, renditions=_SHARED),
-    _policy(MediaPurpose.MEDICAL, visibility=Visibility.PRIVATE, renditions=_SENSITIVE, only_private=True),
+    _policy(
+        MediaPurpose.MEDICAL,
+        visibility=Visibility.PRIVATE,
+        renditions=_SENSITIVE,
+        only_private=True,
+        # Deleted means gone: nobody expects a copy to be kept for convenience.
+        deletion_window_s=0,
+    ),
 )
 
 POLICIES: Mapping[MediaPurpose, PurposePolicy] = MappingProxyType({policy.purpose: policy for policy in _ALL})

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
 
 from service.errors import MediaServiceError
-from service.finalisation import end_abandoned, finalise
+from service.finalisation import clear_storage, end_abandoned, finalise
 from service.lifecycle import AWAITING_BYTES, MediaStatus
+from service.models import UploadDocument
 from service.object_store import ObjectStore
 from service.policies import LATE_BYTES
 from service.stores import Stores
@@ -18,6 +20,11 @@ log = structlog.get_logger(__name__)
 
 # Younger ones are most likely about to be finalised by their own client or event.
 GRACE = timedelta(minutes=1)
+# A session is looked at again when it is twice as old, but at least this often.
+LONGEST_PAUSE = timedelta(minutes=15)
+AT_ONCE = 8
+
+_STALLED = frozenset({*AWAITING_BYTES, MediaStatus.UPLOADED, MediaStatus.EXPIRED})
 
 
 async def sweep(*, stores: Stores, object_store: ObjectStore, grace: timedelta = GRACE) -> int:
@@ -28,20 +35,62 @@ async def sweep(*, stores: Stores, object_store: ObjectStore, grace: timedelta =
     seen = 0
     # Server time: a worker whose clock is ahead must not end sessions that have just begun.
     now = await stores.media.server_time()
-    async for media_id in stores.media.list_stalled({*AWAITING_BYTES, MediaStatus.UPLOADED}, before=now - grace):
-        seen += 1
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def look(media_id: UUID) -> None:
         try:
-            await _attend(media_id, now, stores, object_store)
+            await _attend(media_id, now, grace, stores, object_store)
         except MediaServiceError:
-            # Still incomplete, or storage is away: the next sweep looks again.
-            continue
+            # Storage is away, or a deletion was faster: the next sweep looks again.
+            pass
         except Exception:
             log.exception("a stalled media could not be looked at", media_id=str(media_id))
+        finally:
+            slots.release()
+
+    async with asyncio.TaskGroup() as group:
+        async for media_id in stores.media.list_stalled(_STALLED, before=now - grace):
+            seen += 1
+            # Taken before the task exists, so that no more of them wait than work.
+            await slots.acquire()
+            group.create_task(look(media_id))
     return seen
 
 
-async def _attend(media_id: UUID, now: datetime, stores: Stores, object_store: ObjectStore) -> None:
+async def _attend(media_id: UUID, now: datetime, grace: timedelta, stores: Stores, object_store: ObjectStore) -> None:
     upload = await stores.uploads.get(media_id)
-    if upload is not None:
-        step = end_abandoned if upload["expires_at"] + LATE_BYTES < now else finalise
-        await step(upload, stores=stores, object_store=object_store)
+    media = await stores.media.get(media_id, fields=())
+    if upload is None or media is None:
+        return
+    status = MediaStatus(media["status"])
+    if status is MediaStatus.EXPIRED:
+        await _clear_once_more(upload, now, stores, object_store)
+    elif _is_over(upload, now):
+        await end_abandoned(upload, stores=stores, object_store=object_store)
+    else:
+        await _finish(upload, status, now, grace, stores, object_store)
+
+
+def _is_over(upload: UploadDocument, now: datetime) -> bool:
+    return upload["expires_at"] + LATE_BYTES < now
+
+
+async def _clear_once_more(upload: UploadDocument, now: datetime, stores: Stores, object_store: ObjectStore) -> None:
+    """What was presigned before the session was ended early may have been used since."""
+    await clear_storage(upload, stores=stores, object_store=object_store)
+    at = None if _is_over(upload, now) else upload["expires_at"] + LATE_BYTES
+    await stores.media.look_again(upload["_id"], MediaStatus.EXPIRED, at=at)
+
+
+async def _finish(
+    upload: UploadDocument,
+    status: MediaStatus,
+    now: datetime,
+    grace: timedelta,
+    stores: Stores,
+    object_store: ObjectStore,
+) -> None:
+    # Before it is looked at: one that cannot be looked at must not be asked for in every sweep.
+    pause = min(max(now - upload["created_at"], grace), LONGEST_PAUSE)
+    await stores.media.look_again(upload["_id"], status, at=now + pause - grace)
+    await finalise(upload, stores=stores, object_store=object_store)

@@ -141,6 +141,10 @@ class BatchRequest(Request):
     client: ClientRequest | None = None
     files: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_FILES)
 
+    @property
+    def effective_visibility(self) -> Visibility:
+        return self.visibility or POLICIES[self.purpose].default_visibility
+
 
 def invalid_input(error: ValidationError, prefix: Sequence[str | int] = ()) -> InvalidInput:
     """The first thing that pydantic found, in a sentence; its field is named from `prefix` on."""
@@ -189,7 +193,7 @@ def parse_file(raw: dict[str, Any], purpose: MediaPurpose, position: int) -> Fil
         return TypeNotAllowed(_type_refusal(file.content_type[:60], policy), field=[*at, "contentType"])
     if file.byte_size > policy.max_bytes:
         return TooLarge(_size_refusal(file.byte_size, policy), field=[*at, "byteSize"])
-    if file.sha256 is None:
+    if file.sha256 is None and file.byte_size <= policy.multipart_threshold:
         return InvalidInput("A SHA-256 is required: storage checks the bytes against it.", field=[*at, "sha256"])
     return file
 

@@ -22,7 +22,7 @@ from service.object_store import ObjectStore
 from service.part_plan import plan_parts
 from service.policies import POLICIES
 from service.stores import Stores
-from service.upload_request import BatchRequest, FileRequest, LocationRequest, parse_batch, parse_file
+from service.upload_request import BatchRequest, FileRequest, parse_batch, parse_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +132,7 @@ async def _linked(owner_id: str, opening: _Opening, *, stores: Stores, object_st
     if media is not None and media["status"] != MediaStatus.INITIATED:
         # Done before. A media that was deleted since must not take up its reference again.
         return opening
-    content = await link_content(
-        owner_id, opening.file, opening.media_id, stores=stores, object_store=object_store
-    )
+    content = await link_content(owner_id, opening.file, opening.media_id, stores=stores, object_store=object_store)
     reach(Failpoint.CONTENT_LINKED)
     return replace(opening, content=content)
 
@@ -179,16 +177,14 @@ def _session(owner_id: str, batch: BatchRequest, opening: _Opening, bucket: str)
         expires_at=now + timedelta(seconds=policy.multipart_expires_s if is_multipart else policy.upload_expires_s),
     )
     if opening.content is not None:
-        session.update(bucket=opening.content["bucket"], key=opening.content["key"], linked=True)
+        session.update({"bucket": opening.content["bucket"], "key": opening.content["key"], "linked": True})
     elif is_multipart:
         part_size, part_count = plan_parts(file.byte_size)
-        session.update(part_size=part_size, part_count=part_count)
+        session.update({"part_size": part_size, "part_count": part_count})
     return session
 
 
-def _initiated(
-    upload: UploadDocument, batch: BatchRequest, opening: _Opening, *, capture_id: str
-) -> MediaDocument:
+def _initiated(upload: UploadDocument, batch: BatchRequest, opening: _Opening, *, capture_id: str) -> MediaDocument:
     file = opening.file
     return MediaDocument(
         _id=upload["_id"],
@@ -204,7 +200,7 @@ def _initiated(
         alt_text=file.alt_text,
         tags=file.tags,
         focus=None if file.focus is None else file.focus.model_dump(),
-        location=None if file.location is None else _point(file.location),
+        location=None if file.location is None else file.location.as_point(),
         captured_at=file.captured_at,
         content=_content(upload),
         original={"bucket": upload["bucket"], "key": upload["key"]},
@@ -223,8 +219,3 @@ def _content(upload: UploadDocument) -> dict[str, Any]:
         "sha256": announced if is_verified else None,
         "announced_sha256": announced,
     }
-
-
-def _point(location: LocationRequest) -> dict[str, Any]:
-    """GeoJSON (RFC 7946): longitude first."""
-    return {"type": "Point", "coordinates": [location.longitude, location.latitude]}

@@ -18,6 +18,7 @@ from service.errors import (
     StorageRefused,
     TemporarilyUnavailable,
 )
+from service.failpoints import Failpoint, reach
 from service.models import Job, JobKind
 from service.settings import WorkerSettings
 from service.stores.database import OUTAGE_ERRORS
@@ -68,6 +69,7 @@ class Worker:
                 self._slots.release()
                 await self._pause(self._settings.poll_s)
                 continue
+            reach(Failpoint.JOB_CLAIMED)
             task = asyncio.create_task(self._work(job))
             self._running.add(task)
             task.add_done_callback(self._finished)
@@ -124,7 +126,9 @@ class Worker:
             raise
         except Exception as error:  # noqa: BLE001 - one bad job must not take the worker with it
             return await self._failed(job, error)
-        return "done" if held and await self._jobs.complete(job) else "superseded"
+        done = held and await self._jobs.complete(job)
+        reach(Failpoint.JOB_COMPLETED)
+        return "done" if done else "superseded"
 
     async def _run_under_lease(self, job: Job) -> bool:
         """Run the handler while renewing the lease; False if the lease was lost and the handler cancelled."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from service.stores.contents import ContentStore
 from service.stores.database import Database
 from service.stores.deletions import DeletionStore
 from service.stores.idempotency import IdempotencyStore
@@ -18,6 +19,7 @@ class Stores:
 
     media: MediaStore
     uploads: UploadStore
+    contents: ContentStore
     jobs: JobStore
     deletions: DeletionStore
     idempotency: IdempotencyStore
@@ -28,6 +30,7 @@ def bind_stores(database: Database, *, count_status: StatusCounter | None = None
     return Stores(
         media=MediaStore(database) if count_status is None else MediaStore(database, count_status=count_status),
         uploads=UploadStore(database),
+        contents=ContentStore(database),
         jobs=JobStore(database),
         deletions=DeletionStore(database),
         idempotency=IdempotencyStore(database),

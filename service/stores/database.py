@@ -50,6 +50,7 @@ class Database:
 
     media: Collection
     uploads: Collection
+    contents: Collection
     jobs: Collection
     deletions: Collection
     idempotency: Collection
@@ -80,6 +81,7 @@ def _bind(handle: AsyncIOMotorDatabase[Any], watching: AsyncIOMotorDatabase[Any]
     return Database(
         media=handle["media"],
         uploads=handle["uploads"],
+        contents=handle["contents"],
         jobs=handle["jobs"],
         deletions=handle["deletions"],
         idempotency=handle["idempotency"],

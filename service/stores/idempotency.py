@@ -10,10 +10,11 @@ from typing import Any
 import orjson
 from pymongo import ReturnDocument
 
-from service.errors import IdempotencyKeyReused
+from service.errors import IdempotencyKeyReused, InvalidInput
 from service.stores.database import Database
 
 RETENTION = timedelta(hours=48)
+MAX_KEY_LENGTH = 200
 
 
 def _digest(*parts: str) -> str:
@@ -42,12 +43,18 @@ class IdempotencyStore:
         """The plan to carry out: `plan` if this key is new to the owner and operation, else the one remembered.
 
         A plan holds every decision (ids above all), and carrying it out twice changes nothing more, so twins that
-        arrive together and repeats after a crash converge. Raises IdempotencyKeyReused if `content` differs.
+        arrive together and repeats after a crash converge. Raises IdempotencyKeyReused if `content` differs, and
+        InvalidInput for a key that is empty or too long.
         """
         return (await self.recall(owner_id=owner_id, operation=operation, key=key, content=content, plan=plan)).plan
 
     async def recall(self, *, owner_id: str, operation: str, key: str, content: Any, plan: Any) -> Remembered:
         """As `remember`, for plans that may be carried out only once: with what `mark_applied` has noted."""
+        if not 1 <= len(key.strip()) <= MAX_KEY_LENGTH:
+            raise InvalidInput(
+                f"idempotencyKey takes 1 to {MAX_KEY_LENGTH} characters; make a random one, e.g. a UUID.",
+                field=["idempotencyKey"],
+            )
         identity = fingerprint(content)
         record_id = _digest(owner_id, operation, key)
         record = await self._records.find_one_and_update(

@@ -114,4 +114,5 @@ def _job(document: dict[str, Any]) -> Job:
         attempt=document["attempt"],
         fence=document["fence"],
         enqueued_at=document["enqueued_at"],
+        generation=int(document["_id"].rpartition(":")[2]),
     )

@@ -135,6 +135,7 @@ class MediaStore:
         guard: Mapping[str, Any] | None = None,
         values: Mapping[str, Any] | None = None,
         unset: Sequence[str] = (),
+        look_again_at: datetime | None = None,
     ) -> StatusChange | None:
         """The one place that writes a status: compare-and-set from an allowed source, history in server time.
 
@@ -154,7 +155,7 @@ class MediaStore:
                     "status_sequence": {"$add": ["$status_sequence", 1]},
                     "status_history": {"$concatArrays": ["$status_history", [change]]},
                     "updated_at": NEXT_UPDATE,
-                    "waiting_since": "$$REMOVE" if target in TERMINAL else NOW,
+                    "waiting_since": look_again_at or ("$$REMOVE" if target in TERMINAL else NOW),
                 }
             }
         ]
