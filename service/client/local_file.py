@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
-import anyio
 from anyio import to_thread
 
 from service.client.errors import UnusableFile
 from service.processing.detect import HEAD_BYTES, sniff
+
+T = TypeVar("T")
 
 CHUNK_BYTES = 256 * 1024
 UNKNOWN_TYPE = "application/octet-stream"
@@ -36,26 +37,16 @@ class LocalFile:
 
     async def chunks(self, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes]:
         """The announced bytes, or `length` of them from `offset`. Raises UnusableFile if they are no longer there."""
-        left = self.byte_size - offset if length is None else length
-        try:
-            async with await anyio.open_file(self.path, "rb") as file:
-                self._check_unchanged(file.wrapped)
-                await file.seek(offset)
-                while left and (chunk := await file.read(min(CHUNK_BYTES, left))):
-                    left -= len(chunk)
-                    yield chunk
-                self._check_unchanged(file.wrapped)
-        except OSError as error:
-            raise _unreadable(self.path, error) from error
-        if left:
-            raise self._changed()
+        end = self.byte_size if length is None else offset + length
+        while offset < end:
+            # Opened for each chunk: whoever is cancelled in between leaves no open file.
+            chunk = await self._in_thread(self._read, offset, min(CHUNK_BYTES, end - offset))
+            offset += len(chunk)
+            yield chunk
 
     async def part_sha256(self, offset: int, length: int) -> str:
         """SHA-256, in hex, of `length` bytes from `offset`. Raises UnusableFile as `chunks` does."""
-        try:
-            return await to_thread.run_sync(self._part_sha256, offset, length)
-        except OSError as error:
-            raise _unreadable(self.path, error) from error
+        return await self._in_thread(self._digest, offset, length)
 
     def is_unchanged(self) -> bool:
         """Whether the file still has the size and the time of its last change that it was read with."""
@@ -65,16 +56,23 @@ class LocalFile:
             return False
         return self._matches(found)
 
-    def _part_sha256(self, offset: int, length: int) -> str:
-        digest, left = hashlib.sha256(), length
+    async def _in_thread(self, work: Callable[[int, int], T], offset: int, length: int) -> T:
+        try:
+            return await to_thread.run_sync(work, offset, length)
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+
+    def _read(self, offset: int, length: int) -> bytes:
         with self.path.open("rb") as file:
-            self._check_unchanged(file)
             file.seek(offset)
-            while left and (chunk := file.read(min(CHUNK_BYTES, left))):
-                left -= len(chunk)
-                digest.update(chunk)
-        if left:
-            raise self._changed()
+            chunk = file.read(length)
+            self._check_unchanged(file)
+        return chunk
+
+    def _digest(self, offset: int, length: int) -> str:
+        digest = hashlib.sha256()
+        for start in range(offset, offset + length, CHUNK_BYTES):
+            digest.update(self._read(start, min(CHUNK_BYTES, offset + length - start)))
         return digest.hexdigest()
 
     def _check_unchanged(self, file: IO[bytes]) -> None:

@@ -110,6 +110,9 @@ class _Transfer:
         try:
             etag = await self._put(part, target)
         except TargetExpired:
+            # What was signed together runs out together.
+            self._missing.extendleft(reversed([part for part, _, _ in self._signed]))
+            self._signed.clear()
             # Once: what is refused right after it was signed is refused for another reason.
             target = (await self._calls.sign({part.number: sha256}))[part.number]
             etag = await self._put(part, target)

@@ -12,15 +12,14 @@ idempotency keys, so with the same sessions, and without sending again what stor
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
-
-import anyio
-from anyio import to_thread
 
 from service.client.answers import FileDetails
 from service.client.errors import UnusableQueue
@@ -60,8 +59,8 @@ class UploadQueue:
         """Opens or makes the file at `path`. Raises UnusableQueue."""
         self._path = path
         self._lease_s = lease_s
-        # One call at a time on the one connection.
-        self._turn = anyio.CapacityLimiter(1)
+        # One call at a time on the one connection, in order even if their callers are cancelled.
+        self._thread = ThreadPoolExecutor(1, "upload-queue")
         try:
             self._rows = QueueRows(path)
         except sqlite3.Error as error:
@@ -74,6 +73,7 @@ class UploadQueue:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._call(self._rows.close)
+        self._thread.shutdown()
 
     async def enqueue(
         self,
@@ -122,7 +122,7 @@ class UploadQueue:
 
     async def _call(self, work: Callable[[], T]) -> T:
         try:
-            return await to_thread.run_sync(work, limiter=self._turn)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except sqlite3.Error as error:
             raise _unusable(self._path, error) from error
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -14,9 +17,21 @@ from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from service.client import ClientError, FileDetails, MediaClient, NotReady, Progress, Rendition, UploadResult
+from service.client import (
+    ClientError,
+    FileDetails,
+    MediaClient,
+    NotReady,
+    Progress,
+    Rendition,
+    UnusableQueue,
+    UploadQueue,
+    UploadResult,
+    see_ready,
+)
 from service.client.local_file import shown
-from service.client.uploading import STILL_PROCESSING, OnProgress
+from service.client.readiness import STILL_PROCESSING
+from service.client.tracking import OnProgress
 from service.commands.printing import human_size, json_line, print_table, problem_console, result_console
 
 _HEADINGS = ("Rendition", "Format", "Pixels", "Bytes", "URL")
@@ -28,39 +43,98 @@ _NOT_UPLOADED, _NOT_PROCESSED, _UNFINISHED = (
 _MORE = "All sizes and formats: --urls, or as JSON: --json."
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to become of the photos."""
+
+    purpose: str
+    private: bool
+    details: FileDetails
+    titles_from_names: bool
+
+    @property
+    def visibility(self) -> str | None:
+        """As the API wants it; None leaves it to the purpose."""
+        return "PRIVATE" if self.private else None
+
+
 async def upload_photos(
-    client: MediaClient,
-    photos: Sequence[Path],
-    *,
-    purpose: str,
-    private: bool,
-    details: FileDetails,
-    titles_from_names: bool,
-    all_urls: bool,
-    as_json: bool,
+    client: MediaClient, photos: Sequence[Path], order: Order, *, all_urls: bool, as_json: bool
 ) -> int:
     """Upload, print what became of each photo, and return the exit code: 1 if any failed.
 
     A line of text and one URL a photo; the table of its renditions instead with `all_urls`.
     """
-    problems = problem_console()
-    with _bars(problems, photos) as on_progress:
+    with _bars(problem_console(), photos) as on_progress:
         async with client:
             results = await client.upload(
                 photos,
-                purpose=purpose,
-                visibility="PRIVATE" if private else None,
-                details=details,
-                titles_from_names=titles_from_names,
+                purpose=order.purpose,
+                visibility=order.visibility,
+                details=order.details,
+                titles_from_names=order.titles_from_names,
                 on_progress=on_progress,
             )
+    _print_results(results, all_urls=all_urls, as_json=as_json)
+    return _exit_code(results)
+
+
+async def upload_queued(
+    client: MediaClient, photos: Sequence[Path], order: Order, queue_file: Path, *, all_urls: bool, as_json: bool
+) -> int:
+    """Queue the photos, upload all that waits in the queue, and print what became of it, as `upload_photos` does.
+
+    What failed in an earlier run is tried again. Raises ClientError; the queue is kept.
+    """
+    if not photos and not await anyio.Path(queue_file).exists():
+        raise UnusableQueue(f"There is no queue {shown(queue_file)}; name the photos to put into one.")
+    async with client, UploadQueue(queue_file) as queue:
+        await queue.retry()
+        await queue.enqueue(
+            photos,
+            purpose=order.purpose,
+            visibility=order.visibility,
+            details=order.details,
+            titles_from_names=order.titles_from_names,
+        )
+        with _bars(problem_console(), [entry.path for entry in await queue.status()]) as on_progress:
+            sent = await queue.run(client, on_progress=on_progress)
+            results = await see_ready(client, sent, on_progress=on_progress)
+        left = len(await queue.status())
+    _print_results(results, all_urls=all_urls, as_json=as_json)
+    if not as_json and not results:
+        result_console().print("Nothing was waiting.")
+    if left:
+        problem_console().print(Text(f"{left} stay in the queue. To try again: {resuming(queue_file)}"))
+    return _exit_code(results)
+
+
+def resuming(queue_file: Path) -> str:
+    """The command that goes on with a queue."""
+    return f"python -m service upload --queue {shlex.quote(shown(queue_file))}"
+
+
+def interrupted(queue_file: Path | None) -> str:
+    """What to say to somebody who has pressed Ctrl-C."""
+    if queue_file is not None:
+        return f"Interrupted. What was sent is kept; to go on: {resuming(queue_file)}"
+    return (
+        "Interrupted. Photos that had gone up are kept, and the same command does not send them again; "
+        "one that was on its way starts over. With --queue FILE it would go on where it was."
+    )
+
+
+def _exit_code(results: Sequence[UploadResult]) -> int:
+    return int(any(result.error is not None for result in results))
+
+
+def _print_results(results: Sequence[UploadResult], *, all_urls: bool, as_json: bool) -> None:
     if as_json:
         for result in results:
             typer.echo(json_line(_described(result)))
     else:
         _print_media(result_console(), results, all_urls=all_urls)
-        _print_failures(problems, results)
-    return int(any(result.error is not None for result in results))
+        _print_failures(problem_console(), results)
 
 
 @contextmanager
@@ -72,17 +146,18 @@ def _bars(console: Console, photos: Sequence[Path]) -> Iterator[OnProgress]:
         TextColumn("{task.fields[status]}"),
     )
     with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
-        tasks: list[TaskID] = [
-            bars.add_task(escape(shown(photo.name)), total=None, status="waiting") for photo in photos
-        ]
+        tasks: dict[Path, TaskID] = {
+            photo: bars.add_task(escape(shown(photo.name)), total=None, status="waiting") for photo in photos
+        }
 
         def show(progress: Progress) -> None:
-            bars.update(
-                tasks[progress.index],
-                completed=progress.bytes_sent,
-                total=progress.byte_size or None,
-                status=progress.status.lower(),
-            )
+            # Another process may have put it into the queue meanwhile.
+            if (task := tasks.get(progress.path)) is None:
+                return
+            bars.update(task, status=progress.status.lower())
+            # Of a photo that is only followed the size is not told again.
+            if progress.byte_size:
+                bars.update(task, completed=progress.bytes_sent, total=progress.byte_size)
 
         yield show
 
@@ -90,7 +165,8 @@ def _bars(console: Console, photos: Sequence[Path]) -> Iterator[OnProgress]:
 def _print_media(console: Console, results: Sequence[UploadResult], *, all_urls: bool) -> None:
     ready = [(result, result.media) for result in results if result.media is not None]
     for result, media in ready:
-        console.print(Text(f"{shown(result.path)}  {media.status}  {result.media_id}", style="bold"))
+        known = "  (already yours, nothing sent)" if result.is_duplicate else ""
+        console.print(Text(f"{shown(result.path)}  {media.status}  {result.media_id}{known}", style="bold"))
         if all_urls:
             print_table(console, _HEADINGS, map(_row, media.renditions))
         else:
@@ -129,7 +205,7 @@ def _verdict(error: ClientError, *, is_sent: bool) -> str:
 
 
 def _described(result: UploadResult) -> Mapping[str, Any]:
-    described: dict[str, Any] = {"file": shown(result.path), "id": result.media_id}
+    described: dict[str, Any] = {"file": shown(result.path), "id": result.media_id, "duplicate": result.is_duplicate}
     if result.media is not None:
         renditions = [rendition.as_json() for rendition in result.media.renditions]
         return {**described, "status": result.media.status, "renditions": renditions}

@@ -24,6 +24,7 @@ from service.client import (
     inspect_file,
 )
 from service.client.connection import Connection
+from service.client.local_file import CHUNK_BYTES
 from service.client.retrying import DELAYS_S, MAX_WAIT_S, pause_s, retrying
 from service.commands.connecting import open_client
 from tests.photos import small_photo
@@ -76,13 +77,19 @@ async def test_a_name_of_any_bytes_can_be_said(tmp_path: Path) -> None:
     assert refused.value.message.encode().decode().isprintable()
 
 
-async def test_a_file_that_shrinks_on_the_way_is_reported(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["shrink", "rewrite", "rewrite while it is read"])
+async def test_a_file_that_changes_on_the_way_is_reported(tmp_path: Path, change: str) -> None:
     path = tmp_path / "photo.jpg"
-    path.write_bytes(small_photo())
+    body = small_photo().ljust(CHUNK_BYTES + 1)
+    path.write_bytes(body)
     file = await inspect_file(path)
-    path.write_bytes(small_photo()[:100])
-    with pytest.raises(UnusableFile, match="became shorter"):
-        [chunk async for chunk in file.chunks()]
+    chunks = file.chunks()
+    if change == "rewrite while it is read":
+        await anext(chunks)
+    path.write_bytes(body[:100] if change == "shrink" else body[::-1])
+    with pytest.raises(UnusableFile, match="changed while it was being uploaded"):
+        [chunk async for chunk in chunks]
+    assert not file.is_unchanged()
 
 
 @pytest.mark.parametrize(
