@@ -63,7 +63,7 @@ def _iam_user_key(endpoint: str) -> tuple[str, str]:
     # Only an IAM user's secret is checked: the root key is accepted with any.
     iam = boto3.session.Session("test", "test", region_name="us-east-1").client("iam", endpoint_url=endpoint)
     iam.create_user(UserName="suite")
-    statement = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    statement = {"Effect": "Allow", "Action": ["s3:*", "sqs:*"], "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     iam.put_user_policy(UserName="suite", PolicyName="storage", PolicyDocument=policy)
     key = iam.create_access_key(UserName="suite")["AccessKey"]

@@ -14,8 +14,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.errors import MediaServiceError
-from service.finalisation import object_created
+from service.event_intake import handle_storage_event
 from service.runtime import Runtime
+from service.storage_events import EventKind, StorageEvent
 from service.stores.database import OUTAGE_ERRORS
 
 StorageEventReader = Callable[[Mapping[str, Any]], tuple[str, str] | None]
@@ -61,12 +62,12 @@ async def _payload(request: Request) -> Mapping[str, Any] | None:
 
 
 async def _handle(runtime: Runtime, bucket: str, key: str) -> Response:
+    event = StorageEvent(EventKind.CREATED, bucket, key)
     try:
-        known = await object_created(bucket, key, stores=runtime.stores, object_store=runtime.object_store)
+        outcome = await handle_storage_event(event, stores=runtime.stores, object_store=runtime.object_store)
     except _MAY_PASS as error:
         # Storage sends the event again; the sweeper would find the object in any case.
         log.warning("storage event not handled", bucket=bucket, key=key, error=repr(error))
         return Response(status_code=503, headers={"Retry-After": "1"})
-    if not known and bucket == runtime.object_store.upload_bucket:
-        log.warning("an object appeared that no upload announced", bucket=bucket, key=key)
+    runtime.metrics.count_storage_event(event.kind, outcome)
     return Response(status_code=204)

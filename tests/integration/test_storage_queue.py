@@ -1,0 +1,286 @@
+"""The consumer of storage events on a real queue (MiniStack's): nothing lost, nothing deleted too early."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.errors import TemporarilyUnavailable
+from service.event_consumer import EventConsumer, MessageHandler
+from service.settings import EventsSettings, StorageSettings
+from service.storage_events import UnreadableEvent
+from service.storage_queue import StorageQueue
+from service.telemetry import Metrics
+from tests.queues import Queues, eventually, open_queues
+from tests.servers import StorageServer
+
+REPOSITORY = Path(__file__).parents[2]
+
+# A process that takes a message, says so, and never comes to an end with it.
+STUCK = """
+import asyncio, json, sys
+from service.event_consumer import EventConsumer
+from service.settings import EventsSettings, StorageSettings
+from service.storage_queue import StorageQueue
+from service.telemetry import Metrics
+
+async def handle(body):
+    print("taken", flush=True)
+    await asyncio.sleep(600)
+
+async def main():
+    events = EventsSettings.model_validate_json(sys.argv[1])
+    storage = StorageSettings.model_validate_json(sys.argv[2])
+    queue = StorageQueue(events.queue_url, events, storage)
+    await EventConsumer(events, queue=queue, handle=handle, metrics=Metrics()).run()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def queues(ministack: StorageServer) -> Iterator[Queues]:
+    with open_queues(ministack) as opened:
+        yield opened
+
+
+@pytest.fixture
+def redriven(ministack: StorageServer) -> Iterator[Queues]:
+    with open_queues(ministack, max_receive_count=2) as opened:
+        yield opened
+
+
+class Recorder:
+    """A handler that remembers what it was given, and fails as told: once for each entry of `failures`."""
+
+    def __init__(self, **failures: list[Exception]) -> None:
+        self.seen: Counter[str] = Counter()
+        self.failures = failures
+
+    async def __call__(self, body: str) -> None:
+        self.seen[body] += 1
+        if left := self.failures.get(body):
+            raise left.pop()
+
+
+def counted(metrics: Metrics, outcome: str) -> float:
+    return metrics.registry.get_sample_value("media_storage_messages_total", {"outcome": outcome}) or 0
+
+
+@asynccontextmanager
+async def consuming(
+    queues: Queues, handle: MessageHandler, metrics: Metrics | None = None, *, drain_s: float = 10, **changed: Any
+) -> AsyncIterator[EventConsumer]:
+    """A consumer for as long as the block lasts."""
+    settings = queues.settings(**changed)
+    queue = StorageQueue(queues.url, settings, queues.server.settings())
+    consumer = EventConsumer(settings, queue=queue, handle=handle, metrics=metrics or Metrics(), drain_s=drain_s)
+    running = asyncio.create_task(consumer.run())
+    try:
+        yield consumer
+    finally:
+        consumer.stop()
+        await running
+        await queue.close()
+
+
+async def test_messages_are_deleted_once_handled(queues: Queues) -> None:
+    await queues.send(*(str(number) for number in range(25)))
+    handle, metrics = Recorder(), Metrics()
+    async with consuming(queues, handle, metrics, visibility_s=30):
+        await eventually(queues.is_empty)
+    assert handle.seen == {str(number): 1 for number in range(25)}
+    assert counted(metrics, "handled") == 25
+    assert metrics.registry.get_sample_value("media_storage_message_age_seconds_count") == 25
+
+
+async def test_no_more_are_taken_than_may_run_at_once(queues: Queues) -> None:
+    await queues.send(*(str(number) for number in range(12)))
+    running, most, go = 0, 0, asyncio.Event()
+
+    async def handle(_body: str) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await go.wait()
+        running -= 1
+
+    async with consuming(queues, handle, concurrency=3, visibility_s=30):
+
+        async def three_run() -> bool:
+            return running == 3
+
+        await eventually(three_run)
+        # The others are left to other consumers rather than kept waiting here.
+        assert await queues.waiting() == (9, 3)
+        go.set()
+        await eventually(queues.is_empty)
+    assert most == 3
+
+
+async def test_a_failed_message_comes_again_and_holds_up_no_other(queues: Queues) -> None:
+    handle, metrics = Recorder(bad=[RuntimeError("a bug"), TemporarilyUnavailable("away")]), Metrics()
+    await queues.send("bad", "good", "better")
+    async with consuming(queues, handle, metrics):
+        await eventually(queues.is_empty)
+    assert handle.seen == {"bad": 3, "good": 1, "better": 1}
+    assert [counted(metrics, each) for each in ("failed", "postponed", "handled")] == [1, 1, 3]
+
+
+async def test_pauses_grow_with_deliveries(queues: Queues) -> None:
+    times: list[float] = []
+
+    async def handle(_body: str) -> None:
+        times.append(time.monotonic())
+        if len(times) < 4:
+            raise RuntimeError("not yet")
+
+    await queues.send("late")
+    async with consuming(queues, handle, retry_s=(0, 1, 2), visibility_s=30):
+        await eventually(queues.is_empty)
+    pauses = [after - before for before, after in pairwise(times)]
+    assert pauses[0] < 0.9 <= pauses[1] < 1.9 <= pauses[2]
+
+
+async def test_a_slow_message_stays_hidden_while_it_is_worked_on(queues: Queues) -> None:
+    """With 1 s of visibility, 3 s of work: without its extension the message would be taken again, twice."""
+    seen: Counter[str] = Counter()
+
+    async def handle(body: str) -> None:
+        seen[body] += 1
+        await asyncio.sleep(3 if body == "slow" else 0)
+
+    await queues.send("slow", "fast")
+    async with consuming(queues, handle), consuming(queues, handle):
+
+        async def the_fast_one_is_gone() -> bool:
+            return sum(await queues.waiting()) == 1
+
+        await eventually(the_fast_one_is_gone, within_s=2.5)
+        await eventually(queues.is_empty)
+    assert seen == {"slow": 1, "fast": 1}
+
+
+async def test_a_message_whose_consumer_was_killed_goes_to_another(redriven: Queues) -> None:
+    settings, storage = redriven.settings(), redriven.server.settings()
+    shown = storage.model_dump(mode="json") | {"secret_key": storage.secret_key.get_secret_value()}
+    command = [sys.executable, "-c", STUCK, settings.model_dump_json(), json.dumps(shown)]
+    await redriven.send("precious")
+    victim = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert victim.stdout is not None
+        assert await asyncio.wait_for(victim.stdout.readline(), 20) == b"taken\n"
+    finally:
+        victim.kill()
+        await victim.wait()
+    assert await redriven.waiting() == (0, 1)
+    handle = Recorder()
+    async with consuming(redriven, handle):
+        await eventually(redriven.is_empty)
+    assert handle.seen == {"precious": 1}
+
+
+@pytest.mark.parametrize("failure", [UnreadableEvent("rubbish"), RuntimeError("a bug")])
+async def test_the_redrive_policy_takes_what_cannot_be_handled(redriven: Queues, failure: Exception) -> None:
+    handle, metrics = Recorder(bad=[failure] * 9), Metrics()
+    await redriven.send("bad", "good")
+    # A second destination in the settings is not used where the queue knows its own.
+    async with consuming(redriven, handle, metrics, dead_letter_url=redriven.dead_url, max_receives=1):
+        await eventually(redriven.is_empty)
+    assert handle.seen == {"bad": 2, "good": 1}
+    assert await redriven.drain(redriven.dead_url) == ["bad"]
+    assert counted(metrics, "dead") == 0
+
+
+async def test_without_a_policy_the_consumer_moves_dead_letters_itself(queues: Queues) -> None:
+    failures = {"bad": [RuntimeError("a bug")] * 9, "rubbish": [UnreadableEvent("rubbish") for _ in range(9)]}
+    handle, metrics = Recorder(**failures), Metrics()
+    await queues.send("bad", "rubbish", "good")
+    async with consuming(queues, handle, metrics, dead_letter_url=queues.dead_url, max_receives=3):
+        await eventually(queues.is_empty)
+    # Reading rubbish again does not help: it goes at once.
+    assert handle.seen == {"bad": 3, "rubbish": 1, "good": 1}
+    assert sorted(await queues.drain(queues.dead_url)) == ["bad", "rubbish"]
+    assert counted(metrics, "dead") == 2
+
+
+async def test_a_stop_lets_running_messages_finish(queues: Queues) -> None:
+    started = asyncio.Event()
+
+    async def handle(_body: str) -> None:
+        started.set()
+        await asyncio.sleep(0.5)
+
+    await queues.send("last")
+    async with consuming(queues, handle, visibility_s=30) as consumer:
+        await asyncio.wait_for(started.wait(), 10)
+        consumer.stop()
+    assert await queues.is_empty()
+
+
+async def test_a_stop_gives_back_what_outlasts_the_drain_time(queues: Queues) -> None:
+    started, metrics = asyncio.Event(), Metrics()
+
+    async def handle(_body: str) -> None:
+        started.set()
+        await asyncio.sleep(600)
+
+    await queues.send("long")
+    async with consuming(queues, handle, metrics, drain_s=0.1, visibility_s=600):
+        await asyncio.wait_for(started.wait(), 10)
+    assert await queues.waiting() == (1, 0)
+    assert counted(metrics, "released") == 1
+
+
+async def test_a_stop_does_not_wait_for_the_poll(queues: Queues) -> None:
+    begun = time.monotonic()
+    async with consuming(queues, Recorder(), wait_s=20) as consumer:
+        await asyncio.sleep(0.3)
+        consumer.stop()
+    assert time.monotonic() - begun < 5
+
+
+async def test_a_queue_that_is_away_is_waited_for(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.event_consumer.OUTAGE_PAUSES", (0.05,))
+    handle = Recorder()
+    settings = queues.settings()
+    queue = StorageQueue(queues.url, settings, queues.server.settings())
+    reachable, asked = queue._client, 0
+    queue._client = StorageQueue(  # nobody listens there
+        queues.url,
+        EventsSettings(endpoint="http://127.0.0.1:9"),
+        StorageSettings(access_key="k", secret_key="s"),  # type: ignore[arg-type]
+    )._client
+    consumer = EventConsumer(settings, queue=queue, handle=handle, metrics=Metrics())
+    running = asyncio.create_task(consumer.run())
+
+    async def asked_thrice() -> bool:
+        nonlocal asked
+        asked = consumer._outages
+        return asked >= 3
+
+    await eventually(asked_thrice)
+    queue._client = reachable
+    await queues.send("at last")
+    await eventually(queues.is_empty)
+    consumer.stop()
+    await running
+    assert handle.seen == {"at last": 1}
+
+
+async def test_a_queue_that_does_not_exist_ends_nothing(queues: Queues) -> None:
+    queue = StorageQueue(f"{queues.url}-elsewhere", queues.settings(), queues.server.settings())
+    for call in (queue.receive(1), queue.moves_dead_letters()):
+        with pytest.raises(TemporarilyUnavailable):
+            await call
+    await queue.close()
