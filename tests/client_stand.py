@@ -55,6 +55,8 @@ class UploadStand(httpx.AsyncBaseTransport):
         self.given: list[tuple[str, dict[str, Any]]] = []
         self.fault: Fault = lambda seen: None
         self.afterwards: Callable[[Seen], None] = lambda seen: None
+        # Nothing arrives and nothing is answered any more.
+        self.is_stopped = False
         self.puts_at_once = 0
         self._putting = 0
         self._keys: dict[str, str] = {}
@@ -82,13 +84,19 @@ class UploadStand(httpx.AsyncBaseTransport):
         try:
             await asyncio.sleep(0)
             fault = self.fault(seen)
+            await self._stop_if_told()
             if isinstance(fault, Exception):
                 raise fault
             answer = fault or await self._answer(seen, request)
             self.afterwards(seen)
+            await self._stop_if_told()
             return answer
         finally:
             self._putting -= seen.name == "PUT"
+
+    async def _stop_if_told(self) -> None:
+        if self.is_stopped:
+            await asyncio.Event().wait()
 
     def _seen(self, request: httpx.Request) -> Seen:
         return Seen("PUT", int(request.url.params["part"]))

@@ -7,12 +7,12 @@ from typing import Final
 _USER_ERROR: Final = "userErrors { code message field retryable retryAfterMs }"
 _RENDITION: Final = "name format width height byteSize url urlExpiresAt"
 _TARGET: Final = "target { method url headers { name value } }"
-_SESSION: Final = f"id media {{ id status }} method byteSize {_TARGET}"
+_SESSION: Final = f"id media {{ id status }} method byteSize partSize {_TARGET}"
 _OWNED: Final = "id status title"
 
 CREATE_UPLOADS: Final = f"""mutation CreateUploads($input: CreateUploadsInput!) {{
   createUploads(input: $input) {{
-    outcomes {{ upload {{ {_SESSION} }} {_USER_ERROR} }}
+    outcomes {{ upload {{ {_SESSION} }} duplicate {{ {_OWNED} }} {_USER_ERROR} }}
     {_USER_ERROR}
   }}
 }}"""

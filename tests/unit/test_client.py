@@ -10,7 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
+from graphql import parse, validate
 
+from resolvers.api import build_schema
 from service.client import (
     ApiError,
     ClientError,
@@ -21,6 +23,7 @@ from service.client import (
     Unreachable,
     UnusableFile,
     UploadSession,
+    documents,
     inspect_file,
 )
 from service.client.connection import Connection
@@ -29,7 +32,13 @@ from service.client.retrying import DELAYS_S, MAX_WAIT_S, pause_s, retrying
 from service.commands.connecting import open_client
 from tests.photos import small_photo
 
+DOCUMENTS = [name for name in vars(documents) if name.isupper() and not name.startswith("_")]
 STACK = {"graphql": "http://127.0.0.1:1/graphql", "token": "stack-token"}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_client_asks_for_what_there_is(name: str) -> None:
+    assert validate(build_schema()._schema, parse(getattr(documents, name))) == []
 
 
 async def test_a_file_is_what_its_bytes_say(tmp_path: Path) -> None:

@@ -1,0 +1,298 @@
+"""The upload queue: nothing lost, nothing sent twice, whatever ends the process and whenever."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.client import ApiError, FileDetails, Progress, QueuedFile, UnusableQueue, UploadQueue, UploadResult
+from service.client import queue_run as queue_run_module
+from service.client.queue_rows import QueueRows
+from tests.client_stand import PART_BYTES, Seen, UploadStand, busy, times, xml
+from tests.photos import small_photo
+
+LARGE = (small_photo() * 5)[: 2 * PART_BYTES + 300]
+SMALL = small_photo()[:900]
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_run_module, "PAUSES_S", (0.0,))
+    monkeypatch.setattr(queue_run_module, "POLL_S", 0.01)
+
+
+@pytest.fixture
+def stand() -> UploadStand:
+    return UploadStand()
+
+
+def written(folder: Path, *bodies: bytes) -> list[Path]:
+    paths = [folder / f"{number}.jpg" for number in range(len(bodies))]
+    for path, body in zip(paths, bodies, strict=True):
+        path.write_bytes(body)
+    return paths
+
+
+async def enqueued(file: Path, *photos: Path, **more: Any) -> None:
+    async with UploadQueue(file) as queue:
+        await queue.enqueue(photos, purpose="COMMUNITY", **more)
+
+
+async def drained(
+    stand: UploadStand, file: Path, *, lease_s: float = 10, on_progress: Callable[[Progress], None] = lambda _: None
+) -> list[UploadResult]:
+    async with UploadQueue(file, lease_s=lease_s) as queue, stand.client() as client:
+        return await queue.run(client, on_progress=on_progress)
+
+
+async def left_in(file: Path) -> list[QueuedFile]:
+    async with UploadQueue(file) as queue:
+        return await queue.status()
+
+
+async def test_queued_files_are_sent_by_a_later_process(stand: UploadStand, tmp_path: Path) -> None:
+    photos, file = written(tmp_path, SMALL, LARGE), tmp_path / "queue.db"
+    await enqueued(file, *photos, visibility="PRIVATE", details=FileDetails(title="Miso", tags=("cat",)))
+    assert [(each.path, each.status) for each in await left_in(file)] == [(photo, "QUEUED") for photo in photos]
+    assert stand.seen == []
+    seen: list[Progress] = []
+    results = await drained(stand, file, on_progress=seen.append)
+    assert [(result.path, result.error, result.is_sent) for result in results] == [(p, None, True) for p in photos]
+    bodies = {f"m-{session.id}": session.body for session in stand.sessions.values()}
+    assert [bodies[result.media_id or ""] for result in results] == [SMALL, LARGE]
+    first = stand.asked("createUploads")[0]
+    assert (first["visibility"], first["files"][0]["title"], first["files"][0]["tags"]) == ("PRIVATE", "Miso", ["cat"])
+    assert await left_in(file) == []
+    assert {progress.path: progress.bytes_sent for progress in seen} == {photos[0]: 900, photos[1]: len(LARGE)}
+
+
+# Those of one large file: create, policy, session, sign, three parts, complete.
+@pytest.mark.parametrize("at", range(8))
+@pytest.mark.parametrize("when", ["before it arrives", "before its answer arrives"])
+async def test_death_at_any_request_loses_nothing_and_repeats_nothing(
+    stand: UploadStand, tmp_path: Path, at: int, when: str
+) -> None:
+    photos, file, found = written(tmp_path, LARGE), tmp_path / "queue.db", tmp_path / "after" / "queue.db"
+    await enqueued(file, *photos)
+    found.parent.mkdir()
+    died = asyncio.Event()
+
+    def die() -> None:
+        # What a killed process leaves: the files as they are, the lease still held.
+        for each in tmp_path.glob("queue.db*"):
+            shutil.copy(each, found.parent / each.name)
+        stand.is_stopped = True
+        died.set()
+
+    def before(seen: Seen) -> None:
+        if when == "before it arrives" and len(stand.seen) > at and not died.is_set():
+            die()
+
+    def after(seen: Seen) -> None:
+        if when == "before its answer arrives" and len(stand.seen) > at and not died.is_set():
+            die()
+
+    stand.fault, stand.afterwards = before, after
+    running = asyncio.create_task(drained(stand, file, lease_s=0.05))
+    await asyncio.wait_for(died.wait(), 10)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    confirmed = set(stand.session.parts) if stand.sessions else set()
+    stand.fault, stand.afterwards, stand.is_stopped = (lambda seen: None), (lambda seen: None), False
+    stand.seen.clear()
+
+    [result] = await drained(stand, found)
+    assert result.error is None
+    assert stand.session.body == LARGE
+    assert stand.session.status == "UPLOADED"
+    assert confirmed.isdisjoint(stand.puts())
+    assert len({given["idempotencyKey"] for given in stand.asked("createUploads")}) == 1
+    assert await left_in(found) == []
+
+
+async def test_it_waits_for_an_api_that_does_not_answer(stand: UploadStand, tmp_path: Path) -> None:
+    photos, file = written(tmp_path, SMALL), tmp_path / "queue.db"
+    await enqueued(file, *photos)
+    stand.fault = times(20, lambda: httpx.ConnectError("no network"), "createUploads")
+    seen: list[Progress] = []
+    [result] = await drained(stand, file, on_progress=seen.append)
+    assert result.error is None
+    assert "OFFLINE" in [progress.status for progress in seen]
+    assert seen[-1].status == "SENT"
+    assert len(stand.sessions) == 1
+
+
+async def test_storage_that_is_away_holds_nobody_else_up(stand: UploadStand, tmp_path: Path) -> None:
+    photos, file = written(tmp_path, SMALL, LARGE), tmp_path / "queue.db"
+    await enqueued(file, *photos)
+    stand.fault = times(9, busy, number=2)
+    results = await drained(stand, file)
+    assert [result.error for result in results] == [None, None]
+    assert stand.puts().count(1) == 1
+    assert stand.puts().count(3) == 1
+
+
+async def test_two_processes_send_each_file_once(stand: UploadStand, tmp_path: Path) -> None:
+    photos = written(tmp_path, *(SMALL + bytes([number]) for number in range(8)))
+    file = tmp_path / "queue.db"
+    await enqueued(file, *photos)
+    both = await asyncio.gather(drained(stand, file), drained(stand, file))
+    assert sorted(result.path for results in both for result in results) == photos
+    assert len(stand.sessions) == 8
+    assert stand.puts() == [0] * 8
+    assert len(stand.asked("completeUpload")) == 8
+
+
+async def test_no_more_than_three_files_are_under_way(stand: UploadStand, tmp_path: Path) -> None:
+    file = tmp_path / "queue.db"
+    await enqueued(file, *written(tmp_path, *(SMALL + bytes([number]) for number in range(8))))
+    await drained(stand, file)
+    assert stand.puts_at_once <= 3
+
+
+async def test_a_refused_file_is_kept_with_its_reason(stand: UploadStand, tmp_path: Path) -> None:
+    text, photo = written(tmp_path, b"only words", SMALL)
+    file = tmp_path / "queue.db"
+    await enqueued(file, text, photo, tmp_path / "missing.jpg")
+    refused, fine, missing = await drained(stand, file)
+    assert [result.error and result.error.code for result in (refused, fine, missing)] == [
+        "TYPE_NOT_ALLOWED",
+        None,
+        "UNUSABLE_FILE",
+    ]
+    left = await left_in(file)
+    assert [(each.path, each.status, each.error_code) for each in left] == [
+        (text, "FAILED", "TYPE_NOT_ALLOWED"),
+        (tmp_path / "missing.jpg", "FAILED", "UNUSABLE_FILE"),
+    ]
+    stand.seen.clear()
+    assert await drained(stand, file) == []
+    assert stand.seen == []
+
+    text.write_bytes(LARGE)
+    async with UploadQueue(file) as queue:
+        assert await queue.retry([left[0].id]) == 1
+    [result] = await drained(stand, file)
+    assert (result.path, result.error) == (text, None)
+    # A new request, under a key of its own.
+    assert len({given["idempotencyKey"] for given in stand.asked("createUploads")}) == 3
+    async with UploadQueue(file) as queue:
+        assert await queue.forget([left[1].id]) == 1
+        assert await queue.status() == []
+
+
+async def test_a_session_that_ran_out_is_opened_again(stand: UploadStand, tmp_path: Path) -> None:
+    photos, file = written(tmp_path, LARGE), tmp_path / "queue.db"
+    await enqueued(file, *photos)
+
+    def expire(seen: Seen) -> None:
+        if seen.name == "PUT" and len(stand.sessions) == 1:
+            stand.session.status = "EXPIRED"
+
+    stand.afterwards = expire
+    [result] = await drained(stand, file)
+    assert result.error is None
+    assert [session.status for session in stand.sessions.values()] == ["EXPIRED", "UPLOADED"]
+    assert result.media_id == "m-u2"
+
+
+async def test_sessions_are_not_opened_for_ever(stand: UploadStand, tmp_path: Path) -> None:
+    photos, file = written(tmp_path, LARGE), tmp_path / "queue.db"
+    await enqueued(file, *photos)
+    stand.fault = times(99, lambda: xml(404, "NoSuchUpload", "The upload is over."))
+    [result] = await drained(stand, file)
+    assert result.error is not None
+    assert result.error.code == "NoSuchUpload"
+    assert len(stand.sessions) == 4
+
+
+async def test_a_file_that_changed_between_two_runs_is_not_mixed(stand: UploadStand, tmp_path: Path) -> None:
+    [photo], file = written(tmp_path, LARGE), tmp_path / "queue.db"
+    await enqueued(file, photo)
+    reached = asyncio.Event()
+    stand.afterwards = lambda seen: reached.set() if seen.number == 1 else None
+    running = asyncio.create_task(drained(stand, file))
+    await reached.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    photo.write_bytes(LARGE[::-1] + b"more")
+    stand.seen.clear()
+
+    [result] = await drained(stand, file)
+    assert result.error is not None
+    assert "changed before it was uploaded" in result.error.message
+    assert stand.session.status == "EXPIRED"
+    assert stand.puts() == []
+    assert stand.asked("completeUpload") == []
+
+
+async def test_a_wrong_token_leaves_everything_queued(stand: UploadStand, tmp_path: Path) -> None:
+    photos, file = written(tmp_path, SMALL, LARGE), tmp_path / "queue.db"
+    await enqueued(file, *photos)
+    denial = {"errors": [{"message": "The token is not valid.", "extensions": {"code": "UNAUTHENTICATED"}}]}
+    stand.fault = times(99, lambda: httpx.Response(401, json=denial), "createUploads")
+    with pytest.raises(ApiError, match="token"):
+        await drained(stand, file)
+    assert stand.puts() == []
+    assert [each.status for each in await left_in(file)] == ["QUEUED", "QUEUED"]
+    stand.fault = lambda seen: None
+    assert [result.error for result in await drained(stand, file)] == [None, None]
+
+
+async def test_what_the_caller_has_already_is_not_sent(stand: UploadStand, tmp_path: Path) -> None:
+    photos, file = written(tmp_path, LARGE), tmp_path / "queue.db"
+    await enqueued(file, *photos)
+    async with UploadQueue(file) as queue:
+        [waiting] = await queue.status()
+    assert waiting.byte_size is None
+    stand.owned[hashlib.sha256(LARGE).hexdigest()] = "m-old"
+    [result] = await drained(stand, file)
+    assert (result.media_id, result.is_duplicate, result.is_sent, result.error) == ("m-old", True, True, None)
+    assert stand.puts() == []
+    assert stand.asked("completeUpload") == []
+    assert await left_in(file) == []
+
+
+async def test_the_same_file_waits_once_for_each_purpose(tmp_path: Path) -> None:
+    [photo], file = written(tmp_path, SMALL), tmp_path / "queue.db"
+    await enqueued(file, photo, photo)
+    await enqueued(file, photo)
+    async with UploadQueue(file) as queue:
+        await queue.enqueue([photo], purpose="PROFILE")
+    assert [each.purpose for each in await left_in(file)] == ["COMMUNITY", "PROFILE"]
+
+
+async def test_what_another_process_took_over_is_let_go(stand: UploadStand, tmp_path: Path) -> None:
+    photos, file = written(tmp_path, LARGE), tmp_path / "queue.db"
+    await enqueued(file, *photos)
+    asked = asyncio.Event()
+    stand.is_stopped = True
+    stand.fault = lambda seen: asked.set()
+    async with UploadQueue(file, lease_s=0.05) as queue, stand.client() as client:
+        slow = asyncio.create_task(queue.run(client))
+        await asked.wait()
+        rows = QueueRows(file)
+        # As if this process had slept past its lease.
+        rows._database.execute("UPDATE entries SET leased_until = 0, leased_by = NULL")
+        taken = rows.claim("another", 60)
+        assert taken is not None
+        rows.remove(taken.id, "another")
+        rows.close()
+        assert await asyncio.wait_for(slow, 10) == []
+    assert stand.puts() == []
+
+
+def test_a_file_that_is_no_queue_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("This is not a database, though it is long enough to be taken for one." * 20)
+    with pytest.raises(UnusableQueue, match=r"notes\.txt cannot be used"):
+        UploadQueue(file)
+    with pytest.raises(UnusableQueue):
+        UploadQueue(tmp_path / "no such folder" / "queue.db")
