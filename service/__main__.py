@@ -132,22 +132,11 @@ def indexes(
     apply: Annotated[bool, typer.Option("--apply", help="Create what is missing; nothing is ever dropped.")] = False,
 ) -> None:
     """Compare MongoDB's indexes with their declarations."""
+    from service.commands.indexes import compare_indexes
+
     with _explained():
         settings = load_settings(Role.WORKER)
-        drift = asyncio.run(_index_drift(settings, apply=apply))
-    for entry in drift:
-        typer.echo(
-            f"{entry.collection}: missing {entry.missing}, different {entry.different}, undeclared {entry.undeclared}"
-        )
-    raise typer.Exit(1 if drift else 0)
-
-
-async def _index_drift(settings: Settings, *, apply: bool):  # type: ignore[no-untyped-def]
-    from indexes.ensure import check, ensure
-    from service.stores.database import open_database
-
-    async with open_database(settings.mongo) as database:
-        return await (ensure if apply else check)(database.handle)
+        raise typer.Exit(asyncio.run(compare_indexes(settings, apply=apply)))
 
 
 @app.command()
@@ -162,6 +151,30 @@ def buckets(
     with _explained():
         settings = load_settings(Role.WORKER)
         raise typer.Exit(asyncio.run(set_up_buckets(settings, apply=apply)))
+
+
+@app.command()
+def reconcile(
+    apply: Annotated[bool, typer.Option("--apply", help="Repair what is safe to repair; otherwise only tell.")] = False,
+    bucket: Annotated[list[str] | None, typer.Option(help="Only objects of this bucket; may be repeated.")] = None,
+    older_than: Annotated[
+        float, typer.Option(min=0, metavar="HOURS", help="Leave alone what was written or changed since.")
+    ] = 24,
+    restart: Annotated[
+        bool, typer.Option("--restart/--resume", help="Begin anew, even if a run was interrupted.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare storage with the database in both directions: what is left over, what is missing."""
+    from datetime import timedelta
+
+    from service.commands.reconcile import run_reconciliation
+    from service.reconciliation import RunOptions
+
+    options = RunOptions(apply, timedelta(hours=older_than), frozenset(bucket or ()), restart)
+    with _explained():
+        settings = load_settings(Role.WORKER)
+        raise typer.Exit(asyncio.run(run_reconciliation(settings, options, as_json=as_json)))
 
 
 @app.command()

@@ -37,7 +37,7 @@ from service.stores import Stores
 
 PIPELINE_VERSION = "1"
 
-_FIELDS = ("purpose", "content", "original", "focus", "created_at")
+PIPELINE_FIELDS = ("purpose", "content", "original", "focus", "created_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,37 +55,38 @@ async def process_media(job: Job, *, stores: Stores, object_store: ObjectStore, 
     """
     held = await stores.media.hold(job.media_id, job.fence, attempt=job.attempt, lane=job.lane.value)
     # Read under the hold: an attempt before this one may have pointed the media to another object.
-    media = await stores.media.get(job.media_id, fields=_FIELDS)
+    media = await stores.media.get(job.media_id, fields=PIPELINE_FIELDS)
     if media is None:
         return None
     if not held:
         # An earlier attempt may have died after it wrote and before it saw the deletion.
-        await _withdraw_if_deleted(job.media_id, media, stores, object_store)
+        await withdraw_if_deleted(job.media_id, media, stores, object_store)
         return None
     reach(Failpoint.MEDIA_HELD)
     with tempfile.TemporaryDirectory(prefix="media-original-") as folder:
         path = Path(folder, "original")
         sha256 = await fetch_original(media, path, object_store)
         if not await store_once(job, media, sha256, stores=stores, object_store=object_store):
-            await _withdraw_if_deleted(job.media_id, media, stores, object_store)
+            await withdraw_if_deleted(job.media_id, media, stores, object_store)
             return None
-        image = await jail.process(path, _request(media))
+        image = await jail.process(path, processing_request(media))
     try:
-        stored = await _store_renditions(media, image, sha256, object_store)
+        stored = await store_renditions(media, image, sha256, object_store)
     except MediaServiceError:
-        await _withdraw_if_deleted(job.media_id, media, stores, object_store)
+        await withdraw_if_deleted(job.media_id, media, stores, object_store)
         raise
     done = await stores.media.transition(
         job.media_id, MediaStatus.READY, fence=job.fence, values=_learned(image, stored, sha256), unset=["failure"]
     )
     reach(Failpoint.READY_WRITTEN)
     if done is None:
-        await _withdraw_if_deleted(job.media_id, media, stores, object_store)
+        await withdraw_if_deleted(job.media_id, media, stores, object_store)
         return None
     return Viewable(MediaPurpose(media["purpose"]), (datetime.now(UTC) - media["created_at"]).total_seconds())
 
 
-async def _withdraw_if_deleted(media_id: UUID, media: MediaDocument, stores: Stores, object_store: ObjectStore) -> None:
+async def withdraw_if_deleted(media_id: UUID, media: MediaDocument, stores: Stores, object_store: ObjectStore) -> None:
+    """Remove what was written for a media that was deleted meanwhile."""
     # The deletion may have listed storage before these were written. A mere loss of the lease leaves them alone:
     # the worker that took over writes the same keys.
     now = await stores.media.get(media_id, fields=())
@@ -104,7 +105,8 @@ async def fail_media(job: Job, error: ProcessingFailed, *, stores: Stores) -> No
     await stores.media.transition(job.media_id, target, fence=job.fence, values={"failure": failure})
 
 
-def _request(media: MediaDocument) -> ProcessingRequest:
+def processing_request(media: MediaDocument) -> ProcessingRequest:
+    """What the jail is to make of the original of `media` (with PIPELINE_FIELDS)."""
     focus = media.get("focus")
     return ProcessingRequest(
         content_type=media["content"]["type"],
@@ -113,9 +115,10 @@ def _request(media: MediaDocument) -> ProcessingRequest:
     )
 
 
-async def _store_renditions(
+async def store_renditions(
     media: MediaDocument, image: ProcessedImage, sha256: str, object_store: ObjectStore
 ) -> list[RenditionDocument]:
+    """Write and confirm the renditions of `media`; as its document lists them. Raises TemporarilyUnavailable."""
     purpose, visibility = MediaPurpose(media["purpose"]), Visibility(media["visibility"])
     generation = _generation(sha256, media.get("focus"))
 

@@ -93,6 +93,7 @@ class Lane(enum.StrEnum):
 class JobKind(enum.StrEnum):
     PROCESS = "process"
     DELETE = "delete"
+    REPAIR = "repair"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +184,8 @@ class UploadDocument(TypedDict):
     """A document of `uploads`: the session, under the same id as its media.
 
     `linked`: storage had the content already, under another upload's `key`, and nothing is to be sent.
-    `storage_upload_id`: the multipart upload in storage, from the moment the first part is signed; with
-    `part_checksums` storage demands the SHA-256 of each part.
+    `storage_upload_id`: the multipart upload in storage, from the moment the first part is signed. Where there are
+    `part_checksums` storage demands the SHA-256 of each part; those that were signed, in base64 by part number.
     """
 
     _id: UUID
@@ -205,7 +206,7 @@ class UploadDocument(TypedDict):
     part_size: NotRequired[int]
     part_count: NotRequired[int]
     storage_upload_id: NotRequired[str]
-    part_checksums: NotRequired[bool]
+    part_checksums: NotRequired[dict[str, str]]
     linked: NotRequired[bool]
 
 

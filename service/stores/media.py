@@ -10,7 +10,7 @@ from uuid import UUID
 from pymongo import ReturnDocument, UpdateOne
 
 from service.lifecycle import TERMINAL, MediaStatus, sources_of
-from service.models import MediaDocument, MediaPurpose, StatusChange
+from service.models import MediaDocument, MediaPurpose, RenditionDocument, StatusChange
 from service.stores.database import Database
 from service.stores.expressions import NEXT_UPDATE, NOW, insert_if_absent, literals
 from service.stores.restriction import restrict
@@ -218,6 +218,19 @@ class MediaStore:
             {"$set": {"original": {"bucket": bucket, "key": key}}},
         )
         return bool(moved.matched_count)
+
+    async def replace_renditions(self, media: MediaDocument, renditions: Sequence[RenditionDocument]) -> bool:
+        """Write renditions made again from the original and focus of `media`; False if it is no longer READY so."""
+        replaced = await self._media.update_one(
+            {
+                "_id": media["_id"],
+                "status": MediaStatus.READY.value,
+                "original.key": media["original"]["key"],
+                "focus": media.get("focus"),
+            },
+            {"$set": {"renditions": list(renditions)}, "$inc": {"processing.repairs": 1}},
+        )
+        return bool(replaced.matched_count)
 
     async def look_again(self, media_id: UUID, status: MediaStatus, *, at: datetime | None) -> None:
         """Let the sweeper come back to a media that is still in `status` once `at` has passed; None: never."""

@@ -1,0 +1,163 @@
+"""The database against storage: media whose objects are missing, and what was begun and never finished."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from service.deletion import remove_objects
+from service.errors import MediaServiceError, TemporarilyUnavailable
+from service.finalisation import end_abandoned, finalise
+from service.lifecycle import AWAITING_BYTES, MediaStatus
+from service.models import ContentDocument, DeletionStage, Job, JobKind, Lane, MediaDocument, UploadDocument
+from service.policies import LATE_BYTES
+from service.processing_jobs import enqueue_repair
+from service.reconciliation.context import REST_FIELDS, Context
+from service.reconciliation.findings import Finding, FindingKind, Outcome
+
+MEDIA_FIELDS = (*REST_FIELDS, "original", "content.bytes", "renditions.key", "renditions.bytes", "processing.repairs")
+STATUSES = frozenset({*AWAITING_BYTES, MediaStatus.READY, MediaStatus.DELETED})
+
+
+async def examine_media(page: Sequence[MediaDocument], context: Context) -> AsyncIterator[Finding]:
+    """What is missing or unfinished of these media; those changed lately are left alone."""
+    resting = [media for media in page if context.is_at_rest(media)]
+    # Storage is asked about the whole page at once, and bounds by itself how many answers are awaited.
+    for findings in await asyncio.gather(*(_examine(media, context) for media in resting)):
+        for finding in findings:
+            yield finding
+
+
+async def _examine(media: MediaDocument, context: Context) -> list[Finding]:
+    match MediaStatus(media["status"]):
+        case MediaStatus.READY:
+            return await _examine_ready(media, context)
+        case MediaStatus.DELETED:
+            return await _examine_deleted(media, context)
+        case _:
+            return await _examine_waiting(media, context)
+
+
+async def _examine_ready(media: MediaDocument, context: Context) -> list[Finding]:
+    original, renditions = media["original"], media.get("renditions", [])
+    media_bucket = context.object_store.media_bucket
+    missing, *lacking = await asyncio.gather(
+        _difference(original["bucket"], original["key"], media["content"]["bytes"], context),
+        *(_difference(media_bucket, each["key"], each["bytes"], context) for each in renditions),
+    )
+    media_id, findings = str(media["_id"]), []
+    if missing is not None:
+        # Lost for good: whether to tell its owner, or to fetch it from a backup, is for people to decide.
+        what = f"{original['bucket']}/{original['key']}"
+        findings.append(Finding(FindingKind.MISSING_ORIGINAL, what, missing, Outcome.KEPT, media_id))
+    differing = [(each["key"], why) for each, why in zip(renditions, lacking, strict=True) if why is not None]
+    if differing:
+        outcome = Outcome.KEPT if missing else await context.settle(lambda: _make_again(media, context))
+        findings += [
+            Finding(FindingKind.MISSING_RENDITION, f"{media_bucket}/{key}", why, outcome, media_id)
+            for key, why in differing
+        ]
+    return findings
+
+
+async def _difference(bucket: str, key: str, byte_size: int, context: Context) -> str | None:
+    stored = await context.object_store.head(bucket, key)
+    if stored is None:
+        return "storage does not hold it"
+    return None if stored.bytes == byte_size else f"storage holds {stored.bytes} bytes of it, not {byte_size}"
+
+
+async def _make_again(media: MediaDocument, context: Context) -> Outcome:
+    await enqueue_repair(media, context.stores.jobs)
+    return Outcome.ENQUEUED
+
+
+async def _examine_waiting(media: MediaDocument, context: Context) -> list[Finding]:
+    upload = await context.stores.uploads.get(media["_id"])
+    if upload is None or upload["created_at"] >= context.cutoff:
+        return []
+    what, media_id = f"{upload['bucket']}/{upload['key']}", str(media["_id"])
+    if upload["expires_at"] + LATE_BYTES < datetime.now(UTC):
+        why, finish = "its session is over, and nobody ended it", end_abandoned
+    elif await _difference(upload["bucket"], upload["key"], upload["bytes"], context) is None:
+        why, finish = "storage holds all of it, and nobody said so", finalise
+    else:
+        return []
+
+    async def repair() -> Outcome:
+        try:
+            await finish(upload, stores=context.stores, object_store=context.object_store)
+        except TemporarilyUnavailable:
+            raise
+        except MediaServiceError:
+            # It has ended otherwise in the meantime, and says so itself.
+            return Outcome.GONE
+        return Outcome.REPAIRED
+
+    return [Finding(FindingKind.UNFINISHED_UPLOAD, what, why, await context.settle(repair), media_id)]
+
+
+async def _examine_deleted(media: MediaDocument, context: Context) -> list[Finding]:
+    if not context.is_over(media):
+        return []
+    deletion = (await context.stores.deletions.get_many([media["_id"]])).get(media["_id"])
+    if deletion is None or deletion["stage"] != DeletionStage.HIDDEN:
+        return []
+    upload = await context.stores.uploads.get(media["_id"])
+    if _may_still_be_written(upload):
+        return []
+
+    async def repair() -> Outcome:
+        await remove_objects(_deletion_job(media["_id"]), stores=context.stores, object_store=context.object_store)
+        return Outcome.REPAIRED
+
+    why = "its deletion has not been carried out"
+    outcome = await context.settle(repair)
+    return [Finding(FindingKind.UNFINISHED_DELETION, f"media/{media['_id']}", why, outcome, str(media["_id"]))]
+
+
+def _may_still_be_written(upload: UploadDocument | None) -> bool:
+    return upload is not None and upload["expires_at"] + LATE_BYTES > datetime.now(UTC)
+
+
+def _deletion_job(media_id: UUID) -> Job:
+    """The work of a deletion job that was lost; nobody holds a lease on it."""
+    return Job(
+        id=f"{media_id}:reconcile",
+        kind=JobKind.DELETE,
+        media_id=media_id,
+        lane=Lane.BACKFILL,
+        attempt=1,
+        fence=0,
+        enqueued_at=datetime.now(UTC),
+    )
+
+
+async def examine_contents(page: Sequence[ContentDocument], context: Context) -> AsyncIterator[Finding]:
+    """References of media that are no more; the object goes with the last one."""
+    media_ids = {media_id for content in page for media_id in content["refs"]}
+    media = await context.stores.media.get_many(media_ids, fields=REST_FIELDS)
+    for content in page:
+        what = f"{content['bucket']}/{content['key']}"
+        for media_id in content["refs"]:
+            if (why := _stale(media_id, media.get(media_id), context)) is not None:
+                outcome = await context.settle(lambda ref=media_id: _give_up(ref, context))  # type: ignore[misc]
+                yield Finding(FindingKind.STALE_REFERENCE, what, why, outcome, str(media_id))
+
+
+def _stale(media_id: UUID, media: MediaDocument | None, context: Context) -> str | None:
+    if media is None:
+        # A content is referred to before its media is written.
+        return f"media {media_id} does not exist" if context.is_older(media_id) else None
+    return f"media {media_id} is {media['status']}" if context.is_over(media) else None
+
+
+async def _give_up(media_id: UUID, context: Context) -> Outcome:
+    media = await context.stores.media.get(media_id, fields=REST_FIELDS)
+    if _stale(media_id, media, context) is None:
+        return Outcome.GONE
+    # The object of a content that nobody refers to any more is found with the other objects, and is removed there.
+    await context.stores.contents.release(media_id)
+    return Outcome.REPAIRED

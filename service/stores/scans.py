@@ -1,0 +1,42 @@
+"""Whole collections in the order of their ids, a page at a time: for what compares all there is with storage."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+from uuid import UUID
+
+from service.lifecycle import MediaStatus
+from service.models import ContentDocument, MediaDocument
+from service.stores.database import Database
+
+
+class ScanStore:
+    """Reads only, each page by an index on what it is ordered by."""
+
+    def __init__(self, database: Database) -> None:
+        self._media = database.media
+        self._contents = database.contents
+
+    async def media_page(
+        self, after: UUID | None, *, limit: int, fields: Sequence[str], statuses: Collection[MediaStatus]
+    ) -> list[MediaDocument]:
+        """Up to `limit` media whose id is greater than `after` and whose status is among `statuses`."""
+        query: dict[str, Any] = {"status": {"$in": sorted(statuses)}}
+        if after is not None:
+            query["_id"] = {"$gt": after}
+        projection = dict.fromkeys(("status", *fields), 1)
+        cursor = self._media.find(query, projection).sort("_id", 1).limit(limit).hint([("_id", 1)])
+        documents: list[MediaDocument] = await cursor.to_list(limit)
+        return documents
+
+    async def content_page(self, after: str | None, *, limit: int) -> list[ContentDocument]:
+        """Up to `limit` contents whose id is greater than `after`."""
+        query = {} if after is None else {"_id": {"$gt": after}}
+        documents: list[ContentDocument] = await self._contents.find(query).sort("_id", 1).limit(limit).to_list(limit)
+        return documents
+
+    async def content_keys(self, keys: Collection[str]) -> set[str]:
+        """Those of `keys` under which a content is stored that somebody needs."""
+        query = {"key": {"$in": sorted(keys)}, "refs": {"$ne": []}}
+        return {content["key"] async for content in self._contents.find(query, {"key": 1})} if keys else set()
