@@ -11,6 +11,7 @@ COPY service/ service/
 COPY schema/ schema/
 COPY resolvers/ resolvers/
 COPY indexes/ indexes/
+COPY clients/js/src/ clients/js/src/
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM ${PYTHON_IMAGE} AS api-packages

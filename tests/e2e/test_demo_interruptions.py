@@ -58,9 +58,8 @@ async def test_an_upload_that_breaks_off_is_sent_again(page: Page, stack: Stack)
     await page.route(f"{stack.urls['s3']}/**", break_the_first)
     await demo.choose(photo_file(small_photo(50), "broken.jpg"))
     await demo.is_ready("broken.jpg")
-    keys = keys_sent(requests, "CreateUploads")
-    assert len(keys) == 2
-    assert len(set(keys)) == 1
+    assert tries == 2
+    assert len(keys_sent(requests, "CreateUploads")) == 1
     assert await statuses(stack, "broken") == ["READY"]
 
 
@@ -93,11 +92,12 @@ async def test_after_giving_up_the_page_offers_to_try_again(page: Page, stack: S
 
     await page.route(f"{stack.urls['s3']}/**", refuse_while_down)
     await demo.choose(photo_file(small_photo(52), "patient.jpg"))
-    for tries in range(1, 4):
+    # After 1, 2, 4, 8 and 16 seconds, and up to a quarter more.
+    for tries in range(1, 6):
         await _was_sent(requests, stack, tries)
-        await page.clock.run_for(4_000)
+        await page.clock.run_for(20_000)
     assert await demo.has_failed("patient.jpg") == "Storage cannot be reached. Check the connection, then try again."
-    assert len(_puts(requests, stack)) == 4
+    assert len(_puts(requests, stack)) == 6
     down = False
     await demo.try_again("patient.jpg")
     await demo.is_ready("patient.jpg")

@@ -39,7 +39,8 @@ def test_the_wheel_holds_every_file_of_ours_and_nothing_else(wheel: Path) -> Non
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     files = [path for package in PACKAGES for path in (REPOSITORY / package).rglob("*") if path.is_file()]
     ours = {path.relative_to(REPOSITORY).as_posix() for path in files if "__pycache__" not in path.parts}
-    assert packed == ours
+    browser_client = {f"service/dev/demo/client/{path.name}" for path in (REPOSITORY / "clients/js/src").iterdir()}
+    assert packed == ours | browser_client
     assert {
         "service/py.typed",
         "schema/schema.graphql",
@@ -61,7 +62,7 @@ def test_the_source_distribution_holds_no_tests_and_no_secrets(built: Path) -> N
     [sdist] = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         tops = {Path(name).parts[1] for name in archive.getnames()}
-    assert tops <= {*PACKAGES, "README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", "PKG-INFO", ".gitignore"}
+    assert tops <= {*PACKAGES, "clients", "README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", "PKG-INFO", ".gitignore"}
 
 
 def test_the_installed_wheel_runs_without_the_repository(wheel: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from service.dev.demo.assets import STATIC, Assets, page
+from service.dev.demo.assets import CLIENT, STATIC, Assets, page
 from service.dev.demo.content_policy import explorer_policy, page_policy
 from service.dev.demo.graphiql import graphiql_page
 from service.dev.demo.session import session
@@ -28,6 +28,7 @@ def demo_routes(settings: Settings) -> list[BaseRoute]:
         *demo,
         explorer,
         Route("/demo/session", session(settings), methods=["POST"]),
+        Mount("/demo/client", Assets(CLIENT)),
         Mount("/demo", Assets(STATIC)),
     ]
 

@@ -10,7 +10,12 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-STATIC = Path(__file__).parent / "static"
+_HERE = Path(__file__).parent
+STATIC = _HERE / "static"
+
+# The browser client: packed beside the page in a wheel, in its own folder in the repository.
+_PACKED_CLIENT = _HERE / "client"
+CLIENT = _PACKED_CLIENT if _PACKED_CLIENT.is_dir() else _HERE.parents[2] / "clients" / "js" / "src"
 
 # Asked again on every visit, so that an edit shows; an unchanged file is answered with 304.
 _NO_CACHE = "no-cache"

@@ -23,7 +23,7 @@ export async function problemOf(file) {
 }
 
 // What the service says to a type it does not accept, with a way out where one is known.
-export function inOurWords(error, file) {
-  const isHeic = Object.values(OWN_TYPES).includes(typeOf(file));
-  return error.code === 'TYPE_NOT_ALLOWED' && isHeic ? { ...error, message: HEIC_REMEDY } : error;
+export function inOurWords(problem, { name, file }) {
+  const isHeic = Object.values(OWN_TYPES).includes(typeOf({ name, type: file?.type }));
+  return problem.code === 'TYPE_NOT_ALLOWED' && isHeic ? new Problem(HEIC_REMEDY) : problem;
 }

@@ -26,20 +26,6 @@ export const LARGE = `query Large($id: ID!, $hint: DisplayHint!) {
   media(id: $id) { id byteSize contentType display(hint: $hint) { url width height } }
 }`;
 
-export const CREATE_UPLOADS = `mutation CreateUploads($input: CreateUploadsInput!) {
-  createUploads(input: $input) {
-    outcomes {
-      upload { id media { id } target { method url headers { name value } } }
-      userErrors { code message retryable retryAfterMs }
-    }
-    userErrors { message retryable retryAfterMs }
-  }
-}`;
-
-export const COMPLETE_UPLOAD = `mutation CompleteUpload($input: CompleteUploadInput!) {
-  completeUpload(input: $input) { userErrors { message retryable retryAfterMs } }
-}`;
-
 export const DELETE_MEDIA = `mutation DeleteMedia($input: DeleteMediaInput!) {
   deleteMedia(input: $input) { userErrors { message retryable retryAfterMs } }
 }`;

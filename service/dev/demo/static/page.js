@@ -79,7 +79,9 @@ async function open() {
   const socket = new GraphQLSocket(`${location.origin.replace('http', 'ws')}/graphql`, {
     getToken: token, onRefused: forgetSession, onState: showState,
   });
-  acceptFiles(new Uploads({ socket, hint, onReady: (media) => feed.add(media), addRow }));
+  const uploads = new Uploads({ socket, hint, onReady: (media) => feed.add(media), addRow });
+  acceptFiles(uploads);
+  uploads.resume();
   byId('clear').onclick = clearFinished;
   showState('off');
   await feed.loadMore();

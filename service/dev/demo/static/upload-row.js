@@ -8,33 +8,35 @@ const WORDS = { UPLOADED: 'Received', PROCESSING: 'Processing' };
 
 export class UploadRow {
   #ended = false;
+  #words = () => '';
 
-  constructor(file) {
-    this.name = file.name;
-    this.preview = element('img', { className: 'preview', alt: '', src: URL.createObjectURL(file) });
-    this.preview.onload = this.preview.onerror = ({ type }) => {
-      URL.revokeObjectURL(this.preview.src);
-      if (type === 'error') this.preview.replaceWith(element('span', { className: 'preview none' }));
-    };
+  // `controls` has pause, resume and cancel; without them there is nothing to press.
+  constructor(file, controls) {
+    this.name = file.name ?? controls.name;
+    this.controls = controls;
+    this.preview = file instanceof Blob ? picture(file) : element('span', { className: 'preview none' });
     this.status = element('span', { className: 'status' });
-    this.progress = element('progress', { max: 1, value: 0, ariaLabel: `Progress of ${file.name}` });
+    this.progress = element('progress', { max: 1, value: 0, ariaLabel: `Progress of ${this.name}` });
     this.actions = element('span', { className: 'actions' });
-    const name = element('span', { className: 'name', textContent: file.name, title: file.name });
+    const name = element('span', { className: 'name', textContent: this.name, title: this.name });
     const words = element('div', { className: 'words' }, name, this.status, this.progress);
     this.item = element('li', { className: 'upload' }, this.preview, words, this.actions);
+    for (const change of ['online', 'offline']) addEventListener(change, () => this.#say());
   }
 
   get ended() { return this.#ended; }
 
-  waiting() {
-    this.#ended = false;
-    this.progress.value = 0;
-    this.#show('busy', 'Preparing');
+  // What the client says of it, until it is sent.
+  show({ state, bytesSent, size }) {
+    const share = size ? bytesSent / size : 0;
+    const percent = `${Math.floor(share * 100)} %`;
+    if (state === 'waiting') this.#begin();
+    else if (state === 'sending') this.#send(share, () => (navigator.onLine ? `Uploading ${percent}` : `Waiting for the network at ${percent}`));
+    else if (state === 'paused') this.#pause(share ? `Paused at ${percent}` : 'Paused');
+    else if (state === 'sent') this.#advance(SENT, 'Received');
+    else if (state === 'duplicate') this.#end('duplicate', 'Already here, nothing was sent');
+    else if (state === 'cancelled') this.#end('cancelled', 'Cancelled');
   }
-
-  sending(share) { this.#advance(share * SENT, `Uploading ${Math.floor(share * 100)} %`); }
-
-  sent() { this.#advance(SENT, 'Received'); }
 
   // Snapshots from before the bytes arrived say less than the upload itself does.
   processing(status, progress) {
@@ -50,24 +52,73 @@ export class UploadRow {
   fail(problem, retry) {
     if (this.#ended) return;
     this.#end('failed', problem.message);
-    if (problem.retryable && retry) this.actions.append(button('Try again', retry));
+    if (problem.code === 'FILE_NEEDED') this.actions.append(this.#chooser(), this.#cancelButton());
+    else if (problem.retryable && retry) this.actions.append(button('Try again', retry));
     announce(`${this.name}: ${problem.message}`);
+  }
+
+  #begin() {
+    this.#ended = false;
+    this.progress.value = 0;
+    this.#set('busy', () => 'Preparing', this.#cancelButton());
+  }
+
+  #send(share, words) {
+    this.progress.value = share * SENT;
+    const pause = button('Pause', () => this.controls.pause(), 'button small');
+    this.#set('busy', words, pause, this.#cancelButton());
+  }
+
+  #pause(words) {
+    const resume = button('Resume', () => this.controls.resume(), 'button small');
+    this.#set('paused', () => words, resume, this.#cancelButton());
   }
 
   #advance(progress, words) {
     if (this.#ended || progress < this.progress.value) return;
     this.progress.value = progress;
-    this.#show('busy', words);
+    this.#set('busy', () => words);
   }
 
   #end(state, words) {
     this.#ended = true;
-    this.#show(state, words);
+    this.#set(state, () => words);
   }
 
-  #show(state, words) {
-    this.item.dataset.state = state;
-    this.status.textContent = words;
-    this.actions.replaceChildren();
+  #cancelButton() {
+    return button('Cancel', () => this.controls.cancel(), 'button small quiet');
   }
+
+  // For browsers that did not keep the file over a reload.
+  #chooser() {
+    const input = element('input', { type: 'file', className: 'covered' });
+    input.onchange = () => {
+      try {
+        this.controls.provide(input.files[0]);
+      } catch ({ message }) {
+        this.status.textContent = message;
+      }
+    };
+    return element('label', { className: 'button small' }, 'Choose it again', input);
+  }
+
+  #set(state, words, ...actions) {
+    const isNew = this.item.dataset.state !== state || this.actions.childElementCount !== actions.length;
+    this.item.dataset.state = state;
+    this.#words = words;
+    this.#say();
+    // Only where they change: a button that is replaced while it is pressed is never clicked.
+    if (isNew) this.actions.replaceChildren(...actions);
+  }
+
+  #say() { this.status.textContent = this.#words(); }
+}
+
+function picture(file) {
+  const image = element('img', { className: 'preview', alt: '', src: URL.createObjectURL(file) });
+  image.onload = image.onerror = ({ type }) => {
+    URL.revokeObjectURL(image.src);
+    if (type === 'error') image.replaceWith(element('span', { className: 'preview none' }));
+  };
+  return image;
 }

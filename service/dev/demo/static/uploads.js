@@ -1,107 +1,102 @@
-// The journey of each chosen file: announced, sent, completed, followed until it is ready or has failed.
+// What people upload: each file sent by the client, then followed until it is ready or has failed.
 
-import { Problem } from '/demo/api.js';
-import { Batch, MAX_FILES } from '/demo/batch.js';
-import { problemOf } from '/demo/chosen.js';
+import { getToken, Problem } from '/demo/api.js';
+import { inOurWords, problemOf, typeOf } from '/demo/chosen.js';
+import { UploadClient } from '/demo/client/index.js';
+import { Slots } from '/demo/client/slots.js';
 import { FOLLOW } from '/demo/operations.js';
-import { withRetries } from '/demo/retry.js';
-import { put } from '/demo/storage.js';
 import { UploadRow } from '/demo/upload-row.js';
 
-const AT_ONCE = 3;
+// The service lets one socket follow fifty.
+const FOLLOWED_AT_ONCE = 40;
+// A duplicate may still be on its way: a photo that was deleted a moment ago is brought back without its bytes.
+const COMES = new Set(['sent', 'duplicate']);
+const FOLLOWED = new Set(['sending', ...COMES]);
 const ENDED_BADLY = new Set(['FAILED', 'QUARANTINED', 'EXPIRED', 'DELETED']);
 const LOST_TRACK = 'The live status was lost; the photo may still become ready. Reload the page to see.';
+const DEVICE = { deviceClass: matchMedia('(pointer: coarse)').matches ? 'mobile' : 'desktop', captureMode: 'web' };
 
 export class Uploads {
-  #sending = 0;
-  #waiting = [];
+  #client = new UploadClient({ url: '/graphql', getToken });
+  #following = new Slots(() => FOLLOWED_AT_ONCE);
 
   constructor({ socket, hint, onReady, addRow }) {
     Object.assign(this, { socket, hint, onReady, addRow });
+    this.#client.addEventListener('upload', ({ upload }) => this.#accompany(upload));
   }
 
-  async start(files, details) {
-    const chosen = files.map((file) => ({ file, row: new UploadRow(file) }));
-    for (const { row } of chosen) {
-      this.addRow(row);
-      row.waiting();
-    }
-    const sound = await this.#sound(chosen);
-    for (let first = 0; first < sound.length; first += MAX_FILES) {
-      const some = sound.slice(first, first + MAX_FILES);
-      const batch = new Batch(some.map(({ file }) => file), details);
-      const rows = some.map(({ row }) => row);
-      const journey = { batch, rows, byMedia: new Map(), follow: undefined };
-      rows.forEach((_, index) => this.#run(journey, index));
-    }
+  // Goes on with what was under way when the page was closed.
+  resume() { return this.#client.resume(); }
+
+  async start(files, { visibility, caption, altText }) {
+    const problems = await Promise.all(files.map(problemOf));
+    problems.forEach((problem, index) => problem && this.#refuse(files[index], problem));
+    const describe = (file) => ({
+      contentType: typeOf(file),
+      title: (caption || withoutExtension(file.name)).slice(0, 200),
+      altText: altText || null,
+    });
+    const sound = files.filter((_, index) => !problems[index]);
+    await this.#client.add(sound, { purpose: 'COMMUNITY', visibility, client: DEVICE, describe });
   }
 
   // One bad file does not hold up the others.
-  async #sound(chosen) {
-    const problems = await Promise.all(chosen.map(({ file }) => problemOf(file)));
-    problems.forEach((problem, index) => problem && chosen[index].row.fail(problem));
-    return chosen.filter((_, index) => !problems[index]);
+  #refuse(file, problem) {
+    const row = new UploadRow(file);
+    this.addRow(row);
+    row.fail(problem);
   }
 
-  async #run(journey, index) {
-    const row = journey.rows[index];
-    row.waiting();
-    await this.#turn();
-    try {
-      const upload = await withRetries(() => this.#send(journey, index));
-      row.sent();
-      await withRetries(() => journey.batch.complete(index, upload));
-    } catch (problem) {
-      row.fail(problem, () => this.#run(journey, index));
-    } finally {
-      this.#sending -= 1;
-      this.#waiting.shift()?.();
-    }
+  #accompany(upload) {
+    const row = new UploadRow(upload.file ?? upload, upload);
+    this.addRow(row);
+    let follows = false;
+    const show = () => {
+      row.show(upload);
+      if (upload.state === 'failed') row.fail(inOurWords(upload.problem, upload), () => upload.retry());
+      if (!upload.media || follows || !FOLLOWED.has(upload.state)) return;
+      follows = true;
+      this.#follow(upload, row);
+    };
+    upload.addEventListener('change', show);
+    show();
   }
 
-  async #send(journey, index) {
-    const { batch, rows } = journey;
-    const upload = await batch.upload(index);
-    journey.byMedia.set(upload.media.id, rows[index]);
-    journey.follow ??= this.#follow(journey, await batch.mediaIds());
-    if (!upload.target) return upload;
-    try {
-      await put(batch.files[index], upload.target, (share) => rows[index].sending(share));
-    } catch (problem) {
-      batch.renew();
-      throw problem;
-    }
-    return upload;
-  }
-
-  // Few files at a time, so that the first is there soon.
-  async #turn() {
-    if (this.#sending >= AT_ONCE) await new Promise((resolve) => this.#waiting.push(resolve));
-    this.#sending += 1;
-  }
-
-  #follow(journey, ids) {
+  #follow(upload, row) {
+    const { id } = upload.media;
     let after = null;
-    const lose = () => journey.byMedia.forEach((row) => row.fail(new Problem(LOST_TRACK)));
-    return this.socket.subscribe(FOLLOW, () => ({ ids, after, hint: this.hint }), {
-      next: ({ data, errors }) => {
-        if (errors) return lose();
-        after = data.mediaStatus.cursor;
-        return this.#show(journey.byMedia.get(data.mediaStatus.media.id), data.mediaStatus);
-      },
-      error: lose,
-      complete: () => {},
-    });
+    const lose = () => row.fail(new Problem(LOST_TRACK));
+    return this.#following.run(() => new Promise((resolve) => {
+      const end = this.socket.subscribe(FOLLOW, () => ({ ids: [id], after, hint: this.hint }), {
+        next: ({ data, errors }) => {
+          if (errors) return lose();
+          after = data.mediaStatus.cursor;
+          return this.#show(row, data.mediaStatus, upload);
+        },
+        error: () => { lose(); resolve(); },
+        complete: resolve,
+      });
+      // A session that ran out has a successor, with other media.
+      upload.finished.then(() => {
+        if (upload.media?.id === id && COMES.has(upload.state)) return;
+        end();
+        resolve();
+      });
+    }), new AbortController().signal);
   }
 
-  #show(row, { status, progress, media }) {
+  #show(row, { status, progress, media }, upload) {
     if (status === 'READY') {
-      row?.ready();
+      row.ready();
       if (media.status === 'READY') this.onReady(media);
-    } else if (ENDED_BADLY.has(status)) {
-      row?.fail(new Problem(media.failure?.message ?? 'This photo was removed.'));
-    } else {
-      row?.processing(status, progress);
+    } else if (!ENDED_BADLY.has(status)) {
+      row.processing(status, progress);
+    } else if (upload.state === 'sent') {
+      row.fail(new Problem(media.failure?.message ?? 'This photo was removed.'));
     }
   }
+}
+
+function withoutExtension(name) {
+  return name.replace(/\.[A-Za-z0-9]{2,5}$/, '') || name;
 }
