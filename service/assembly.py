@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from service.errors import UploadIncomplete
@@ -35,7 +35,11 @@ async def confirmed_parts(upload: UploadDocument, *, stores: Stores, object_stor
     if parts is None:
         # Dropped in storage, by a lifecycle rule or by the client itself: what comes next begins anew.
         await stores.uploads.forget_multipart(upload["_id"], storage_upload_id)
-    return parts or []
+    signed = upload.get("part_checksums", {})
+    return [
+        part if part.checksum is not None else replace(part, checksum=signed.get(str(part.number)))
+        for part in parts or ()
+    ]
 
 
 async def assemble(

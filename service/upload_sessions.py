@@ -80,6 +80,9 @@ async def sign_parts(
         )
         for number in numbers
     ]
+    if sha256s:
+        checksums = {part.number: part.checksum for part in parts if part.checksum is not None}
+        await stores.uploads.remember_checksums(upload["_id"], checksums)
     signed = object_store.presigner.parts(
         key=upload["key"],
         storage_upload_id=upload["storage_upload_id"],
@@ -104,7 +107,7 @@ def _check_numbers(upload: UploadDocument, numbers: Sequence[int], sha256s: Mapp
 
 
 def _check_checksums(upload: UploadDocument, numbers: Sequence[int], sha256s: Mapping[int, str]) -> None:
-    if upload.get("part_checksums"):
+    if "part_checksums" in upload:
         if missing := [number for number in numbers if number not in sha256s]:
             raise InvalidInput(
                 f"This upload was begun with checksums: give the SHA-256 of part {missing[0]} as well.",

@@ -119,3 +119,13 @@ def _rgb(pixel: float | tuple[int, ...] | None) -> tuple[int, int, int]:
     if not isinstance(pixel, tuple):
         raise TypeError(f"not an RGB pixel: {pixel!r}")
     return pixel[0], pixel[1], pixel[2]
+
+
+@functools.cache
+def large_png(byte_size: int, seed: int = 0) -> bytes:
+    """A PNG of at least `byte_size` bytes: noise, which no compression makes smaller."""
+    side = -(-int((byte_size / 3) ** 0.5) // 16) * 16 + 16
+    random = np.random.default_rng(seed)
+    buffer = io.BytesIO()
+    Image.fromarray(random.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(buffer, "PNG", compress_level=0)
+    return buffer.getvalue()

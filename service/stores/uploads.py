@@ -39,11 +39,18 @@ class UploadStore:
         self, upload_id: UUID, storage_upload_id: str, *, checksums: bool
     ) -> UploadDocument | None:
         """Bind a session to a multipart upload in storage, once; the session as it is now, whoever bound it."""
+        bound: dict[str, Any] = {"storage_upload_id": storage_upload_id}
         await self._uploads.update_one(
             {"_id": upload_id, "storage_upload_id": {"$exists": False}},
-            {"$set": {"storage_upload_id": storage_upload_id, "part_checksums": checksums}},
+            {"$set": {**bound, "part_checksums": {}} if checksums else bound},
         )
         return await self.get(upload_id)
+
+    async def remember_checksums(self, upload_id: UUID, checksums: Mapping[int, str]) -> None:
+        """Note the SHA-256 in base64 that each part was signed with: not every store tells it again."""
+        await self._uploads.update_one(
+            {"_id": upload_id}, {"$set": {f"part_checksums.{number}": each for number, each in checksums.items()}}
+        )
 
     async def forget_multipart(self, upload_id: UUID, storage_upload_id: str) -> None:
         """Storage no longer knows the multipart upload: the next part begins another."""

@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 
 from indexes.ensure import ensure
+from service import deletion
 from service.app import create_app
 from service.dev.edge import edge_from_settings
 from service.dev.storage_events import created_object
@@ -85,6 +86,15 @@ async def service(settings: Settings, ports: Iterator[int], jail: Jail) -> Async
         app = create_app(settings, read_storage_event=created_object)
         async with served(app, next(ports)) as url, served(edge_from_settings(settings), edge_port):
             yield RunningService(settings, runtime, url, jail)
+
+
+@pytest.fixture
+def no_deletion_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Originals go with the deletion job's first run, as those of a purpose without a window do."""
+    policies = {
+        purpose: policy.model_copy(update={"deletion_window_s": 0}) for purpose, policy in deletion.POLICIES.items()
+    }
+    monkeypatch.setattr(deletion, "POLICIES", policies)
 
 
 @pytest.fixture
