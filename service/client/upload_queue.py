@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 NO_DETAILS = FileDetails()
 # So long nobody touches the entries of a process that was killed.
-LEASE_S = 10.0
+LEASE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)

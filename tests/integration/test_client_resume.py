@@ -1,0 +1,200 @@
+"""The Python client cut off in the middle of large files: nothing that storage has confirmed is sent again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from service.client import MediaClient, Progress, Unreachable
+from service.settings import Settings
+from tests.integration.conftest import RunningService, served
+from tests.photos import large_png, small_photo
+from tests.servers import StorageServer
+from tests.storage_relay import StorageRelay
+
+REPOSITORY = Path(__file__).parents[2]
+# Three parts of 8 MiB, the last one short.
+LARGE, PARTS = 24_000_000, (1, 2, 3)
+QUICK = (0.01, 0.02)
+
+
+@pytest.fixture(scope="module")
+async def relay(seaweed: StorageServer, ports: Iterator[int]) -> AsyncIterator[tuple[StorageRelay, str]]:
+    between = StorageRelay(seaweed.endpoint)
+    async with served(between.app, next(ports)) as url:
+        yield between, url
+        await between.close()
+
+
+@pytest.fixture(scope="module")
+def settings(settings: Settings, relay: tuple[StorageRelay, str]) -> Settings:
+    """Clients are sent to the relay."""
+    storage = settings.storage.model_copy(update={"public_endpoint": relay[1]})
+    return settings.model_copy(update={"storage": storage})
+
+
+@pytest.fixture
+def storage(relay: tuple[StorageRelay, str]) -> Iterator[StorageRelay]:
+    """What clients take for storage, with nothing counted yet."""
+    relay[0].confirmed.clear()
+    yield relay[0]
+    relay[0].go_on()
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "large.png"
+    path.write_bytes(large_png(LARGE))
+    return path
+
+
+def by_part(storage: StorageRelay) -> dict[int, int]:
+    """How often storage has confirmed each part, 0 standing for whole objects."""
+    counted: dict[int, int] = {}
+    for (_, number), count in storage.confirmed.items():
+        counted[number] = counted.get(number, 0) + count
+    return counted
+
+
+async def command(service: RunningService, subject: str, *words: str | Path) -> Process:
+    """`upload` as a process of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MEDIA_", "DEV_"))}
+    told = {"MEDIA_URL": service.url, "MEDIA_TOKEN": service.client(subject).token or "", "DEV_FOLDER": "/nonexistent"}
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "service", "upload", *map(str, words)),
+        cwd=REPOSITORY,
+        env={**kept, **told},
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+
+
+async def ended(process: Process) -> tuple[int | None, str, str]:
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert b"Traceback" not in err, err.decode()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def media_of(service: RunningService, subject: str) -> int:
+    count: int = await service.runtime.database.media.count_documents({"owner_id": subject})
+    return count
+
+
+async def test_a_photo_cut_off_in_its_second_part_goes_on_there(
+    service: RunningService, storage: StorageRelay, photo: Path
+) -> None:
+    storage.stop_after(1)
+    seen: list[Progress] = []
+    async with service.working(), MediaClient(service.url, service.client("nora").token, delays_s=QUICK) as client:
+
+        async def upload() -> None:
+            [result] = await client.upload([photo], purpose="COMMUNITY", idempotency_key="k", on_progress=seen.append)
+            assert result.error is None
+            assert result.media is not None
+            assert result.media.status == "READY"
+
+        cut = asyncio.create_task(upload())
+        await storage.stopped.wait()
+        await storage.arrivals(1)
+        cut.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cut
+        assert sum(by_part(storage).values()) == 1
+        storage.go_on()
+        await upload()
+    assert by_part(storage) == dict.fromkeys(PARTS, 1)
+    assert max(progress.bytes_sent for progress in seen) == photo.stat().st_size
+    assert await media_of(service, "nora") == 1
+
+
+async def test_storage_that_breaks_off_costs_the_missing_parts_only(
+    service: RunningService, storage: StorageRelay, photo: Path
+) -> None:
+    storage.stop_after(2)
+    async with service.working(), MediaClient(service.url, service.client("olga").token, delays_s=()) as client:
+        uploading = asyncio.create_task(client.upload([photo], purpose="COMMUNITY", idempotency_key="k"))
+        await storage.stopped.wait()
+        storage.go_on()
+        [failed] = await uploading
+        assert isinstance(failed.error, Unreachable)
+        [result] = await client.upload([photo], purpose="COMMUNITY", idempotency_key="k")
+        assert (result.error, result.media_id) == (None, failed.media_id)
+    assert by_part(storage) == dict.fromkeys(PARTS, 1)
+
+
+async def test_a_killed_queue_is_drained_by_the_next_command(
+    service: RunningService, storage: StorageRelay, photo: Path, tmp_path: Path
+) -> None:
+    small, queue = tmp_path / "small.jpg", tmp_path / "uploads.db"
+    small.write_bytes(small_photo(91))
+    storage.stop_after(2)
+    killed = await command(service, "paula", photo, small, "--queue", queue)
+    await storage.stopped.wait()
+    await storage.arrivals(2)
+    killed.send_signal(signal.SIGKILL)
+    await killed.communicate()
+    storage.go_on()
+    async with service.working():
+        code, out, err = await ended(await command(service, "paula", "--queue", queue, "--json"))
+        assert code == 0, err
+        lines = [orjson.loads(line) for line in out.splitlines()]
+        # The small one may have been through already.
+        assert (str(photo), "READY") in [(line["file"], line["status"]) for line in lines]
+        assert by_part(storage) == {0: 1, **dict.fromkeys(PARTS, 1)}
+        assert await media_of(service, "paula") == 2
+
+        code, out, err = await ended(await command(service, "paula", photo, small, "--queue", queue))
+    assert code == 0, err
+    assert out.count("already yours, nothing sent") == 2
+    assert by_part(storage) == {0: 1, **dict.fromkeys(PARTS, 1)}
+    assert await media_of(service, "paula") == 2
+
+
+@pytest.mark.parametrize("queued", [True, False], ids=["with a queue", "without"])
+async def test_ctrl_c_says_how_to_go_on(
+    service: RunningService, storage: StorageRelay, tmp_path: Path, queued: bool
+) -> None:
+    photo, queue = tmp_path / "photo.jpg", tmp_path / "my uploads.db"
+    photo.write_bytes(small_photo(92))
+    storage.stop_after(0)
+    process = await command(service, f"ctrl-{queued}", photo, *(("--queue", queue) if queued else ()))
+    await storage.stopped.wait()
+    process.send_signal(signal.SIGINT)
+    code, out, err = await ended(process)
+    assert (code, out) == (130, "")
+    storage.go_on()
+    assert not storage.confirmed
+    if not queued:
+        assert "the same command does not send them again" in err
+        assert "--queue FILE" in err
+        return
+    assert f"to go on: python -m service upload --queue '{queue}'" in err
+    async with service.working():
+        code, out, err = await ended(await command(service, f"ctrl-{queued}", "--queue", queue))
+    assert code == 0, err
+    assert f"{photo}  READY" in out
+    assert await media_of(service, f"ctrl-{queued}") == 1
+
+
+async def test_a_queue_keeps_what_failed_and_says_so(
+    service: RunningService, storage: StorageRelay, tmp_path: Path
+) -> None:
+    text, queue = tmp_path / "note.jpg", tmp_path / "uploads.db"
+    text.write_text("only words")
+    code, out, err = await ended(await command(service, "rita", text, "--queue", queue))
+    assert (code, out) == (1, "")
+    assert "TYPE_NOT_ALLOWED" in err
+    assert f"1 stay in the queue. To try again: python -m service upload --queue {queue}" in err
+    code, out, err = await ended(await command(service, "rita", "--queue", tmp_path / "other.db"))
+    assert code == 1
+    assert "There is no queue" in err
+    assert not (tmp_path / "other.db").exists()
+    assert not storage.confirmed
