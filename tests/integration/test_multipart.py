@@ -320,5 +320,5 @@ async def deleted(client: ApiClient, media_id: str) -> None:
     [deletion] = (await client.delete(media_id))["deletions"]
     look = "query Look($id: ID!) { deletion(id: $id) { stage } }"
     async with asyncio.timeout(30):
-        while (await client.run(look, id=deletion["id"]))["deletion"]["stage"] == "HIDDEN":
+        while (await client.run(look, id=deletion["id"]))["deletion"]["stage"] == "HIDDEN":  # noqa: ASYNC110
             await asyncio.sleep(0.02)

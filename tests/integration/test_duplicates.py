@@ -1,0 +1,180 @@
+"""Nothing is sent twice: what an owner already has is recognised, linked or restored, and only for that owner."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import Any
+from uuid import uuid4
+
+from schema.global_id import decode_id
+from tests.api_client import ApiClient
+from tests.integration.conftest import RunningService
+from tests.photos import small_photo
+
+OPEN = """
+mutation Open($input: CreateUploadsInput!) {
+  createUploads(input: $input) {
+    outcomes {
+      upload { id media { id } }
+      duplicate { id status purpose visibility subject { type id } }
+      userErrors { code message field }
+    }
+    userErrors { code message }
+  }
+}
+"""
+FIND = "query Find($sha256: [SHA256!]!) { findDuplicates(sha256: $sha256) { sha256 media { id } } }"
+
+
+def digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+async def ask(client: ApiClient, *files: bytes, key: str | None = None, **batch: Any) -> list[dict[str, Any]]:
+    described = [{"contentType": "image/jpeg", "byteSize": len(file), "sha256": digest(file)} for file in files]
+    given = {"idempotencyKey": key or uuid4().hex, "purpose": "COMMUNITY", "files": described, **batch}
+    payload = (await client.run(OPEN, input=given))["createUploads"]
+    assert payload["userErrors"] == []
+    outcomes: list[dict[str, Any]] = payload["outcomes"]
+    assert all(
+        (outcome["upload"] is not None) + (outcome["duplicate"] is not None) + bool(outcome["userErrors"]) == 1
+        for outcome in outcomes
+    )
+    return outcomes
+
+
+async def ready(service: RunningService, client: ApiClient, photo: bytes, **batch: Any) -> str:
+    async with service.working():
+        media_id = await client.send(photo, **batch)
+        assert await client.wait(media_id) == {media_id: "READY"}
+    return media_id
+
+
+async def document(service: RunningService, media_id: str) -> dict[str, Any]:
+    parsed = decode_id(media_id)
+    assert parsed is not None
+    found = await service.runtime.database.media.find_one({"_id": parsed[1]})
+    assert found is not None
+    return dict(found)
+
+
+def newcomer(service: RunningService) -> ApiClient:
+    return service.client(f"owner-{uuid4().hex}")
+
+
+async def test_what_one_owner_has_is_recognised_for_them_alone(service: RunningService) -> None:
+    anna, bert, photo = newcomer(service), newcomer(service), small_photo(901)
+    media_id = await ready(service, anna, photo)
+    [outcome] = await ask(anna, photo)
+    assert outcome["duplicate"]["id"] == media_id
+    assert await anna.run(FIND, sha256=[digest(photo), "0" * 64]) == {
+        "findDuplicates": [{"sha256": digest(photo), "media": {"id": media_id}}]
+    }
+    [foreign] = await ask(bert, photo)
+    assert foreign["duplicate"] is None
+    assert await bert.run(FIND, sha256=[digest(photo)]) == {"findDuplicates": []}
+
+
+async def test_strangers_and_long_lists_are_refused(service: RunningService) -> None:
+    nobody = await service.client(None).post(FIND, sha256=["0" * 64])
+    assert nobody["errors"][0]["extensions"]["code"] == "NOT_PERMITTED"
+    many = await newcomer(service).post(FIND, sha256=[f"{number:064x}" for number in range(101)])
+    assert many["errors"][0]["extensions"]["code"] == "INVALID_INPUT"
+
+
+async def test_an_upload_whose_bytes_have_not_arrived_is_no_duplicate(service: RunningService) -> None:
+    anna, photo = newcomer(service), small_photo(902)
+    [first] = await ask(anna, photo)
+    [second] = await ask(anna, photo)
+    assert second["upload"] is not None
+    assert first["upload"]["id"] != second["upload"]["id"]
+
+
+async def test_the_same_picture_twice_in_a_batch_is_sent_once(service: RunningService) -> None:
+    photo, other = small_photo(903), small_photo(904)
+    first, second, third = await ask(newcomer(service), photo, other, photo)
+    assert second["upload"] is not None
+    assert third["duplicate"]["id"] == first["upload"]["media"]["id"]
+
+
+async def test_another_purpose_gets_a_media_of_its_own_without_a_byte_sent(service: RunningService) -> None:
+    anna, photo = newcomer(service), small_photo(905)
+    media_id = await ready(service, anna, photo)
+    subject = {"type": "post", "id": "7"}
+    portrait, elsewhere, private = [
+        (await ask(anna, photo, **batch))[0]["duplicate"]
+        for batch in ({"purpose": "PROFILE"}, {"subject": subject}, {"visibility": "PRIVATE"})
+    ]
+    assert len({media_id, portrait["id"], elsewhere["id"], private["id"]}) == 4
+    assert (portrait["purpose"], elsewhere["subject"], private["visibility"]) == ("PROFILE", subject, "PRIVATE")
+    async with service.working():
+        new = [portrait["id"], elsewhere["id"], private["id"]]
+        assert set((await anna.wait(*new)).values()) == {"READY"}
+    keys = {(await document(service, each))["original"]["key"] for each in [media_id, *new]}
+    assert len(keys) == 1, "stored once"
+
+
+async def test_the_same_key_gives_the_same_duplicate_also_for_twins(service: RunningService) -> None:
+    anna, photo, key = newcomer(service), small_photo(906), uuid4().hex
+    await ready(service, anna, photo)
+    answers = await asyncio.gather(*(ask(anna, photo, key=key, purpose="PROFILE") for _ in range(6)))
+    ids = {outcomes[0]["duplicate"]["id"] for outcomes in answers}
+    assert len(ids) == 1
+    parsed = decode_id(ids.pop())
+    assert parsed is not None
+    assert await service.runtime.database.jobs.count_documents({"media_id": parsed[1]}) == 1
+
+
+async def test_a_file_in_its_deletion_window_is_restored(service: RunningService) -> None:
+    anna, photo, store = newcomer(service), small_photo(907), service.runtime.object_store
+    media_id = await ready(service, anna, photo)
+    original = (await document(service, media_id))["original"]
+    async with service.working():
+        await anna.delete(media_id)
+        await _renditions_are_gone(service, media_id)
+        assert await store.head(original["bucket"], original["key"]) is not None
+        assert await anna.run(FIND, sha256=[digest(photo)]) == {"findDuplicates": []}
+        [outcome] = await ask(anna, photo)
+        restored = outcome["duplicate"]["id"]
+        assert restored != media_id, "what was deleted stays deleted"
+        assert await anna.wait(restored) == {restored: "READY"}
+    assert (await document(service, restored))["original"] == original
+    assert (await document(service, media_id))["status"] == "DELETED"
+
+
+async def test_the_window_ends_for_what_nobody_sent_again(service: RunningService, no_deletion_window: None) -> None:
+    anna, photo = newcomer(service), small_photo(908)
+    media_id = await ready(service, anna, photo)
+    original = (await document(service, media_id))["original"]
+    async with service.working():
+        await anna.delete(media_id)
+        await _gone(service, original)
+    assert await service.runtime.database.contents.count_documents({"key": original["key"]}) == 0
+    [outcome] = await ask(anna, photo)
+    assert outcome["upload"] is not None
+
+
+async def test_content_that_storage_lost_is_sent_again(service: RunningService) -> None:
+    anna, photo, store = newcomer(service), small_photo(909), service.runtime.object_store
+    media_id = await ready(service, anna, photo)
+    original = (await document(service, media_id))["original"]
+    await store.delete(original["bucket"], [original["key"]])
+    [outcome] = await ask(anna, photo, purpose="PROFILE")
+    assert outcome["upload"] is not None
+    again = await ready(service, anna, photo, purpose="PROFILE")
+    found = await service.runtime.database.contents.find_one({"sha256": digest(photo), "refs": {"$size": 1}})
+    assert found is not None
+    assert found["key"] == (await document(service, again))["original"]["key"]
+
+
+async def _renditions_are_gone(service: RunningService, media_id: str) -> None:
+    async with asyncio.timeout(30):
+        while "renditions" in await document(service, media_id):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def _gone(service: RunningService, original: dict[str, str]) -> None:
+    async with asyncio.timeout(30):
+        while await service.runtime.object_store.head(original["bucket"], original["key"]) is not None:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
