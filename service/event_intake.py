@@ -80,14 +80,18 @@ async def _upload_of(event: StorageEvent, stores: Stores, object_store: ObjectSt
 async def _object_removed(
     event: StorageEvent, upload: UploadDocument, stores: Stores, object_store: ObjectStore
 ) -> EventOutcome:
-    media = await stores.media.get(upload["_id"], fields=["status", "original"])
-    if media is None or media["status"] not in _NEED_THEIR_ORIGINAL:
-        return EventOutcome.HANDLED
-    if media["original"]["key"] != event.key:
-        # Its content was found stored already, and this copy removed.
+    if not await _is_needed(event.key, upload, stores):
         return EventOutcome.HANDLED
     # Storage has the last word: the object may have been written again since.
     if await object_store.head(event.bucket, event.key) is not None:
         return EventOutcome.HANDLED
-    log.warning("the original of a media is gone", media_id=str(upload["_id"]), status=media["status"], at=event.at)
+    log.warning("the original of a media is gone", media_id=str(upload["_id"]), key=event.key, at=event.at)
     return EventOutcome.LOST
+
+
+async def _is_needed(key: str, upload: UploadDocument, stores: Stores) -> bool:
+    """Whether a media refers to the object as its content, or has yet to be processed from it."""
+    media = await stores.media.get(upload["_id"], fields=["status", "original.key"])
+    if media is not None and media["status"] in _NEED_THEIR_ORIGINAL and media.get("original", {}).get("key") == key:
+        return True
+    return not await stores.contents.is_free(key)

@@ -68,33 +68,53 @@ class StorageQueue:
     async def receive(self, limit: int) -> list[QueueMessage]:
         """Up to `limit` (1-10) messages, waiting for the first; each is hidden from others for `visibility_s`.
 
-        May be cancelled: what such a poll still brings becomes visible again by itself.
+        May be cancelled. The poll itself goes on, as no call can be taken back: what it still brings is given back at
+        once if this process lives, else it becomes visible after `visibility_s`.
         """
-        work = partial(
-            self._client.receive_message,
+        cancelled = threading.Event()
+        try:
+            return await _told_apart(_in_daemon_thread(partial(self._receive, limit, cancelled)))
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    def _receive(self, limit: int, cancelled: threading.Event) -> list[QueueMessage]:
+        answer = self._client.receive_message(
             QueueUrl=self._url,
             MaxNumberOfMessages=limit,
             WaitTimeSeconds=self._settings.wait_s,
             VisibilityTimeout=self._settings.visibility_s,
             MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
         )
-        answer = await _told_apart(_in_daemon_thread(work))
-        return [_message(received) for received in answer.get("Messages", [])]
+        messages = [_message(received) for received in answer.get("Messages", [])]
+        if messages and cancelled.is_set():
+            self._hide(dict.fromkeys(messages, 0))
+        return messages
 
     async def delete(self, messages: Sequence[QueueMessage]) -> None:
         """Acknowledge up to 10 messages; one that SQS keeps all the same is delivered again, and is logged."""
-        entries = [{"Id": str(index), "ReceiptHandle": message.receipt} for index, message in enumerate(messages)]
-        work = partial(self._client.delete_message_batch, QueueUrl=self._url, Entries=entries)  # type: ignore[arg-type]
-        _log_failures("a message was not deleted", messages, (await self._call(work)).get("Failed", []))
+        await self._call(partial(self._delete, messages))
+
+    def _delete(self, messages: Sequence[QueueMessage]) -> None:
+        answer = self._client.delete_message_batch(
+            QueueUrl=self._url,
+            Entries=[{"Id": str(index), "ReceiptHandle": message.receipt} for index, message in enumerate(messages)],
+        )
+        _log_failures("a message was not deleted", messages, answer.get("Failed", []))
 
     async def hide(self, messages: Mapping[QueueMessage, int]) -> None:
         """Keep up to 10 messages from being delivered again for so many seconds from now; 0 delivers at once."""
-        entries = [
-            {"Id": str(index), "ReceiptHandle": message.receipt, "VisibilityTimeout": seconds}
-            for index, (message, seconds) in enumerate(messages.items())
-        ]
-        work = partial(self._client.change_message_visibility_batch, QueueUrl=self._url, Entries=entries)  # type: ignore[arg-type]
-        _log_failures("a message was not hidden", [*messages], (await self._call(work)).get("Failed", []))
+        await self._call(partial(self._hide, messages))
+
+    def _hide(self, messages: Mapping[QueueMessage, int]) -> None:
+        answer = self._client.change_message_visibility_batch(
+            QueueUrl=self._url,
+            Entries=[
+                {"Id": str(index), "ReceiptHandle": message.receipt, "VisibilityTimeout": seconds}
+                for index, (message, seconds) in enumerate(messages.items())
+            ],
+        )
+        _log_failures("a message was not hidden", [*messages], answer.get("Failed", []))
 
     async def moves_dead_letters(self) -> bool:
         """Whether the queue has a redrive policy of its own."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -248,6 +249,29 @@ async def test_a_stop_does_not_wait_for_the_poll(queues: Queues) -> None:
         await asyncio.sleep(0.3)
         consumer.stop()
     assert time.monotonic() - begun < 5
+
+
+async def test_what_a_cancelled_poll_still_brings_is_given_back(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = StorageQueue(queues.url, queues.settings(wait_s=3, visibility_s=600), queues.server.settings())
+    hide, given_back = queue._client.change_message_visibility_batch, threading.Event()
+
+    def hide_and_tell(**asked: Any) -> Any:
+        answer = hide(**asked)
+        given_back.set()
+        return answer
+
+    monkeypatch.setattr(queue._client, "change_message_visibility_batch", hide_and_tell)
+    poll = asyncio.create_task(queue.receive(1))
+    await asyncio.sleep(0.3)
+    poll.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await poll
+    await queues.send("for somebody else")
+    assert await asyncio.to_thread(given_back.wait, 10)
+    assert await queues.waiting() == (1, 0)
+    await queue.close()
 
 
 async def test_a_queue_that_is_away_is_waited_for(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from service.settings import (
     AuthSettings,
     DeliverySettings,
     Environment,
+    EventsSettings,
     HttpSettings,
     IssuerSettings,
     MongoSettings,
@@ -60,6 +61,9 @@ def test_safe_settings_pass_in_either_role() -> None:
         ({"storage": StorageSettings(endpoint="http://s3.example.com")}, "must be https"),
         ({"mongo": MongoSettings(uri=SecretStr("mongodb://one"))}, "replica set"),
         ({"delivery": DeliverySettings(base_url="http://cdn.example.com")}, "BASE_URL must be https"),
+        ({"events": EventsSettings(queue_url="http://sqs.example.com/1/q")}, "MEDIA_EVENTS__QUEUE_URL"),
+        ({"events": EventsSettings(endpoint="http://sqs.example.com")}, "MEDIA_EVENTS__QUEUE_URL"),
+        ({"events": EventsSettings(queue_url="https://q", dead_letter_url="https://q")}, "the queue itself"),
     ],
 )
 def test_unsafe_settings_are_named_in_a_sentence(changed: dict[str, Any], sentence: str) -> None:
