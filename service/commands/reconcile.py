@@ -14,6 +14,8 @@ from service.settings import Settings
 from service.stores.database import OUTAGE_ERRORS
 from service.telemetry import Metrics
 
+# Nothing is wrong with the run: it goes on once what it needs answers again.
+_AWAY: tuple[type[Exception], ...] = (MediaServiceError, *OUTAGE_ERRORS)
 _EXAMINED = "examined:"
 _COLUMNS = (Outcome.FOUND, Outcome.REPAIRED, Outcome.ENQUEUED, Outcome.KEPT, Outcome.GONE)
 
@@ -36,7 +38,7 @@ async def run_reconciliation(settings: Settings, options: RunOptions, *, as_json
                 object_store=runtime.object_store,
                 on_finding=show,
             )
-        except (MediaServiceError, *OUTAGE_ERRORS) as error:
+        except _AWAY as error:
             typer.echo(f"Stopped: {error.__cause__ or error}. Run the same command again to go on.", err=True)
             return 1
     typer.echo(orjson.dumps({"summary": dict(tally.counts)}).decode() if as_json else _table(tally))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 from service.lifecycle import AWAITING_BYTES
 from service.multipart import PendingMultipart
@@ -22,7 +23,7 @@ async def examine_multiparts(context: Context) -> AsyncIterator[Finding]:
         if media_id is None:
             yield Finding(FindingKind.UNKNOWN_OBJECT, what, "this service makes no such key", Outcome.KEPT)
         elif (why := await _reason(pending, context)) is not None:
-            outcome = await context.settle(lambda pending=pending: _abort(pending, context))  # type: ignore[misc]
+            outcome = await context.settle(partial(_abort, pending, context))
             yield Finding(FindingKind.ABANDONED_MULTIPART, what, why, outcome, str(media_id))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from uuid import UUID
 
 from service.lifecycle import AWAITING_BYTES, MediaStatus
@@ -27,7 +28,7 @@ async def examine_originals(page: Sequence[ListedObject], context: Context) -> A
         yield finding
     keys = [key for key, media_id in aged.items() if media_id]
     for key, why in (await _needless_originals(keys, context)).items():
-        outcome = await context.settle(lambda key=key: _remove_original(key, context))  # type: ignore[misc]
+        outcome = await context.settle(partial(_remove_original, key, context))
         yield Finding(FindingKind.ORPHAN_OBJECT, f"{bucket}/{key}", why, outcome, aged[key])
 
 
@@ -71,7 +72,7 @@ async def examine_renditions(page: Sequence[ListedObject], context: Context) -> 
         yield finding
     keys = [key for key, media_id in aged.items() if media_id]
     for key, why in (await _needless_renditions(keys, context)).items():
-        outcome = await context.settle(lambda key=key: _remove_rendition(key, context))  # type: ignore[misc]
+        outcome = await context.settle(partial(_remove_rendition, key, context))
         yield Finding(FindingKind.ORPHAN_RENDITION, f"{bucket}/{key}", why, outcome, aged[key])
 
 

@@ -8,9 +8,10 @@ from datetime import timedelta
 from uuid import UUID
 
 from service.object_store import ObjectStore
+from service.reconciliation.contents import examine_contents
 from service.reconciliation.context import Context
-from service.reconciliation.documents import MEDIA_FIELDS, STATUSES, examine_contents, examine_media
 from service.reconciliation.findings import Finding, Tally
+from service.reconciliation.media import MEDIA_FIELDS, STATUSES, examine_media
 from service.reconciliation.multiparts import examine_multiparts
 from service.reconciliation.objects import examine_originals, examine_renditions
 from service.stores import Stores

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 from service.deletion import remove_objects
 from service.errors import MediaServiceError, TemporarilyUnavailable
 from service.finalisation import end_abandoned, finalise
 from service.lifecycle import AWAITING_BYTES, MediaStatus
-from service.models import ContentDocument, DeletionStage, Job, JobKind, Lane, MediaDocument, UploadDocument
+from service.models import DeletionStage, Job, JobKind, Lane, MediaDocument, UploadDocument
 from service.policies import LATE_BYTES
 from service.processing_jobs import enqueue_repair
 from service.reconciliation.context import REST_FIELDS, Context
@@ -54,7 +55,7 @@ async def _examine_ready(media: MediaDocument, context: Context) -> list[Finding
         findings.append(Finding(FindingKind.MISSING_ORIGINAL, what, missing, Outcome.KEPT, media_id))
     differing = [(each["key"], why) for each, why in zip(renditions, lacking, strict=True) if why is not None]
     if differing:
-        outcome = Outcome.KEPT if missing else await context.settle(lambda: _make_again(media, context))
+        outcome = Outcome.KEPT if missing else await context.settle(partial(_make_again, media, context))
         findings += [
             Finding(FindingKind.MISSING_RENDITION, f"{media_bucket}/{key}", why, outcome, media_id)
             for key, why in differing
@@ -133,31 +134,3 @@ def _deletion_job(media_id: UUID) -> Job:
         fence=0,
         enqueued_at=datetime.now(UTC),
     )
-
-
-async def examine_contents(page: Sequence[ContentDocument], context: Context) -> AsyncIterator[Finding]:
-    """References of media that are no more; the object goes with the last one."""
-    media_ids = {media_id for content in page for media_id in content["refs"]}
-    media = await context.stores.media.get_many(media_ids, fields=REST_FIELDS)
-    for content in page:
-        what = f"{content['bucket']}/{content['key']}"
-        for media_id in content["refs"]:
-            if (why := _stale(media_id, media.get(media_id), context)) is not None:
-                outcome = await context.settle(lambda ref=media_id: _give_up(ref, context))  # type: ignore[misc]
-                yield Finding(FindingKind.STALE_REFERENCE, what, why, outcome, str(media_id))
-
-
-def _stale(media_id: UUID, media: MediaDocument | None, context: Context) -> str | None:
-    if media is None:
-        # A content is referred to before its media is written.
-        return f"media {media_id} does not exist" if context.is_older(media_id) else None
-    return f"media {media_id} is {media['status']}" if context.is_over(media) else None
-
-
-async def _give_up(media_id: UUID, context: Context) -> Outcome:
-    media = await context.stores.media.get(media_id, fields=REST_FIELDS)
-    if _stale(media_id, media, context) is None:
-        return Outcome.GONE
-    # The object of a content that nobody refers to any more is found with the other objects, and is removed there.
-    await context.stores.contents.release(media_id)
-    return Outcome.REPAIRED
