@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from uuid import uuid4
 
 from service.client.answers import OwnedMedia, UploadSession
-from service.client.errors import EXPIRED, ClientError, InvalidConnection, StorageRefused, UnusableFile
+from service.client.errors import EXPIRED, ClientError, InvalidConnection, StorageRefused, UnusableFile, UnusableQueue
 from service.client.local_file import LocalFile, inspect_file, shown
 from service.client.queue_rows import Entry, QueueRows
 from service.client.sending import abandon, send_and_complete
@@ -60,6 +60,9 @@ class QueueRun:
                 renewing = group.create_task(self._keep_leases())
                 await asyncio.gather(*(self._work() for _ in range(files_at_once)))
                 renewing.cancel()
+        except ExceptionGroup as failed:
+            # The queue itself cannot be used, which ends all that was under way.
+            raise failed.exceptions[0] from None
         finally:
             await asyncio.shield(self._in_turn(lambda: self._rows.release(self._owner)))
         if self._refusal is not None:
@@ -143,7 +146,7 @@ class QueueRun:
         raise UnusableFile(f"{shown(entry.path)} changed before it was uploaded; upload it again.")
 
     async def _note_failure(self, entry: Entry, tracked: TrackedFile, error: ClientError) -> None:
-        if error.code in ABOUT_THE_CALLER or isinstance(error, InvalidConnection):
+        if error.code in ABOUT_THE_CALLER or isinstance(error, InvalidConnection | UnusableQueue):
             self._refusal = error
         elif error.retryable:
             pause_s = PAUSES_S[min(entry.failures, len(PAUSES_S) - 1)]

@@ -31,7 +31,7 @@ from service.client import (
 )
 from service.client.local_file import shown
 from service.client.readiness import STILL_PROCESSING
-from service.client.tracking import OnProgress
+from service.client.tracking import OFFLINE, OnProgress
 from service.commands.printing import human_size, json_line, print_table, problem_console, result_console
 
 _HEADINGS = ("Rendition", "Format", "Pixels", "Bytes", "URL")
@@ -98,7 +98,7 @@ async def upload_queued(
             titles_from_names=order.titles_from_names,
         )
         with _bars(problem_console(), [entry.path for entry in await queue.status()]) as on_progress:
-            sent = await queue.run(client, on_progress=on_progress)
+            sent = await queue.run(client, on_progress=_announcing_outage(on_progress))
             results = await see_ready(client, sent, on_progress=on_progress)
         left = len(await queue.status())
     _print_results(results, all_urls=all_urls, as_json=as_json)
@@ -107,6 +107,20 @@ async def upload_queued(
     if left:
         problem_console().print(Text(f"{left} stay in the queue. To try again: {resuming(queue_file)}"))
     return _exit_code(results)
+
+
+def _announcing_outage(on_progress: OnProgress) -> OnProgress:
+    """`on_progress`, but the first wait for the network is told in words: there may be nobody to watch bars."""
+    announced = False
+
+    def report(progress: Progress) -> None:
+        nonlocal announced
+        if progress.status == OFFLINE and not announced:
+            announced = True
+            problem_console().print("The API or storage does not answer. Waiting; Ctrl-C ends that, the queue is kept.")
+        on_progress(progress)
+
+    return report
 
 
 def resuming(queue_file: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -287,6 +288,22 @@ async def test_what_another_process_took_over_is_let_go(stand: UploadStand, tmp_
         rows.close()
         assert await asyncio.wait_for(slow, 10) == []
     assert stand.puts() == []
+
+
+async def test_a_queue_that_breaks_while_it_is_used_says_so(
+    stand: UploadStand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "queue.db"
+    await enqueued(file, *written(tmp_path, SMALL, LARGE))
+
+    def full(*given: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(QueueRows, "note_session", full)
+    with pytest.raises(UnusableQueue, match="disk is full"):
+        await drained(stand, file)
+    monkeypatch.undo()
+    assert [each.status for each in await left_in(file)] == ["QUEUED", "QUEUED"]
 
 
 def test_a_file_that_is_no_queue_is_named(tmp_path: Path) -> None:
