@@ -24,10 +24,14 @@ class UpdateMediaInput:
     alt_text: str | None = strawberry.UNSET
     tags: list[str] | None = strawberry.UNSET
     album_ids: list[strawberry.ID] | None = strawberry.UNSET
-    focus: BoundingBoxInput | None = strawberry.UNSET
+    focus: BoundingBoxInput | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="Thumbnails are cropped anew in the background; until then the old ones stay.",
+    )
     location: GeoPointInput | None = strawberry.UNSET
     visibility: Visibility | None = strawberry.field(
-        default=strawberry.UNSET, description="As the purpose allows; it cannot be null."
+        default=strawberry.UNSET,
+        description="As the purpose allows; it cannot be null. Holds at once; renditions move to new keys soon after.",
     )
     subject: SubjectInput | None = strawberry.UNSET
     position: int | None = strawberry.UNSET

@@ -12,7 +12,9 @@ from uuid6 import uuid7
 
 from service.access import Action, Viewer, granted_filters
 from service.errors import InvalidInput, NotFound, NotPermitted, TemporarilyUnavailable, VersionConflict
+from service.lifecycle import MediaStatus
 from service.models import MediaDocument, MediaPurpose, Visibility
+from service.processing_jobs import REPAIR_FIELDS, enqueue_repair
 from service.stores import Stores
 from service.stores.idempotency import Remembered
 from service.upload_request import (
@@ -32,7 +34,10 @@ from service.upload_request import (
 # Each round that is lost was won by another change of the same media.
 _ROUNDS = 50
 
-_FIELDS = ("purpose", "updated_at", "last_change")
+# What renditions are made for: the crop, the Cache-Control, the keys.
+_REVISING = ("focus", "visibility")
+
+_FIELDS = ("purpose", "updated_at", "last_change", *_REVISING)
 
 
 class ChangeRequest(Request):
@@ -135,6 +140,18 @@ async def _apply(media: MediaDocument, request: ChangeRequest, record: Remembere
     if last is not None:
         # The mark is about to be overwritten: from now on the record says that this change has been made.
         await stores.idempotency.mark_applied(last["record"], {"change": last["id"]})
-    return await stores.media.change(
-        media["_id"], request.changes(), mark=_mark(record), replacing=last, unchanged_since=since
+    changes = request.changes()
+    revise = any(name in changes and changes[name] != media.get(name) for name in _REVISING)
+    made = await stores.media.change(
+        media["_id"], changes, mark=_mark(record), replacing=last, unchanged_since=since, revise=revise
     )
+    if made and revise:
+        await _remake_renditions(media["_id"], stores)
+    return made
+
+
+async def _remake_renditions(media_id: UUID, stores: Stores) -> None:
+    # Should this not be reached, the sweeper sees that it is due.
+    media = await stores.media.get(media_id, fields=REPAIR_FIELDS)
+    if media is not None and media["status"] == MediaStatus.READY:
+        await enqueue_repair(media, stores.jobs)

@@ -32,12 +32,14 @@ from service.perceptual_hash import to_stored
 from service.policies import POLICIES
 from service.processing.jail import Jail
 from service.processing.wire import ProcessingRequest
+from service.processing_jobs import revision_of
 from service.stored_renditions import stored_renditions
 from service.stores import Stores
+from service.stores.expressions import now_if_revised_since
 
 PIPELINE_VERSION = "1"
 
-PIPELINE_FIELDS = ("purpose", "content", "original", "focus", "created_at")
+PIPELINE_FIELDS = ("purpose", "content", "original", "focus", "created_at", "processing.revision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,12 @@ async def process_media(job: Job, *, stores: Stores, object_store: ObjectStore, 
         await withdraw_if_deleted(job.media_id, media, stores, object_store)
         raise
     done = await stores.media.transition(
-        job.media_id, MediaStatus.READY, fence=job.fence, values=_learned(image, stored, sha256), unset=["failure"]
+        job.media_id,
+        MediaStatus.READY,
+        fence=job.fence,
+        values=_learned(image, stored, sha256),
+        unset=["failure"],
+        look_again_at=now_if_revised_since(revision_of(media)),
     )
     reach(Failpoint.READY_WRITTEN)
     if done is None:
@@ -120,7 +127,7 @@ async def store_renditions(
 ) -> list[RenditionDocument]:
     """Write and confirm the renditions of `media`; as its document lists them. Raises TemporarilyUnavailable."""
     purpose, visibility = MediaPurpose(media["purpose"]), Visibility(media["visibility"])
-    generation = _generation(sha256, media.get("focus"))
+    generation = _generation(sha256, revision_of(media))
 
     async def store(rendition: Rendition) -> RenditionDocument:
         key = rendition_key(purpose, rendition.name, media["_id"], generation, rendition.format)
@@ -161,9 +168,12 @@ async def _confirm(object_store: ObjectStore, key: str, size: int, sha256: str) 
         raise StorageRefused(f"Storage does not confirm {key} as it was written; it will be written again.")
 
 
-def _generation(sha256: str, focus: Any) -> str:
-    """Names the bytes of all renditions: the same original, focus and pipeline give the same generation."""
-    return hashlib.sha256(f"{sha256}:{focus}:{PIPELINE_VERSION}".encode()).hexdigest()[:16]
+def _generation(sha256: str, revision: int) -> str:
+    """Names the objects of all renditions: the same original, revision and pipeline give the same generation.
+
+    A revision never comes again, and so no key whose object was removed or has another Cache-Control is used anew.
+    """
+    return hashlib.sha256(f"{sha256}:{revision}:{PIPELINE_VERSION}".encode()).hexdigest()[:16]
 
 
 def _learned(image: ProcessedImage, renditions: list[RenditionDocument], sha256: str) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from service.stores.jobs import JobStore
 
 # What `enqueue_processing` needs of a media.
 PROCESSING_FIELDS = ("purpose", "processing.generation")
+# What `enqueue_repair` needs.
+REPAIR_FIELDS = ("processing.repairs", "processing.revision")
 
 
 def processing_generation(media: MediaDocument) -> int:
@@ -22,10 +24,17 @@ async def enqueue_processing(media: MediaDocument, jobs: JobStore) -> None:
     await jobs.enqueue(media["_id"], JobKind.PROCESS, lane=lane, generation=processing_generation(media))
 
 
-async def enqueue_repair(media: MediaDocument, jobs: JobStore) -> None:
-    """Have the renditions of a READY `media` (with `processing.repairs`) made again while it stays READY.
+def revision_of(media: MediaDocument) -> int:
+    """How often the focus and the visibility of `media` have changed: its renditions are made for one revision."""
+    revision: int = media.get("processing", {}).get("revision", 0)
+    return revision
 
-    Until that is done, asking again costs nothing.
+
+async def enqueue_repair(media: MediaDocument, jobs: JobStore) -> None:
+    """Have the renditions of a READY `media` (with `REPAIR_FIELDS`) made again while it stays READY.
+
+    Until that is done or the media is revised again, asking again costs nothing.
     """
-    generation = media.get("processing", {}).get("repairs", 0) + 1
+    repairs: int = media.get("processing", {}).get("repairs", 0)
+    generation = repairs + revision_of(media) + 1
     await jobs.enqueue(media["_id"], JobKind.REPAIR, lane=Lane.BACKFILL, generation=generation)

@@ -14,6 +14,7 @@ from service.lifecycle import AWAITING_BYTES, MediaStatus
 from service.models import UploadDocument
 from service.object_store import ObjectStore
 from service.policies import LATE_BYTES
+from service.processing_jobs import REPAIR_FIELDS, enqueue_repair
 from service.stores import Stores
 
 log = structlog.get_logger(__name__)
@@ -24,7 +25,8 @@ GRACE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(minutes=15)
 AT_ONCE = 8
 
-_STALLED = frozenset({*AWAITING_BYTES, MediaStatus.UPLOADED, MediaStatus.EXPIRED})
+# READY ones wait only where their renditions are out of date.
+_STALLED = frozenset({*AWAITING_BYTES, MediaStatus.UPLOADED, MediaStatus.READY, MediaStatus.EXPIRED})
 
 
 async def sweep(*, stores: Stores, object_store: ObjectStore, grace: timedelta = GRACE) -> int:
@@ -59,7 +61,11 @@ async def sweep(*, stores: Stores, object_store: ObjectStore, grace: timedelta =
 
 async def _attend(media_id: UUID, now: datetime, grace: timedelta, stores: Stores, object_store: ObjectStore) -> None:
     upload = await stores.uploads.get(media_id)
-    media = await stores.media.get(media_id, fields=())
+    media = await stores.media.get(media_id, fields=REPAIR_FIELDS)
+    if media is not None and media["status"] == MediaStatus.READY:
+        await stores.media.look_again(media_id, MediaStatus.READY, at=now + LONGEST_PAUSE - grace)
+        await enqueue_repair(media, stores.jobs)
+        return
     if upload is None or media is None:
         return
     status = MediaStatus(media["status"])

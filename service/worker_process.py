@@ -19,7 +19,7 @@ from service.event_intake import handle_notification
 from service.media_processing import fail_media, process_media
 from service.models import Job, JobKind
 from service.processing.jail import Jail
-from service.rendition_repair import repair_renditions
+from service.rendition_repair import leave_unrepaired, repair_renditions
 from service.runtime import Runtime, open_runtime
 from service.settings import Settings
 from service.storage_queue import StorageQueue
@@ -49,6 +49,8 @@ def build_worker(runtime: Runtime, jail: Jail) -> Worker:
     async def end(job: Job, failure: ProcessingFailed) -> None:
         if job.kind is JobKind.PROCESS:
             await fail_media(job, failure, stores=stores)
+        elif job.kind is JobKind.REPAIR:
+            await leave_unrepaired(job, stores=stores)
 
     handlers = {JobKind.PROCESS: process, JobKind.DELETE: delete, JobKind.REPAIR: repair}
     return Worker(runtime.settings.worker, jobs=stores.jobs, handlers=handlers, end=end, metrics=metrics)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+Expression = Mapping[str, Any]
+
 NOW = "$$NOW"
 
 # A media's next `updated_at`: server time, but never the same moment twice, so that "changed since then?" has an answer
@@ -29,3 +31,12 @@ def insert_if_absent(fresh: Mapping[str, Any], *, marker: str) -> list[dict[str,
 def after_now(seconds: float) -> dict[str, Any]:
     """Server time plus `seconds`."""
     return {"$dateAdd": {"startDate": NOW, "unit": "millisecond", "amount": round(seconds * 1000)}}
+
+
+# How often what renditions are made of (the focus, who may see them) has changed.
+REVISION: Expression = {"$ifNull": ["$processing.revision", 0]}
+
+
+def now_if_revised_since(revision: int) -> Expression:
+    """Server time if the media has been revised since `revision`; otherwise no value."""
+    return {"$cond": [{"$eq": [REVISION, revision]}, "$$REMOVE", NOW]}

@@ -12,7 +12,7 @@ from pymongo import ReturnDocument, UpdateOne
 from service.lifecycle import TERMINAL, MediaStatus, sources_of
 from service.models import MediaDocument, MediaPurpose, RenditionDocument, StatusChange
 from service.stores.database import Database
-from service.stores.expressions import NEXT_UPDATE, NOW, insert_if_absent, literals
+from service.stores.expressions import NEXT_UPDATE, NOW, REVISION, Expression, insert_if_absent, literals
 from service.stores.restriction import restrict
 
 SCHEMA_VERSION = 1
@@ -135,7 +135,7 @@ class MediaStore:
         guard: Mapping[str, Any] | None = None,
         values: Mapping[str, Any] | None = None,
         unset: Sequence[str] = (),
-        look_again_at: datetime | None = None,
+        look_again_at: datetime | Expression | None = None,
     ) -> StatusChange | None:
         """The one place that writes a status: compare-and-set from an allowed source, history in server time.
 
@@ -193,11 +193,13 @@ class MediaStore:
         mark: Mapping[str, str],
         replacing: Mapping[str, str] | None,
         unchanged_since: datetime | None = None,
+        revise: bool = False,
     ) -> bool:
         """Write `values` and leave `mark`; False if nothing was written.
 
         Refused if the media is DELETED, was updated after `unchanged_since`, or if its last change left another mark
-        than `replacing` (None: no change yet). A mark's `id` is never used twice.
+        than `replacing` (None: no change yet). A mark's `id` is never used twice. `revise`: its renditions are out of
+        date with this change; the sweeper sees to those of a READY media.
         """
         query: dict[str, Any] = {
             "_id": media_id,
@@ -206,9 +208,16 @@ class MediaStore:
         }
         if unchanged_since is not None:
             query["updated_at"] = {"$lte": unchanged_since}
-        written = await self._media.update_one(
-            query, [{"$set": {**literals(values), **literals({"last_change": dict(mark)}), "updated_at": NEXT_UPDATE}}]
-        )
+        revised = {
+            "processing.revision": {"$add": [REVISION, 1]},
+            "waiting_since": {"$cond": [{"$eq": ["$status", MediaStatus.READY.value]}, NOW, "$waiting_since"]},
+        }
+        update = {
+            **literals({**values, "last_change": dict(mark)}),
+            "updated_at": NEXT_UPDATE,
+            **(revised if revise else {}),
+        }
+        written = await self._media.update_one(query, [{"$set": update}])
         return bool(written.matched_count)
 
     async def point_to(self, media_id: UUID, fence: int, *, bucket: str, key: str) -> bool:
@@ -220,15 +229,19 @@ class MediaStore:
         return bool(moved.matched_count)
 
     async def replace_renditions(self, media: MediaDocument, renditions: Sequence[RenditionDocument]) -> bool:
-        """Write renditions made again from the original and focus of `media`; False if it is no longer READY so."""
+        """Write renditions made again of `media`, as it was read; False if it was revised since or is not READY."""
         replaced = await self._media.update_one(
             {
                 "_id": media["_id"],
                 "status": MediaStatus.READY.value,
                 "original.key": media["original"]["key"],
-                "focus": media.get("focus"),
+                "$expr": {"$eq": [REVISION, media.get("processing", {}).get("revision", 0)]},
             },
-            {"$set": {"renditions": list(renditions)}, "$inc": {"processing.repairs": 1}},
+            {
+                "$set": {"renditions": list(renditions)},
+                "$inc": {"processing.repairs": 1},
+                "$unset": {"waiting_since": ""},
+            },
         )
         return bool(replaced.matched_count)
 

@@ -1,0 +1,220 @@
+"""A READY media whose focus or visibility changes: its renditions follow, and it is never without any."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from pymongo.errors import AutoReconnect
+
+from service.access import Viewer
+from service.media_changes import update_media
+from service.media_processing import process_media
+from service.models import Job, JobKind
+from service.rendition_repair import repair_renditions
+from service.stores.jobs import JobStore
+from service.sweeper import sweep
+from tests.integration.conftest import RunningService
+from tests.integration.mutation_scenarios import uuid_of
+from tests.photos import phone_photo
+
+ANNA = Viewer("anna")
+CORNER = {"x": 0.0, "y": 0.0, "width": 0.2, "height": 0.2}
+
+Document = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+async def empty_queue(service: RunningService) -> None:
+    await service.runtime.database.jobs.delete_many({})
+
+
+async def document_of(service: RunningService, media_id: UUID) -> Document:
+    document: Document | None = await service.runtime.database.media.find_one({"_id": media_id})
+    assert document is not None
+    return document
+
+
+async def change(service: RunningService, media_id: UUID, **changes: Any) -> None:
+    raw = {"idempotency_key": uuid4().hex, **changes}
+    await update_media(ANNA, media_id, raw, stores=service.runtime.stores)
+
+
+async def next_job(service: RunningService, kind: JobKind) -> Job:
+    job = await service.runtime.stores.jobs.claim(lease_s=60, worker="test")
+    assert job is not None
+    assert job.kind is kind
+    return job
+
+
+async def repair(service: RunningService) -> None:
+    """Run the repair that is due."""
+    runtime, job = service.runtime, await next_job(service, JobKind.REPAIR)
+    await repair_renditions(job, stores=runtime.stores, object_store=runtime.object_store, jail=service.jail)
+    assert await runtime.stores.jobs.complete(job)
+
+
+async def no_job(service: RunningService) -> None:
+    assert await service.runtime.stores.jobs.claim(lease_s=60, worker="test") is None
+
+
+async def process(service: RunningService) -> None:
+    runtime, job = service.runtime, await next_job(service, JobKind.PROCESS)
+    await process_media(job, stores=runtime.stores, object_store=runtime.object_store, jail=service.jail)
+    assert await runtime.stores.jobs.complete(job)
+
+
+async def uploaded(service: RunningService, width: int = 640) -> UUID:
+    # Wider than high, so that a thumbnail has to choose; each another photo, so that none is linked to another.
+    return uuid_of(await service.client("anna").send(phone_photo(width, 240)))
+
+
+_widths = iter(range(640, 1_000))
+
+
+@pytest.fixture
+async def media_id(service: RunningService) -> UUID:
+    """A media that is READY."""
+    ready = await uploaded(service, next(_widths))
+    await process(service)
+    assert (await document_of(service, ready))["status"] == "READY"
+    return ready
+
+
+def keys_of(document: Document) -> set[str]:
+    return {rendition["key"] for rendition in document["renditions"]}
+
+
+def digests_of(document: Document, name: str) -> set[str]:
+    return {rendition["sha256"] for rendition in document["renditions"] if rendition["name"] == name}
+
+
+async def headers_of(service: RunningService, keys: set[str]) -> list[str | None]:
+    """The Cache-Control of each object; None for one that is not there."""
+    store = service.runtime.object_store
+    objects = [await store.get(store.media_bucket, key) for key in sorted(keys)]
+    return [None if each is None else each.cache_control for each in objects]
+
+
+async def test_new_focus_crops_the_thumbnail_anew(service: RunningService, media_id: UUID) -> None:
+    before = await document_of(service, media_id)
+    await change(service, media_id, focus=CORNER)
+    waiting = await document_of(service, media_id)
+    assert (waiting["status"], waiting["renditions"]) == ("READY", before["renditions"])
+
+    await repair(service)
+    after = await document_of(service, media_id)
+    assert after["status_history"] == before["status_history"]
+    assert digests_of(after, "THUMBNAIL").isdisjoint(digests_of(before, "THUMBNAIL"))
+    assert digests_of(after, "FULL") == digests_of(before, "FULL")
+    assert keys_of(after).isdisjoint(keys_of(before))
+    # Addresses already given out go on working, old and new.
+    assert None not in await headers_of(service, keys_of(after) | keys_of(before))
+    await no_job(service)
+    assert await sweep(stores=service.runtime.stores, object_store=service.runtime.object_store) == 0
+
+
+async def test_what_turns_private_is_private_everywhere(service: RunningService, media_id: UUID) -> None:
+    public = await document_of(service, media_id)
+    assert all(header and header.startswith("public,") for header in await headers_of(service, keys_of(public)))
+    await change(service, media_id, visibility="PRIVATE")
+    await repair(service)
+    private = await document_of(service, media_id)
+    headers = await headers_of(service, keys_of(private))
+    assert headers
+    assert all(header and header.startswith("private,") for header in headers)
+    # Whoever kept an address from before finds nothing there.
+    assert set(await headers_of(service, keys_of(public))) == {None}
+
+    await change(service, media_id, visibility="PUBLIC")
+    await repair(service)
+    again = await document_of(service, media_id)
+    assert all(header and header.startswith("public,") for header in await headers_of(service, keys_of(again)))
+    assert keys_of(again).isdisjoint(keys_of(public) | keys_of(private))
+
+
+@pytest.mark.parametrize("changes", [{"title": "Tofu"}, {"visibility": "PUBLIC"}, {"focus": None}])
+async def test_nothing_is_made_again_without_need(
+    service: RunningService, media_id: UUID, changes: dict[str, Any]
+) -> None:
+    await change(service, media_id, **changes)
+    await no_job(service)
+
+
+def overtaken_by(service: RunningService, act: Callable[[], Awaitable[None]]) -> Any:
+    """A jail in which `act` happens once, while the picture is being decoded."""
+
+    class Overtaken:
+        done = False
+
+        async def process(self, *args: Any) -> Any:
+            image = await service.jail.process(*args)
+            if not self.done:
+                self.done = True
+                await act()
+            return image
+
+    return Overtaken()
+
+
+async def test_change_while_the_picture_is_processed_is_seen_to_afterwards(service: RunningService) -> None:
+    runtime, media_id = service.runtime, await uploaded(service, next(_widths))
+    jail = overtaken_by(service, lambda: change(service, media_id, visibility="PRIVATE"))
+    job = await next_job(service, JobKind.PROCESS)
+    await process_media(job, stores=runtime.stores, object_store=runtime.object_store, jail=jail)
+    await runtime.stores.jobs.complete(job)
+    assert (await document_of(service, media_id))["status"] == "READY"
+    await no_job(service)
+    await sweep(stores=runtime.stores, object_store=runtime.object_store, grace=timedelta(seconds=-1))
+    await repair(service)
+    headers = await headers_of(service, keys_of(await document_of(service, media_id)))
+    assert all(header and header.startswith("private,") for header in headers)
+
+
+async def test_repair_that_was_overtaken_leaves_it_to_the_next(service: RunningService, media_id: UUID) -> None:
+    runtime, before = service.runtime, await document_of(service, media_id)
+    await change(service, media_id, focus=CORNER)
+    jail = overtaken_by(service, lambda: change(service, media_id, visibility="PRIVATE"))
+    job = await next_job(service, JobKind.REPAIR)
+    await repair_renditions(job, stores=runtime.stores, object_store=runtime.object_store, jail=jail)
+    await runtime.stores.jobs.complete(job)
+    assert (await document_of(service, media_id))["renditions"] == before["renditions"]
+    await repair(service)
+    after = await document_of(service, media_id)
+    assert digests_of(after, "THUMBNAIL").isdisjoint(digests_of(before, "THUMBNAIL"))
+    assert all(header and header.startswith("private,") for header in await headers_of(service, keys_of(after)))
+    await no_job(service)
+
+
+async def test_death_between_change_and_queue_is_mended_by_the_sweeper(
+    service: RunningService, media_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dying(*_args: Any, **_more: Any) -> None:
+        raise AutoReconnect("connection lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JobStore, "enqueue", dying)
+        with pytest.raises(AutoReconnect):
+            await change(service, media_id, focus=CORNER)
+    await no_job(service)
+    stores, object_store = service.runtime.stores, service.runtime.object_store
+    assert await sweep(stores=stores, object_store=object_store, grace=timedelta(seconds=-1)) == 1
+    await repair(service)
+    assert await sweep(stores=stores, object_store=object_store, grace=timedelta(seconds=-1)) == 0
+
+
+async def test_repair_that_cannot_succeed_leaves_the_media_as_it_is(service: RunningService, media_id: UUID) -> None:
+    runtime, before = service.runtime, await document_of(service, media_id)
+    await runtime.object_store.delete(before["original"]["bucket"], [before["original"]["key"]])
+    await change(service, media_id, focus=CORNER)
+    async with service.working(), asyncio.timeout(20):
+        while await runtime.database.jobs.count_documents({"kind": "repair", "state": "open"}):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    after = await document_of(service, media_id)
+    assert (after["status"], after["renditions"]) == ("READY", before["renditions"])
+    assert None not in await headers_of(service, keys_of(after))
+    assert await sweep(stores=runtime.stores, object_store=runtime.object_store, grace=timedelta(seconds=-1)) == 0
