@@ -16,6 +16,7 @@ from service.dev.processes import Children
 from service.object_store import ObjectStore
 from service.settings import StorageSettings
 from tests.e2e.running_stack import REPOSITORY, Stack
+from tests.e2e.storage_proxy import StorageProxy, running_proxy
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 NO_CHROMIUM = (
@@ -87,6 +88,35 @@ async def context(browser: Browser, stack: Stack) -> AsyncIterator[BrowserContex
     )
     opened.set_default_timeout(PATIENCE_MS)
     yield opened
+    await opened.close()
+
+
+@pytest.fixture(scope="session")
+async def running() -> AsyncIterator[tuple[StorageProxy, str]]:
+    """One proxy for all tests; the test's own fixture is `proxy`."""
+    async with running_proxy() as proxy_and_address:
+        yield proxy_and_address
+
+
+@pytest.fixture
+def proxy(running: tuple[StorageProxy, str]) -> StorageProxy:
+    """What stands between the pages of `proxied` and storage; it lets everything through until it is told otherwise."""
+    running[0].reset()
+    return running[0]
+
+
+@pytest.fixture
+async def proxied(
+    browser: Browser, stack: Stack, running: tuple[StorageProxy, str], proxy: StorageProxy
+) -> AsyncIterator[BrowserContext]:
+    """A fresh profile whose requests to storage, and no others, go through `proxy`."""
+    others = [stack.urls[name].split("/")[2] for name in ("demo", "edge")]
+    opened = await browser.new_context(
+        base_url=stack.urls["demo"], locale="en-GB", proxy={"server": running[1], "bypass": ",".join(others)}
+    )
+    opened.set_default_timeout(PATIENCE_MS)
+    yield opened
+    proxy.go_on()
     await opened.close()
 
 

@@ -33,6 +33,10 @@ class Stack:
         buckets = (self.store.upload_bucket, self.store.media_bucket)
         return {entry.key for bucket in buckets async for entry in self.store.list_objects(bucket, "")}
 
+    async def unfinished_uploads(self) -> list[str]:
+        """The keys of uploads in parts that storage still keeps parts of."""
+        return [pending.key async for pending in self.store.multipart.list_pending()]
+
 
 async def eventually(holds: Callable[[], Awaitable[bool]], *, within_s: float = 20) -> None:
     """Waits until it holds; TimeoutError if it does not in time."""

@@ -62,7 +62,8 @@ def test_the_source_distribution_holds_no_tests_and_no_secrets(built: Path) -> N
     [sdist] = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         tops = {Path(name).parts[1] for name in archive.getnames()}
-    assert tops <= {*PACKAGES, "clients", "README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", "PKG-INFO", ".gitignore"}
+    meta = {"README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", "PKG-INFO", ".gitignore"}
+    assert tops <= {*PACKAGES, "clients", *meta}
 
 
 def test_the_installed_wheel_runs_without_the_repository(wheel: Path, tmp_path: Path) -> None:

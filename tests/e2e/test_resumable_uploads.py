@@ -1,0 +1,124 @@
+"""Large uploads from the demo page over a bad network, counted at storage: nothing is sent twice or left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.async_api import BrowserContext, expect
+
+from tests.e2e.demo_page import DemoPage, photo_file
+from tests.e2e.running_stack import Stack, eventually
+from tests.e2e.storage_proxy import StorageProxy
+from tests.photos import small_photo
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+STATUSES = "{ mediaList(first: 100) { nodes { title status byteSize } } }"
+
+
+def noise_picture(path: Path, side: int) -> Path:
+    """A PNG that no format can compress: three bytes a pixel. On disk: pickers are slow with what is in memory."""
+    pixels = np.random.default_rng(side).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, "PNG", compress_level=0)
+    return path
+
+
+def parts_taken(proxy: StorageProxy) -> list[int]:
+    """The number of each part that storage accepted, once for each time."""
+    return [each.part for each in proxy.taken() if each.part is not None]
+
+
+async def statuses(stack: Stack, title: str) -> list[str]:
+    nodes = (await stack.client().run(STATUSES))["mediaList"]["nodes"]
+    return [node["status"] for node in nodes if node["title"] == title]
+
+
+async def test_an_upload_goes_on_after_an_outage_and_after_a_reload(
+    proxied: BrowserContext, proxy: StorageProxy, stack: Stack, tmp_path: Path
+) -> None:
+    large = noise_picture(tmp_path / "large.png", side=3700)
+    assert large.stat().st_size > 40_000_000
+    page = await proxied.new_page()
+    demo = await DemoPage.opened(page)
+    proxy.hold_after(2)
+    await demo.choose(large)
+    await eventually(proxy.is_holding)
+
+    await proxied.set_offline(True)
+    await expect(demo.status_of("large.png")).to_contain_text("Waiting for the network")
+    proxy.go_on()
+    proxy.hold_after(1)
+    await proxied.set_offline(False)
+    await eventually(proxy.is_holding)
+    assert len(parts_taken(proxy)) == 3
+
+    await page.reload()
+    proxy.go_on()
+    await demo.is_ready("large.png")
+    assert sorted(parts_taken(proxy)) == [1, 2, 3, 4, 5]
+    assert sum(each.byte_size for each in proxy.taken()) == large.stat().st_size
+    assert await statuses(stack, "large") == ["READY"]
+    await expect(demo.tile("large")).to_be_visible()
+
+
+async def test_a_paused_upload_waits_through_a_reload_until_it_is_resumed(
+    proxied: BrowserContext, proxy: StorageProxy, stack: Stack, tmp_path: Path
+) -> None:
+    page = await proxied.new_page()
+    demo = await DemoPage.opened(page)
+    proxy.hold_after(1)
+    await demo.choose(noise_picture(tmp_path / "later.png", side=2400))
+    await eventually(proxy.is_holding)
+    await demo.upload("later.png").get_by_role("button", name="Pause").click()
+    await expect(demo.status_of("later.png")).to_contain_text("Paused")
+    await page.reload()
+    await expect(demo.status_of("later.png")).to_contain_text("Paused")
+    proxy.go_on()
+    # Whoever waits does not hold up others.
+    await demo.choose(photo_file(small_photo(60), "meanwhile.jpg"))
+    await demo.is_ready("meanwhile.jpg")
+    assert len(parts_taken(proxy)) == 1
+    await demo.upload("later.png").get_by_role("button", name="Resume").click()
+    await demo.is_ready("later.png")
+    assert sorted(parts_taken(proxy)) == [1, 2, 3]
+    assert await statuses(stack, "later") == ["READY"]
+
+
+async def test_a_cancelled_upload_leaves_nothing_behind(
+    proxied: BrowserContext, proxy: StorageProxy, stack: Stack, tmp_path: Path
+) -> None:
+    page = await proxied.new_page()
+    demo = await DemoPage.opened(page)
+    stored = await stack.stored_keys()
+    proxy.hold_after(1)
+    await demo.choose(noise_picture(tmp_path / "unwanted.png", side=2401))
+    await eventually(proxy.is_holding)
+    assert len(await stack.unfinished_uploads()) == 1
+    await demo.upload("unwanted.png").get_by_role("button", name="Cancel").click()
+    await expect(demo.status_of("unwanted.png")).to_have_text("Cancelled")
+
+    async def is_forgotten() -> bool:
+        return await statuses(stack, "unwanted") == ["EXPIRED"] and not await stack.unfinished_uploads()
+
+    await eventually(is_forgotten)
+    proxy.go_on()
+    await page.reload()
+    await expect(page.locator("#grid")).to_have_attribute("aria-busy", "false")
+    await expect(page.locator(".upload")).to_have_count(0)
+    assert await stack.stored_keys() == stored
+    assert len(proxy.taken()) == 1
+
+
+async def test_a_photo_that_is_here_already_is_not_sent_again(proxied: BrowserContext, proxy: StorageProxy) -> None:
+    demo = await DemoPage.opened(await proxied.new_page())
+    await demo.choose(photo_file(small_photo(61), "first.jpg"))
+    await demo.is_ready("first.jpg")
+    assert len(proxy.taken()) == 1
+    await demo.choose(photo_file(small_photo(61), "again.jpg"))
+    await expect(demo.status_of("again.jpg")).to_have_text("Already here, nothing was sent")
+    assert len(proxy.taken()) == 1
+    await expect(demo.tile("first")).to_have_count(1)
+    await expect(demo.tile("again")).to_have_count(0)
