@@ -17,6 +17,7 @@ except ModuleNotFoundError:
 
 from service.commands.options import JsonOption, PurposeOption, TokenOption, UrlOption
 from service.errors import ConfigurationError
+from service.failpoints import arm
 from service.models import MediaPurpose
 from service.production import Role, load_settings, read_settings
 from service.settings import Environment, Settings
@@ -58,10 +59,17 @@ def api() -> None:
     from service.runtime import preflight
 
     with _explained():
-        settings = load_settings(Role.API)
-        configure_logging(settings.log_level)
+        settings = _begin(Role.API)
         asyncio.run(preflight(settings))
         _serve_api(settings)
+
+
+def _begin(role: Role) -> Settings:
+    """The settings of a process that serves; logging and failpoint are set by them."""
+    settings = load_settings(role)
+    configure_logging(settings.log_level)
+    arm(settings.failpoint)
+    return settings
 
 
 def _serve_api(settings: Settings) -> None:
@@ -92,9 +100,7 @@ def worker() -> None:
 
 def _work(run: Callable[[Settings], Coroutine[None, None, None]]) -> None:
     with _explained():
-        settings = load_settings(Role.WORKER)
-        configure_logging(settings.log_level)
-        asyncio.run(run(settings))
+        asyncio.run(run(_begin(Role.WORKER)))
 
 
 @app.command()

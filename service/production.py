@@ -98,9 +98,13 @@ def _events(settings: Settings) -> str | None:
     return None
 
 
+def _failpoint(settings: Settings) -> str | None:
+    return None if settings.failpoint is None else "MEDIA_FAILPOINT makes this process kill itself: unset it."
+
+
 Rule = Callable[[Settings], str | None]
 
-_RULES: tuple[Rule, ...] = (_storage_secret, _replica_set, _cors, _events)
+_RULES: tuple[Rule, ...] = (_failpoint, _storage_secret, _replica_set, _cors, _events)
 
 # A worker signs nothing and answers nobody.
 _API_RULES: tuple[Rule, ...] = (*_RULES, _issuers, _token_secrets, _event_token, _ide, _delivery, _storage_endpoint)

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.failpoints import Failpoint
+
 
 class Environment(enum.StrEnum):
     DEVELOPMENT = "development"
@@ -135,6 +137,7 @@ class Settings(BaseSettings):
 
     environment: Environment = Environment.PRODUCTION
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    failpoint: Failpoint | None = Field(default=None, description="Where this process dies, as tests of recovery need")
     mongo: MongoSettings = MongoSettings()
     storage: StorageSettings = StorageSettings()
     delivery: DeliverySettings = DeliverySettings()

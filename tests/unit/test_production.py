@@ -7,6 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from service.errors import ConfigurationError
+from service.failpoints import Failpoint
 from service.production import Role, load_settings, unsafe_settings
 from service.settings import (
     AuthSettings,
@@ -70,6 +71,11 @@ def test_unsafe_settings_are_named_in_a_sentence(changed: dict[str, Any], senten
     problems = unsafe_settings(production(**changed), Role.API)
     assert len(problems) == 1
     assert sentence in problems[0]
+
+
+def test_no_worker_starts_with_a_failpoint_in_production() -> None:
+    [problem] = unsafe_settings(production(failpoint=Failpoint.JOB_CLAIMED), Role.WORKER)
+    assert "MEDIA_FAILPOINT" in problem
 
 
 def test_development_is_left_alone() -> None:
