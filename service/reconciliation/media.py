@@ -14,11 +14,11 @@ from service.finalisation import end_abandoned, finalise
 from service.lifecycle import AWAITING_BYTES, MediaStatus
 from service.models import DeletionStage, Job, JobKind, Lane, MediaDocument, UploadDocument
 from service.policies import LATE_BYTES
-from service.processing_jobs import enqueue_repair
+from service.processing_jobs import REPAIR_FIELDS, enqueue_repair
 from service.reconciliation.context import REST_FIELDS, Context
 from service.reconciliation.findings import Finding, FindingKind, Outcome
 
-MEDIA_FIELDS = (*REST_FIELDS, "original", "content.bytes", "renditions.key", "renditions.bytes", "processing.repairs")
+MEDIA_FIELDS = (*REST_FIELDS, "original", "content.bytes", "renditions.key", "renditions.bytes", *REPAIR_FIELDS)
 STATUSES = frozenset({*AWAITING_BYTES, MediaStatus.READY, MediaStatus.DELETED})
 
 
