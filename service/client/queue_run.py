@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from uuid import uuid4
 
 from service.client.answers import OwnedMedia, UploadSession
-from service.client.errors import EXPIRED, ClientError, InvalidConnection, StorageRefused, UnusableFile, UnusableQueue
+from service.client.errors import (
+    EXPIRED,
+    INCOMPLETE,
+    ClientError,
+    InvalidConnection,
+    StorageRefused,
+    UnusableFile,
+    UnusableQueue,
+)
 from service.client.local_file import LocalFile, inspect_file, shown
 from service.client.queue_rows import Entry, QueueRows
 from service.client.sending import abandon, send_and_complete
@@ -97,7 +105,7 @@ class QueueRun:
             if not sending.done():
                 sending.cancel()
                 await asyncio.gather(sending, return_exceptions=True)
-            del self._sending[entry.id]
+            self._sending.pop(entry.id, None)
         if not sending.cancelled():
             sending.result()
 
@@ -106,8 +114,11 @@ class QueueRun:
         try:
             await self._send(entry, tracked)
         except ClientError as error:
+            self._sending.pop(entry.id, None)
             await self._note_failure(entry, tracked, error)
         else:
+            # From here on a lease that is gone is one that was given back.
+            self._sending.pop(entry.id, None)
             await self._in_turn(lambda: self._rows.remove(entry.id, self._owner))
             self._results[entry.id] = tracked.result()
 
@@ -148,7 +159,7 @@ class QueueRun:
     async def _note_failure(self, entry: Entry, tracked: TrackedFile, error: ClientError) -> None:
         if error.code in ABOUT_THE_CALLER or isinstance(error, InvalidConnection | UnusableQueue):
             self._refusal = error
-        elif error.retryable:
+        elif error.retryable and error.code != INCOMPLETE:
             pause_s = PAUSES_S[min(entry.failures, len(PAUSES_S) - 1)]
             tracked.postpone()
             await self._in_turn(lambda: self._rows.postpone(entry.id, self._owner, pause_s))

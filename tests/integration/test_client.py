@@ -10,7 +10,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.client import ApiError, FileDetails, MediaClient, NotReady, Progress, Unreachable, inspect_file
+from service.client import (
+    ApiError,
+    FileDetails,
+    MediaClient,
+    NotReady,
+    Progress,
+    Unreachable,
+    UploadSession,
+    inspect_file,
+)
 from tests.integration.conftest import RunningService
 from tests.photos import phone_photo, small_photo
 
@@ -141,6 +150,49 @@ async def test_an_upload_repeated_with_its_key_sends_nothing_twice(service: Runn
     assert [result.media_id for result in first] == [result.media_id for result in again]
     assert network.count("PUT") == 2
     assert await media_of(service, "twice") == 2
+
+
+async def test_what_the_owner_has_already_is_not_sent(service: RunningService, tmp_path: Path) -> None:
+    first, twin, other = written(tmp_path, small_photo(93), small_photo(93), small_photo(94))
+    network = LossyNetwork()
+    async with service.working(), connected(service, "sparing", network=network) as client:
+        [sent] = await client.upload([first], purpose="COMMUNITY")
+        again = await client.upload([twin, other], purpose="COMMUNITY")
+        file = await inspect_file(first)
+        found = await client.find_duplicates([file.sha256, "0" * 64])
+    assert [(result.error, result.is_duplicate) for result in again] == [(None, True), (None, False)]
+    assert again[0].media is not None
+    assert again[0].media.renditions
+    assert (again[0].media_id, found[file.sha256].id, list(found)) == (sent.media_id, sent.media_id, [file.sha256])
+    assert network.count("PUT") == 2
+    assert await media_of(service, "sparing") == 2
+    async with connected(service, "another") as client:
+        assert await client.find_duplicates([file.sha256]) == {}
+
+
+async def test_the_same_bytes_twice_in_a_batch_are_both_ready(service: RunningService, tmp_path: Path) -> None:
+    paths = written(tmp_path, small_photo(95), small_photo(95))
+    async with service.working(), connected(service, "doubled") as client:
+        results = await client.upload(paths, purpose="COMMUNITY")
+    assert [(result.error, result.media is not None and result.media.status) for result in results] == [
+        (None, "READY"),
+        (None, "READY"),
+    ]
+
+
+async def test_an_aborted_upload_is_over(service: RunningService, tmp_path: Path) -> None:
+    [path] = written(tmp_path, small_photo(96))
+    file, network = await inspect_file(path), LossyNetwork()
+    async with connected(service, "fickle", network=network) as client:
+        [session] = await client.create_uploads([file], purpose="COMMUNITY", idempotency_key="k")
+        assert isinstance(session, UploadSession)
+        await client.abort(session.id)
+        await client.abort(session.id)
+        assert (await client.session(session.id)).status == "EXPIRED"
+        with pytest.raises(ApiError) as raised:
+            await client.complete(session.id)
+    assert raised.value.code == "UPLOAD_EXPIRED"
+    assert network.count("PUT") == 0
 
 
 async def test_more_than_a_batch_keeps_its_order(service: RunningService, tmp_path: Path) -> None:

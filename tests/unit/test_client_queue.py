@@ -214,6 +214,17 @@ async def test_sessions_are_not_opened_for_ever(stand: UploadStand, tmp_path: Pa
     assert len(stand.sessions) == 4
 
 
+async def test_what_the_service_never_finds_complete_is_given_up(stand: UploadStand, tmp_path: Path) -> None:
+    photos, file = written(tmp_path, LARGE), tmp_path / "queue.db"
+    await enqueued(file, *photos)
+    # As if what storage confirms and what it answered to the PUT had nothing in common.
+    stand.afterwards = lambda seen: stand.session.parts.update({2: b"other"}) if seen.name == "PUT" else None
+    [result] = await drained(stand, file)
+    assert result.error is not None
+    assert result.error.code == "UPLOAD_INCOMPLETE"
+    assert [each.status for each in await left_in(file)] == ["FAILED"]
+
+
 async def test_a_file_that_changed_between_two_runs_is_not_mixed(stand: UploadStand, tmp_path: Path) -> None:
     [photo], file = written(tmp_path, LARGE), tmp_path / "queue.db"
     await enqueued(file, photo)
