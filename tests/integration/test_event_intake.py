@@ -154,20 +154,25 @@ def batch(**bodies: str) -> dict[str, Any]:
     }
 
 
-async def test_a_process_completes_uploads_by_events_and_stops_when_told(stand: Stand) -> None:
+@pytest.mark.parametrize(("command", "photo", "reached"), [("events", 1, "UPLOADED"), ("worker", 2, "READY")])
+async def test_a_process_completes_uploads_by_events_and_stops_when_told(
+    stand: Stand, command: str, photo: int, reached: str
+) -> None:
     polling_long = stand.settings.events.model_copy(update={"wait_s": 20, "visibility_s": 1})
     environment = environment_of(stand.settings.model_copy(update={"events": polling_long}), GROUPS)
-    command = [sys.executable, "-m", "service", "events"]
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=REPOSITORY, env=environment, stdout=asyncio.subprocess.DEVNULL
+        *[sys.executable, "-m", "service", command],
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=asyncio.subprocess.DEVNULL,
     )
     try:
-        [media_id] = await stand.put(1)
+        [media_id] = await stand.put(photo)
 
-        async def uploaded() -> bool:
-            return await stand.statuses(media_id) == ["UPLOADED"]
+        async def has_got_there() -> bool:
+            return await stand.statuses(media_id) == [reached]
 
-        await eventually(uploaded, within_s=30)
+        await eventually(has_got_there, within_s=30)
         # S3's test event, sent when the notification was set up, is gone as well.
         await eventually(stand.queues.is_empty)
         process.send_signal(signal.SIGTERM)
