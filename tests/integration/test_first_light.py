@@ -124,7 +124,9 @@ async def test_original_is_for_its_owner(service: RunningService, ready: str, ht
         assert (await service.client(other).run(query, id=ready))["media"] == {"original": None, "sha256": None}
 
 
-async def test_deletion_hides_at_once_and_removes_everything(service: RunningService, http: httpx.AsyncClient) -> None:
+async def test_deletion_hides_at_once_and_removes_everything(
+    service: RunningService, http: httpx.AsyncClient, no_deletion_window: None
+) -> None:
     anna = service.client("anna")
     async with service.working():
         media_id = await anna.send(phone_photo(640, 480), purpose="PROFILE")

@@ -226,7 +226,7 @@ async def test_killed_worker_loses_and_doubles_nothing(
         update={"worker": service.settings.worker.model_copy(update={"lease_s": 1.0, "concurrency": 1})}
     )
     environment = environment_of(settings, ("mongo", "storage", "worker"))
-    sent = [await anna.send(phone_photo(4032, 3024, orientation=6)) for _ in range(3)]
+    sent = [await anna.send(phone_photo(4032, 3024, orientation=6) + bytes([tail])) for tail in range(3)]
 
     async def start() -> Any:
         return await children.start("doomed-worker", [sys.executable, "-m", "service", "worker"], env=environment)
@@ -341,7 +341,7 @@ async def test_deletion_while_one_rendition_fails_leaves_nothing_in_storage(
 
 
 async def test_bytes_sent_after_a_deletion_are_removed_without_any_event(
-    service: RunningService, jobs: JobStore
+    service: RunningService, jobs: JobStore, no_deletion_window: None
 ) -> None:
     anna, photo, runtime = service.client("anna"), small_photo(12), service.runtime
     [outcome] = (await anna.create(photo, details={"fileName": "my-passport.jpg"}))["outcomes"]
