@@ -62,7 +62,7 @@ class EventConsumer:
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._stopping = asyncio.Event()
         self._batches: set[asyncio.Task[None]] = set()
-        self._outages = 0
+        self._postponed_in_a_row = 0
 
     def stop(self) -> None:
         """Receive nothing more; `run` returns once running messages are handled or given back."""
@@ -83,16 +83,18 @@ class EventConsumer:
 
     async def _poll(self) -> None:
         await self._look_for_dead_letters()
+        failed_in_a_row = 0
         while True:
             slots = await self._reserve()
             messages: list[QueueMessage] = []
             try:
                 messages = await self._queue.receive(slots)
+                failed_in_a_row = 0
             except TemporarilyUnavailable as error:
-                self._outages += 1
+                failed_in_a_row += 1
                 log.warning("the queue does not answer; asking again shortly", error=repr(error.__cause__))
             except Exception:
-                self._outages += 1
+                failed_in_a_row += 1
                 log.exception("polling the queue failed; asking again shortly")
             finally:
                 for _ in range(slots - len(messages)):
@@ -101,8 +103,9 @@ class EventConsumer:
                 batch = asyncio.create_task(self._work(messages))
                 self._batches.add(batch)
                 batch.add_done_callback(self._batches.discard)
-            if self._outages:
-                await asyncio.sleep(OUTAGE_PAUSES[min(self._outages, len(OUTAGE_PAUSES)) - 1])
+            # While storage or the database is away, each delivery would only bring a message closer to its end.
+            if outages := max(failed_in_a_row, self._postponed_in_a_row):
+                await asyncio.sleep(OUTAGE_PAUSES[min(outages, len(OUTAGE_PAUSES)) - 1])
 
     async def _look_for_dead_letters(self) -> None:
         with suppress(TemporarilyUnavailable):
@@ -178,18 +181,17 @@ class EventConsumer:
     def _count(self, message: QueueMessage, outcome: MessageOutcome) -> None:
         self._metrics.count_storage_message(outcome)
         if outcome is MessageOutcome.HANDLED:
-            self._outages = 0
+            self._postponed_in_a_row = 0
             age = datetime.now(UTC) - message.sent_at
             self._metrics.observe_storage_message_age(max(age.total_seconds(), 0))
         elif outcome is MessageOutcome.POSTPONED:
-            # No more of them are fetched for a while: each delivery brings a message closer to the dead letters.
-            self._outages += 1
+            self._postponed_in_a_row += 1
 
     async def _buried(self, message: QueueMessage, outcome: MessageOutcome) -> bool:
         target = self._settings.dead_letter_url
+        # Postponed ones never are: nothing is wrong with them.
         hopeless = outcome is MessageOutcome.UNREADABLE or (
-            outcome in {MessageOutcome.FAILED, MessageOutcome.POSTPONED}
-            and message.receives >= self._settings.max_receives
+            outcome is MessageOutcome.FAILED and message.receives >= self._settings.max_receives
         )
         if not hopeless or target is None or await self._queue.moves_dead_letters():
             return False
