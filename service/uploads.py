@@ -16,12 +16,14 @@ from service.failpoints import Failpoint, reach
 from service.finalisation import finalise
 from service.known_content import KnownContent, find_known_content, link_content
 from service.lifecycle import MediaStatus
-from service.models import ContentDocument, MediaDocument, MediaKind, UploadDocument, UploadMethod
+from service.models import ContentDocument, MediaDocument, MediaKind, NetworkQuality, UploadDocument, UploadMethod
 from service.object_keys import original_key
 from service.object_store import ObjectStore
+from service.original_content import give_up_content
 from service.part_plan import plan_parts
 from service.policies import POLICIES
 from service.stores import Stores
+from service.upload_policy import UPLOAD_POLICIES
 from service.upload_request import BatchRequest, FileRequest, parse_batch, parse_file
 
 
@@ -36,11 +38,15 @@ class PlannedUpload:
 
 @dataclass(frozen=True, slots=True)
 class _Opening:
-    """A file for which a media is to be written, under the id that was decided."""
+    """A file for which a media is to be written, under the id that was decided.
+
+    `is_known`: its content was in storage then; `content`: it still is, and the media refers to it.
+    """
 
     file: FileRequest
     media_id: UUID
     position: int
+    is_known: bool = False
     content: ContentDocument | None = None
 
 
@@ -105,35 +111,44 @@ async def _carry_out(
     object_store: ObjectStore,
 ) -> list[PlannedUpload]:
     """Do what was decided. Doing it again changes nothing more, so twins and repeats after a crash converge."""
-    openings = []
-    for position, (file, decision) in enumerate(zip(files, plan["files"], strict=True)):
+    openings = [
+        _Opening(file, UUID(decision["id"]), position, is_known=decision.get("link", False))
         # A repeat follows the remembered plan, even where a policy has changed since.
-        if isinstance(file, FileRequest) and "id" in decision:
-            opening = _Opening(file, UUID(decision["id"]), position)
-            if decision.get("link"):
-                opening = await _linked(owner_id, opening, stores=stores, object_store=object_store)
-            openings.append(opening)
-    sessions = [_session(owner_id, batch, opening, object_store.upload_bucket) for opening in openings]
-    await stores.uploads.insert(sessions)
-    reach(Failpoint.SESSIONS_WRITTEN)
+        for position, (file, decision) in enumerate(zip(files, plan["files"], strict=True))
+        if isinstance(file, FileRequest) and "id" in decision
+    ]
+    # The media comes first: whatever is left of a batch that ends half-way, the sweeper finds by it.
+    bucket = object_store.upload_bucket
     await stores.media.insert_initiated(
         [
-            _initiated(session, batch, opening, capture_id=plan["capture_id"])
-            for session, opening in zip(sessions, openings, strict=True)
+            _initiated(_session(owner_id, batch, opening, bucket), batch, opening, capture_id=plan["capture_id"])
+            for opening in openings
         ]
     )
     reach(Failpoint.MEDIA_INITIATED)
-    linked = await _finalise_linked(openings, stores=stores, object_store=object_store)
+    openings = [
+        await _linked(owner_id, opening, stores=stores, object_store=object_store) if opening.is_known else opening
+        for opening in openings
+    ]
+    await stores.uploads.insert([_session(owner_id, batch, opening, bucket) for opening in openings])
+    reach(Failpoint.SESSIONS_WRITTEN)
+    known = [opening for opening in openings if opening.is_known]
+    linked = await _finalise_linked(known, stores=stores, object_store=object_store) if known else set()
     return [_outcome(decision, linked) for decision in plan["files"]]
 
 
 async def _linked(owner_id: str, opening: _Opening, *, stores: Stores, object_store: ObjectStore) -> _Opening:
     media = await stores.media.get(opening.media_id, fields=())
-    if media is not None and media["status"] != MediaStatus.INITIATED:
+    if media is None or media["status"] != MediaStatus.INITIATED:
         # Done before. A media that was deleted since must not take up its reference again.
         return opening
     content = await link_content(owner_id, opening.file, opening.media_id, stores=stores, object_store=object_store)
     reach(Failpoint.CONTENT_LINKED)
+    now = await stores.media.get(opening.media_id, fields=())
+    if now is None or now["status"] in {MediaStatus.EXPIRED, MediaStatus.DELETED}:
+        # Ended in between: whoever did it may have given up the references before this one was taken.
+        await give_up_content(opening.media_id, stores=stores, object_store=object_store)
+        return opening
     return replace(opening, content=content)
 
 
@@ -179,7 +194,9 @@ def _session(owner_id: str, batch: BatchRequest, opening: _Opening, bucket: str)
     if opening.content is not None:
         session.update({"bucket": opening.content["bucket"], "key": opening.content["key"], "linked": True})
     elif is_multipart:
-        part_size, part_count = plan_parts(file.byte_size)
+        network = NetworkQuality.UNKNOWN if batch.client is None else batch.client.network or NetworkQuality.UNKNOWN
+        pace = UPLOAD_POLICIES[batch.purpose, network].pace
+        part_size, part_count = plan_parts(file.byte_size, pace.part_size)
         session.update({"part_size": part_size, "part_count": part_count})
     return session
 
@@ -211,11 +228,10 @@ def _initiated(upload: UploadDocument, batch: BatchRequest, opening: _Opening, *
 def _content(upload: UploadDocument) -> dict[str, Any]:
     # Storage holds a single upload to its SHA-256. Of one in parts it is only what the client said, until the worker
     # has read the whole: it must not stand for content that is known.
-    is_verified = upload["method"] == UploadMethod.SINGLE or upload.get("linked", False)
     announced = upload["sha256"] or None
     return {
         "type": upload["content_type"],
         "bytes": upload["bytes"],
-        "sha256": announced if is_verified else None,
+        "sha256": announced if upload["method"] == UploadMethod.SINGLE else None,
         "announced_sha256": announced,
     }

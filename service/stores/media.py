@@ -98,7 +98,7 @@ class MediaStore:
             "content.sha256": {"$in": sorted(set(sha256s))},
             "status": {"$in": sorted(statuses)},
         }
-        cursor = self._media.find(query, _projection(fields)).sort("_id", 1)
+        cursor = self._media.find(query, _projection(fields)).sort("_id", 1).hint("owner_content")
         documents: list[MediaDocument] = await cursor.to_list(None)
         return documents
 

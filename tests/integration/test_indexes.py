@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCursor
@@ -12,11 +13,13 @@ from uuid6 import uuid7
 
 from indexes.ensure import DECLARED, check, ensure, rebuild
 from service.access import ANONYMOUS, MODERATOR_ROLE, Action, Viewer, granted_filters
+from service.lifecycle import MediaStatus
 from service.models import JobKind, Lane
 from service.settings import Settings
 from service.stores.database import Database, open_database
 from service.stores.jobs import JobStore
 from service.stores.media import MediaStore
+from service.stores.scans import ScanStore
 from tests.documents import ready_media
 
 ANNA = Viewer("owner-3")
@@ -123,11 +126,63 @@ async def test_claim_is_read_from_its_index(database: Database) -> None:
 async def test_sweep_is_read_from_its_index(database: Database) -> None:
     command = {
         "find": "media",
-        "filter": {"waiting_since": {"$lt": datetime.now(UTC)}, "status": {"$in": ["INITIATED", "UPLOADED"]}},
+        "filter": {
+            "waiting_since": {"$lt": datetime.now(UTC)},
+            "status": {"$in": ["INITIATED", "UPLOADED", "EXPIRED"]},
+        },
         "sort": {"waiting_since": 1},
     }
     plan = await database.handle.command({"explain": command})
     assert not {"COLLSCAN", "SORT"} & stages(plan["queryPlanner"]["winningPlan"])
+
+
+async def test_known_content_is_read_from_its_index(database: Database) -> None:
+    digests = [f"{number:064x}" for number in range(20)]
+    owned = [ready_media(owner_id="collector", content={"sha256": digest, "bytes": 1}) for digest in digests]
+    others = [ready_media(owner_id="collector") for _ in range(500)]
+    await database.media.insert_many([*owned, *others])
+    command = {
+        "find": "media",
+        "filter": {
+            "owner_id": "collector",
+            "content.sha256": {"$in": digests[:10]},
+            "status": {"$in": ["PROCESSING", "READY", "UPLOADED"]},
+        },
+        "sort": {"_id": 1},
+        "hint": "owner_content",
+    }
+    plan = await database.handle.command({"explain": command, "verbosity": "executionStats"})
+    stats = plan["executionStats"]
+    assert not {"COLLSCAN", "SORT"} & stages(plan["queryPlanner"]["winningPlan"])
+    assert stats["nReturned"] == 10
+    assert stats["totalDocsExamined"] <= 1.2 * stats["nReturned"]
+
+
+@pytest.mark.parametrize("query", [{"key": "community/raw/x.jpg"}, {"refs": "x"}])
+async def test_references_to_content_are_read_from_their_index(database: Database, query: dict[str, Any]) -> None:
+    await database.contents.insert_many(
+        [{"_id": f"{query}-{n}", "key": f"{query}/{n}", "refs": [uuid7()]} for n in range(50)]
+    )
+    plan = await database.handle.command({"explain": {"find": "contents", "filter": query}})
+    assert "COLLSCAN" not in stages(plan["queryPlanner"]["winningPlan"])
+
+
+async def test_reconciliation_reads_what_it_compares_from_indexes(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans = ScanStore(database)
+    sent: list[Any] = []
+    monkeypatch.setattr(AsyncIOMotorCursor, "to_list", lambda cursor, _: _remember(sent, cursor))
+    fields = ("original", "renditions.key")
+    await scans.media_page(UUID(int=0), limit=50, fields=fields, statuses={MediaStatus.READY, MediaStatus.DELETED})
+    await scans.content_page("0", limit=50)
+    plans = [await cursor.explain() for cursor in sent]
+    command = {"find": "contents", "filter": {"key": {"$in": ["a", "b"]}, "refs": {"$ne": []}}}
+    plans.append(await database.handle.command({"explain": command}))
+    for plan in plans:
+        assert not {"COLLSCAN", "SORT"} & stages(plan["queryPlanner"]["winningPlan"])
+    # The few media that wait between those that are looked at are read and passed over.
+    assert plans[0]["executionStats"]["totalDocsExamined"] <= 55
 
 
 async def test_ensure_twice_changes_nothing_and_drift_is_told_not_dropped(settings: Settings, mongod: str) -> None:

@@ -119,9 +119,14 @@ class Session:
         return payload
 
 
-async def open_session(client: ApiClient, body: bytes, **file: Any) -> Session:
+async def open_session(client: ApiClient, body: bytes, network: str = "UNKNOWN", **file: Any) -> Session:
     described = {"contentType": "image/png", "byteSize": len(body), **file}
-    given = {"idempotencyKey": uuid4().hex, "purpose": "COMMUNITY", "files": [described]}
+    given = {
+        "idempotencyKey": uuid4().hex,
+        "purpose": "COMMUNITY",
+        "files": [described],
+        "client": {"network": network},
+    }
     [outcome] = (await client.run(OPEN, input=given))["createUploads"]["outcomes"]
     upload = outcome["upload"]
     assert upload is not None, outcome
@@ -150,6 +155,12 @@ async def test_a_large_picture_goes_up_in_parts_and_becomes_ready(service: Runni
     found = await session.look()
     assert found["media"]["sha256"] == hashlib.sha256(session.body).hexdigest()
     assert found["bytesConfirmed"] == len(session.body)
+
+
+async def test_a_slow_network_gets_smaller_parts(service: RunningService, picture: bytes) -> None:
+    slow, fast = [await open_session(service.client(uuid4().hex), picture, network) for network in ("TWO_G", "WIFI")]
+    assert slow.part_size < DEFAULT_PART_BYTES < fast.part_size
+    assert (slow.part_count, fast.part_count) == (4, 2)
 
 
 async def test_what_is_shown_is_what_storage_confirms(service: RunningService, session: Session) -> None:
