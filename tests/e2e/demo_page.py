@@ -15,6 +15,12 @@ def photo_file(body: bytes, name: str = "photo.jpg", media_type: str = "image/jp
     return {"name": name, "mimeType": media_type, "buffer": body}
 
 
+def on_disk(path: Path, body: bytes) -> Path:
+    """A file to pick that is too large to hand over in memory."""
+    path.write_bytes(body)
+    return path
+
+
 class DemoPage:
     """The page, once its feed has loaded."""
 

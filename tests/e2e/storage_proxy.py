@@ -74,12 +74,12 @@ class StorageProxy:
         await self._client.aclose()
 
     async def answer(self, request: Request) -> Response:
-        if request.method == "PUT" and not await self._is_let_through():
-            return self._refused(request, 503)
         if request.method != "OPTIONS" and (status := self.refusal(request)) is not None:
             # Read first, as storage would: who is cut off in the middle sees a broken connection instead.
             await request.body()
             return self._refused(request, status)
+        if request.method == "PUT" and not await self._is_let_through():
+            return self._refused(request, 503)
         return await self._pass_on(request)
 
     async def _is_let_through(self) -> bool:

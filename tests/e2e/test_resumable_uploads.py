@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 from playwright.async_api import BrowserContext, expect
 
-from tests.e2e.demo_page import DemoPage, photo_file
+from tests.e2e.demo_page import DemoPage, on_disk, photo_file
 from tests.e2e.running_stack import Stack, eventually
 from tests.e2e.storage_proxy import StorageProxy
-from tests.photos import small_photo
+from tests.photos import large_png, small_photo
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 STATUSES = "{ mediaList(first: 100) { nodes { title status byteSize } } }"
-
-
-def noise_picture(path: Path, side: int) -> Path:
-    """A PNG that no format can compress: three bytes a pixel. On disk: pickers are slow with what is in memory."""
-    pixels = np.random.default_rng(side).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path, "PNG", compress_level=0)
-    return path
 
 
 def parts_taken(proxy: StorageProxy) -> list[int]:
@@ -39,7 +30,7 @@ async def statuses(stack: Stack, title: str) -> list[str]:
 async def test_an_upload_goes_on_after_an_outage_and_after_a_reload(
     proxied: BrowserContext, proxy: StorageProxy, stack: Stack, tmp_path: Path
 ) -> None:
-    large = noise_picture(tmp_path / "large.png", side=3700)
+    large = on_disk(tmp_path / "large.png", large_png(41_000_000))
     assert large.stat().st_size > 40_000_000
     page = await proxied.new_page()
     demo = await DemoPage.opened(page)
@@ -70,7 +61,7 @@ async def test_a_paused_upload_waits_through_a_reload_until_it_is_resumed(
     page = await proxied.new_page()
     demo = await DemoPage.opened(page)
     proxy.hold_after(1)
-    await demo.choose(noise_picture(tmp_path / "later.png", side=2400))
+    await demo.choose(on_disk(tmp_path / "later.png", large_png(17_000_000, seed=1)))
     await eventually(proxy.is_holding)
     await demo.upload("later.png").get_by_role("button", name="Pause").click()
     await expect(demo.status_of("later.png")).to_contain_text("Paused")
@@ -94,7 +85,7 @@ async def test_a_cancelled_upload_leaves_nothing_behind(
     demo = await DemoPage.opened(page)
     stored = await stack.stored_keys()
     proxy.hold_after(1)
-    await demo.choose(noise_picture(tmp_path / "unwanted.png", side=2401))
+    await demo.choose(on_disk(tmp_path / "unwanted.png", large_png(17_000_000, seed=2)))
     await eventually(proxy.is_holding)
     assert len(await stack.unfinished_uploads()) == 1
     await demo.upload("unwanted.png").get_by_role("button", name="Cancel").click()

@@ -1,0 +1,181 @@
+"""Uppy 5 and 6 in a browser, on the mapping of the browser client: whole files, parts, pauses, cancels, bad days."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from playwright.async_api import BrowserContext, Page, Route
+from starlette.requests import Request
+
+from tests.e2e.demo_page import on_disk
+from tests.e2e.running_stack import REPOSITORY, Stack, eventually
+from tests.e2e.storage_proxy import StorageProxy
+from tests.photos import large_png, small_photo
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+PAGES = REPOSITORY / "tests" / "e2e" / "uppy"
+DIRECTIONS = "needs Node.js 20 or later and Uppy: run `npm ci --prefix tests/e2e/uppy`"
+HTML = '<!doctype html><meta charset="utf-8"><input type="file" multiple><script src="/uppy/page.js"></script>'
+
+STATUSES = "{ mediaList(first: 100) { nodes { title status } } }"
+# What became of the files, once Uppy has nothing more to do: their names, by outcome.
+UPLOAD = """async () => {
+  const { successful, failed } = await uppy.upload();
+  return { successful: successful.map(({ name }) => name), failed: failed.map(({ name }) => name) };
+}"""
+RETRY = UPLOAD.replace("upload()", "retryAll()")
+
+Opened = Callable[[int], Awaitable[Page]]
+
+
+@pytest.fixture(scope="session")
+async def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `uppy5/page.js` and `uppy6/page.js`."""
+    esbuild = PAGES / "node_modules" / ".bin" / "esbuild"
+    if shutil.which("node") is None or not esbuild.exists():
+        pytest.fail(DIRECTIONS) if os.environ.get("CI") else pytest.skip(DIRECTIONS)
+    out = tmp_path_factory.mktemp("bundles")
+    entries = [f"{version}/page.js" for version in ("uppy5", "uppy6")]
+    options = ["--bundle", "--format=iife", "--log-level=warning", f"--outdir={out}"]
+    run = await asyncio.create_subprocess_exec(esbuild, *entries, *options, cwd=PAGES)
+    assert await run.wait() == 0
+    return out
+
+
+@pytest.fixture
+async def opened(proxied: BrowserContext, bundles: Path) -> Opened:
+    """Opens a page with Uppy of a version, at the service's own address."""
+
+    async def open_page(version: int) -> Page:
+        async def answer(route: Route) -> None:
+            if route.request.url.endswith(".js"):
+                await route.fulfill(path=bundles / f"uppy{version}" / "page.js", content_type="text/javascript")
+            else:
+                await route.fulfill(body=HTML, content_type="text/html")
+
+        page = await proxied.new_page()
+        await page.route("**/uppy/**", answer)
+        await page.goto("/uppy/")
+        return page
+
+    return open_page
+
+
+def parts_taken(proxy: StorageProxy) -> list[int]:
+    """The number of each part that storage accepted, once for each time."""
+    return [each.part for each in proxy.taken() if each.part is not None]
+
+
+async def statuses(stack: Stack, title: str) -> list[str]:
+    nodes = (await stack.client().run(STATUSES))["mediaList"]["nodes"]
+    return [node["status"] for node in nodes if node["title"] == title]
+
+
+async def becomes_ready(stack: Stack, title: str) -> None:
+    async def is_ready() -> bool:
+        return await statuses(stack, title) == ["READY"]
+
+    await eventually(is_ready)
+
+
+def unavailable_once(proxy: StorageProxy) -> Counter[str]:
+    """Storage answers 503 to the first PUT of each address; how often each was asked."""
+    asked: Counter[str] = Counter()
+
+    def refuse(request: Request) -> int | None:
+        if request.method != "PUT":
+            return None
+        name = f"{request.url.path} {request.query_params.get('partNumber', 'whole')}"
+        asked[name] += 1
+        return 503 if asked[name] == 1 else None
+
+    proxy.refusal = refuse
+    return asked
+
+
+@pytest.mark.parametrize("version", [5, 6])
+async def test_a_small_file_goes_up_whole_on_the_second_try(
+    version: int, opened: Opened, proxy: StorageProxy, stack: Stack, tmp_path: Path
+) -> None:
+    name = f"uppy{version}-small.jpg"
+    page = await opened(version)
+    asked = unavailable_once(proxy)
+    await page.set_input_files("input", on_disk(tmp_path / name, small_photo(70 + version)))
+    outcome = await page.evaluate(UPLOAD)
+    if version == 5:
+        # It tries parts again by itself; whole files when people press its button.
+        assert outcome == {"successful": [], "failed": [name]}
+        outcome = await page.evaluate(RETRY)
+    assert outcome == {"successful": [name], "failed": []}
+    assert list(asked.values()) == [2]
+    assert len(proxy.taken()) == 1
+    await becomes_ready(stack, name)
+
+
+@pytest.mark.parametrize("version", [5, 6])
+async def test_a_large_file_goes_up_in_parts_and_goes_on_after_a_pause(
+    version: int, opened: Opened, proxy: StorageProxy, stack: Stack, tmp_path: Path
+) -> None:
+    name = f"uppy{version}-large.png"
+    page = await opened(version)
+    asked = unavailable_once(proxy)
+    await page.set_input_files("input", on_disk(tmp_path / name, large_png(17_000_000, seed=10 + version)))
+    proxy.hold_after(1)
+    uploading = asyncio.create_task(page.evaluate(UPLOAD))
+    await eventually(proxy.is_holding)
+    await page.evaluate("uppy.pauseAll()")
+    proxy.go_on()
+    assert len(parts_taken(proxy)) == 1
+    await page.evaluate("uppy.resumeAll()")
+    assert await uploading == {"successful": [name], "failed": []}
+    assert sorted(parts_taken(proxy)) == [1, 2, 3]
+    assert min(asked.values()) >= 2
+    await becomes_ready(stack, name)
+    assert await stack.unfinished_uploads() == []
+
+
+@pytest.mark.parametrize("version", [5, 6])
+async def test_cancelling_leaves_nothing_behind(
+    version: int, opened: Opened, proxy: StorageProxy, stack: Stack, tmp_path: Path
+) -> None:
+    name = f"uppy{version}-unwanted.png"
+    page, stored = await opened(version), await stack.stored_keys()
+    await page.set_input_files("input", on_disk(tmp_path / name, large_png(17_000_000, seed=20 + version)))
+    proxy.hold_after(1)
+    uploading = asyncio.create_task(page.evaluate(UPLOAD))
+    await eventually(proxy.is_holding)
+    assert len(await stack.unfinished_uploads()) == 1
+    await page.evaluate("uppy.cancelAll()")
+
+    async def is_forgotten() -> bool:
+        return await statuses(stack, name) == ["EXPIRED"] and not await stack.unfinished_uploads()
+
+    await eventually(is_forgotten)
+    assert await uploading == {"successful": [], "failed": []}
+    assert len(parts_taken(proxy)) == 1
+    assert await stack.stored_keys() == stored
+
+
+@pytest.mark.parametrize("version", [5, 6])
+async def test_what_is_here_already_is_not_sent_and_what_is_refused_says_why(
+    version: int, opened: Opened, proxy: StorageProxy, stack: Stack, tmp_path: Path
+) -> None:
+    for name in ("first.jpg", "again.jpg"):
+        (tmp_path / f"uppy{version}-{name}").write_bytes(small_photo(80 + version))
+    (tmp_path / "letter.pdf").write_bytes(b"%PDF-1.7")
+    page = await opened(version)
+    await page.set_input_files("input", tmp_path / f"uppy{version}-first.jpg")
+    await page.evaluate(UPLOAD)
+    await page.set_input_files("input", [tmp_path / f"uppy{version}-again.jpg", tmp_path / "letter.pdf"])
+    assert await page.evaluate(UPLOAD) == {"successful": [f"uppy{version}-again.jpg"], "failed": ["letter.pdf"]}
+    assert len(proxy.taken()) == 1
+    files = await page.evaluate("uppy.getFiles().map(({ meta, error }) => ({ id: meta.mediaId, error }))")
+    assert files[0]["id"] == files[1]["id"]
+    assert "application/pdf" in files[2]["error"]
