@@ -14,9 +14,9 @@ class Failpoint(enum.StrEnum):
     """After which step the process dies; in the order in which an upload passes them."""
 
     UPLOADS_PLANNED = "uploads_planned"
+    MEDIA_INITIATED = "media_initiated"
     CONTENT_LINKED = "content_linked"
     SESSIONS_WRITTEN = "sessions_written"
-    MEDIA_INITIATED = "media_initiated"
     MULTIPART_CREATED = "multipart_created"
     MULTIPART_REMEMBERED = "multipart_remembered"
     UPLOADING_WRITTEN = "uploading_written"

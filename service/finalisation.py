@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from service.access import Viewer
@@ -79,7 +80,9 @@ async def finalise(
         reach(Failpoint.BYTES_CONFIRMED)
         await stores.uploads.mark_completed(upload["_id"])
         reach(Failpoint.COMPLETION_NOTED)
-        await stores.media.transition(upload["_id"], MediaStatus.UPLOADED, sources=AWAITING_BYTES)
+        await stores.media.transition(
+            upload["_id"], MediaStatus.UPLOADED, sources=AWAITING_BYTES, values=_known_content(upload)
+        )
         reach(Failpoint.UPLOADED_WRITTEN)
         # Not taken for granted: a deletion or an expiry may have come first.
         media = await stores.media.get(upload["_id"], fields=_FIELDS) or media
@@ -93,6 +96,13 @@ async def finalise(
         raise NotFound("There is no such upload.", field=["uploadId"])
     if (media.get("failure") or {}).get("code") == FailureCode.CHECKSUM_MISMATCH:
         raise ChecksumMismatch(_OTHER_BYTES)
+
+
+def _known_content(upload: UploadDocument) -> dict[str, Any]:
+    """What changes in a media whose session was linked to content that storage had already."""
+    if not upload.get("linked"):
+        return {}
+    return {"original": {"bucket": upload["bucket"], "key": upload["key"]}, "content.sha256": upload["sha256"]}
 
 
 async def _confirm_bytes(
@@ -180,6 +190,18 @@ async def end_abandoned(upload: UploadDocument, *, stores: Stores, object_store:
     except MediaServiceError as error:
         if error.retryable:
             raise
+
+
+async def end_unopened(media_id: UUID, *, stores: Stores, object_store: ObjectStore) -> None:
+    """End a media as EXPIRED whose session was never written: its client cannot have been told where to send bytes.
+
+    The sweeper clears it once more: a late repeat of the request may have gone on where the first one broke off.
+    """
+    ended = await stores.media.transition(
+        media_id, MediaStatus.EXPIRED, sources=AWAITING_BYTES, look_again_at=datetime.now(UTC)
+    )
+    if ended is not None:
+        await give_up_content(media_id, stores=stores, object_store=object_store)
 
 
 async def expire(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> bool:

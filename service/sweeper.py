@@ -9,11 +9,12 @@ from uuid import UUID
 import structlog
 
 from service.errors import MediaServiceError
-from service.finalisation import clear_storage, end_abandoned, finalise
+from service.finalisation import clear_storage, end_abandoned, end_unopened, finalise
 from service.lifecycle import AWAITING_BYTES, MediaStatus
-from service.models import UploadDocument
+from service.models import MediaDocument, MediaPurpose, UploadDocument
 from service.object_store import ObjectStore
-from service.policies import LATE_BYTES
+from service.original_content import give_up_content
+from service.policies import LATE_BYTES, POLICIES
 from service.processing_jobs import REPAIR_FIELDS, enqueue_repair
 from service.stores import Stores
 
@@ -27,6 +28,8 @@ AT_ONCE = 8
 
 # READY ones wait only where their renditions are out of date.
 _STALLED = frozenset({*AWAITING_BYTES, MediaStatus.UPLOADED, MediaStatus.READY, MediaStatus.EXPIRED})
+
+_FIELDS = (*REPAIR_FIELDS, "purpose", "created_at")
 
 
 async def sweep(*, stores: Stores, object_store: ObjectStore, grace: timedelta = GRACE) -> int:
@@ -61,15 +64,17 @@ async def sweep(*, stores: Stores, object_store: ObjectStore, grace: timedelta =
 
 async def _attend(media_id: UUID, now: datetime, grace: timedelta, stores: Stores, object_store: ObjectStore) -> None:
     upload = await stores.uploads.get(media_id)
-    media = await stores.media.get(media_id, fields=REPAIR_FIELDS)
+    media = await stores.media.get(media_id, fields=_FIELDS)
     if media is not None and media["status"] == MediaStatus.READY:
         await stores.media.look_again(media_id, MediaStatus.READY, at=now + LONGEST_PAUSE - grace)
         await enqueue_repair(media, stores.jobs)
         return
-    if upload is None or media is None:
+    if media is None:
         return
     status = MediaStatus(media["status"])
-    if status is MediaStatus.EXPIRED:
+    if upload is None:
+        await _end_unopened(media, status, now, stores, object_store)
+    elif status is MediaStatus.EXPIRED:
         await _clear_once_more(upload, now, stores, object_store)
     elif _is_over(upload, now):
         await end_abandoned(upload, stores=stores, object_store=object_store)
@@ -81,8 +86,23 @@ def _is_over(upload: UploadDocument, now: datetime) -> bool:
     return upload["expires_at"] + LATE_BYTES < now
 
 
+async def _end_unopened(
+    media: MediaDocument, status: MediaStatus, now: datetime, stores: Stores, object_store: ObjectStore
+) -> None:
+    """Its request died before the session was written. A repeat may still write it, for as long as it would last."""
+    ends_at = media["created_at"] + timedelta(seconds=POLICIES[MediaPurpose(media["purpose"])].upload_expires_s)
+    if status is MediaStatus.EXPIRED:
+        await give_up_content(media["_id"], stores=stores, object_store=object_store)
+        await stores.media.look_again(media["_id"], status, at=None)
+    elif ends_at + LATE_BYTES < now:
+        await end_unopened(media["_id"], stores=stores, object_store=object_store)
+    else:
+        await stores.media.look_again(media["_id"], status, at=ends_at + LATE_BYTES)
+
+
 async def _clear_once_more(upload: UploadDocument, now: datetime, stores: Stores, object_store: ObjectStore) -> None:
     """What was presigned before the session was ended early may have been used since."""
+    await give_up_content(upload["_id"], stores=stores, object_store=object_store)
     await clear_storage(upload, stores=stores, object_store=object_store)
     at = None if _is_over(upload, now) else upload["expires_at"] + LATE_BYTES
     await stores.media.look_again(upload["_id"], MediaStatus.EXPIRED, at=at)
