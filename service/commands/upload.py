@@ -97,8 +97,9 @@ async def upload_queued(
             details=order.details,
             titles_from_names=order.titles_from_names,
         )
-        with _bars(problem_console(), [entry.path for entry in await queue.status()]) as on_progress:
-            sent = await queue.run(client, on_progress=_announcing_outage(on_progress))
+        console = problem_console()
+        with _bars(console, [entry.path for entry in await queue.status()]) as on_progress:
+            sent = await queue.run(client, on_progress=_announcing_outage(console, on_progress))
             results = await see_ready(client, sent, on_progress=on_progress)
         left = len(await queue.status())
     _print_results(results, all_urls=all_urls, as_json=as_json)
@@ -109,7 +110,7 @@ async def upload_queued(
     return _exit_code(results)
 
 
-def _announcing_outage(on_progress: OnProgress) -> OnProgress:
+def _announcing_outage(console: Console, on_progress: OnProgress) -> OnProgress:
     """`on_progress`, but the first wait for the network is told in words: there may be nobody to watch bars."""
     announced = False
 
@@ -117,7 +118,7 @@ def _announcing_outage(on_progress: OnProgress) -> OnProgress:
         nonlocal announced
         if progress.status == OFFLINE and not announced:
             announced = True
-            problem_console().print("The API or storage does not answer. Waiting; Ctrl-C ends that, the queue is kept.")
+            console.print("The API or storage does not answer. Waiting; Ctrl-C ends that, the queue is kept.")
         on_progress(progress)
 
     return report

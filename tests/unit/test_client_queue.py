@@ -16,6 +16,7 @@ import pytest
 from service.client import ApiError, FileDetails, Progress, QueuedFile, UnusableQueue, UploadQueue, UploadResult
 from service.client import queue_run as queue_run_module
 from service.client.queue_rows import QueueRows
+from service.commands.upload import Order, upload_queued
 from tests.client_stand import PART_BYTES, Seen, UploadStand, busy, times, xml
 from tests.photos import small_photo
 
@@ -128,6 +129,31 @@ async def test_it_waits_for_an_api_that_does_not_answer(stand: UploadStand, tmp_
     assert "OFFLINE" in [progress.status for progress in seen]
     assert seen[-1].status == "SENT"
     assert len(stand.sessions) == 1
+
+
+async def test_the_command_says_that_it_waits(
+    stand: UploadStand, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, file = written(tmp_path, SMALL), tmp_path / "queue.db"
+    tried = asyncio.Event()
+
+    def offline(seen: Seen) -> Exception:
+        if len(stand.seen) > 9:
+            tried.set()
+        return httpx.ConnectError("no network")
+
+    stand.fault = offline
+    order = Order("COMMUNITY", private=False, details=FileDetails(), titles_from_names=True)
+    waiting = asyncio.create_task(upload_queued(stand.client(), photos, order, file, all_urls=False, as_json=False))
+    await tried.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("does not answer. Waiting; Ctrl-C ends that, the queue is kept.") == 1
+    # Given back, not left to run out: the next run need not wait.
+    assert [each.status for each in await left_in(file)] == ["QUEUED"]
 
 
 async def test_storage_that_is_away_holds_nobody_else_up(stand: UploadStand, tmp_path: Path) -> None:
