@@ -33,7 +33,11 @@ from graphql import (
 )
 
 # Arguments that say how many objects a field answers with.
-_SIZE_ARGUMENTS = ("first", "last", "ids")
+_SIZE_ARGUMENTS = ("first", "last", "ids", "sha256")
+
+# Fields that ask object storage, and what such a question weighs in fields of a document.
+_ASKS_STORAGE = frozenset({("Upload", "parts"), ("Upload", "bytesConfirmed")})
+_QUESTION = 200
 
 # Fields, inline fragments and spreads inside one another; the walk below must stay far from the interpreter's limit.
 MAX_NESTING = 100
@@ -140,17 +144,25 @@ class Scales:
         self, selection: SelectionNode, parent: GraphQLCompositeType | None, nesting: int
     ) -> tuple[Size, Weight, int]:
         if isinstance(selection, FieldNode):
-            definition = self._schema.get_field(parent, selection.name.value) if parent else None
-            if not selection.selection_set:
-                return _ONE, Weight(), 1
-            child = _composite(get_named_type(definition.type)) if definition else None
-            return self._size(selection, definition), self._weigh(selection.selection_set, child, nesting), 1
+            return self._weigh_field(selection, parent, nesting)
         if isinstance(selection, InlineFragmentNode):
             condition = self._named(selection.type_condition) or parent
             return _ONE, self._weigh(selection.selection_set, condition, nesting), 0
         if isinstance(selection, FragmentSpreadNode):
             return _ONE, self._weigh_fragment(selection.name.value, nesting), 0
         return _ONE, Weight(), 0
+
+    def _weigh_field(
+        self, field: FieldNode, parent: GraphQLCompositeType | None, nesting: int
+    ) -> tuple[Size, Weight, int]:
+        definition = self._schema.get_field(parent, field.name.value) if parent else None
+        question = _QUESTION if parent and (parent.name, field.name.value) in _ASKS_STORAGE else 0
+        if not field.selection_set:
+            return _ONE, Weight(question), 1
+        child = _composite(get_named_type(definition.type)) if definition else None
+        inner = self._weigh(field.selection_set, child, nesting)
+        weight = Weight(inner.fields + question, inner.depth, inner.below) if question else inner
+        return self._size(field, definition), weight, 1
 
     def _weigh_fragment(self, name: str, nesting: int) -> Weight:
         if (weight := self._known.get(name)) is not None:
