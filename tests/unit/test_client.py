@@ -163,6 +163,24 @@ async def test_retries_end_with_the_last_error() -> None:
     assert len(tried) == 3
 
 
+async def test_pauses_are_those_delays_and_up_to_a_quarter_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def note(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def fail() -> None:
+        raise Unreachable("down")
+
+    monkeypatch.setattr(asyncio, "sleep", note)
+    for _ in range(20):
+        with pytest.raises(Unreachable):
+            await retrying(fail, DELAYS_S)
+    assert all(delay <= pause <= delay * 1.25 for pause, delay in zip(slept, DELAYS_S * 20, strict=True))
+    # Clients that one outage has stopped do not come back in step.
+    assert len(set(slept)) > len(DELAYS_S)
+
+
 def answering(*answers: httpx.Response) -> tuple[MediaClient, list[httpx.Request]]:
     """A client that gets `answers` in turn, and what it asked."""
     requests: list[httpx.Request] = []
