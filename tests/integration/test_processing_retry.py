@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from service.access import Viewer
 from service.lifecycle import MediaStatus
 from service.processing_retry import retry_processing
 from service.stores.jobs import JobStore
+from service.stores.media import MediaStore
 from service.sweeper import sweep
 from tests import hostile
 from tests.api_client import ApiClient
@@ -77,6 +79,38 @@ async def test_repeat_after_a_second_failure_retries_nothing(service: RunningSer
     assert await jobs_of(service, media_id) == ["1", "2"]
     assert (await retry(stage.client, media_id))["media"]["status"] == "UPLOADED"
     assert await jobs_of(service, media_id) == ["1", "2", "3"]
+
+
+async def test_twin_that_slept_through_a_second_failure_retries_nothing(
+    service: RunningService, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media_id, stores = await stage.failed_media(), service.runtime.stores
+    work, asleep, wake = stores.media.transition, asyncio.Event(), asyncio.Event()
+
+    async def sleeping(*args: Any, **more: Any) -> Any:
+        asleep.set()
+        await wake.wait()
+        return await work(*args, **more)
+
+    async def ask() -> None:
+        await retry_processing(
+            Viewer("anna"),
+            uuid_of(media_id),
+            idempotency_key="twin" + media_id,
+            stores=stores,
+            object_store=service.runtime.object_store,
+        )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MediaStore, "transition", staticmethod(sleeping))
+        twin = asyncio.create_task(ask())
+        await asleep.wait()
+    await ask()
+    await stage.fail(media_id)
+    wake.set()
+    await twin
+    assert (await document_of(service, media_id))["status"] == "FAILED"
+    assert await jobs_of(service, media_id) == ["1", "2"]
 
 
 async def _ready(stage: Stage) -> str:
