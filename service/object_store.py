@@ -66,7 +66,7 @@ class ObjectStore:
             endpoint=settings.public_endpoint or self._calls.endpoint,
             region=settings.region,
             bucket=settings.upload_bucket,
-            credentials=self._calls.credentials.get_frozen_credentials,
+            credentials=self._calls.credentials.frozen,
         )
 
     def presign_put(
@@ -241,6 +241,10 @@ class ObjectStore:
             return
         if answer is None:
             raise NotFound(f"Storage holds no object {key}.")
+
+    async def keep_credentials_fresh(self) -> None:
+        """Keep signing from ever waiting for the role that its credentials come from; runs until cancelled."""
+        await self._calls.credentials.keep_fresh()
 
     async def close(self) -> None:
         """Give the connections back."""

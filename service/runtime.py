@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from service.object_store import ObjectStore
@@ -32,9 +33,13 @@ async def preflight(settings: Settings) -> None:
 async def open_runtime(settings: Settings, metrics: Metrics) -> AsyncIterator[Runtime]:
     """Open everything lazily; nothing is contacted until it is used."""
     object_store = ObjectStore(settings.storage)
+    refreshing = asyncio.create_task(object_store.keep_credentials_fresh())
     try:
         async with open_database(settings.mongo) as database:
             stores = bind_stores(database, count_status=metrics.count_status)
             yield Runtime(settings, database, stores, object_store, metrics)
     finally:
+        refreshing.cancel()
+        with suppress(asyncio.CancelledError):
+            await refreshing
         await object_store.close()

@@ -12,9 +12,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from service.buckets import MISSING_CODES
 from service.errors import ConfigurationError, StorageRefused, TemporarilyUnavailable
+from service.storage_credentials import SigningCredentials
 
 if TYPE_CHECKING:
-    from botocore.credentials import Credentials
     from types_boto3_s3.client import S3Client
 
     from service.settings import StorageSettings
@@ -41,7 +41,7 @@ class StorageCalls:
         credentials = session.get_credentials()
         if credentials is None:
             raise ConfigurationError("No S3 credentials: set MEDIA_STORAGE__ACCESS_KEY and __SECRET_KEY, or a role")
-        self.credentials: Credentials = credentials
+        self.credentials = SigningCredentials(credentials)
         self.endpoint = settings.endpoint or f"https://s3.{settings.region}.amazonaws.com"
         self.client: S3Client = session.client("s3", endpoint_url=self.endpoint, config=_client_config())
         self._limiter = CapacityLimiter(CONNECTIONS)
