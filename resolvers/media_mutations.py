@@ -6,8 +6,8 @@ from typing import Any
 
 import strawberry
 
+from resolvers.changed_media import changed_media
 from resolvers.problems import outcome_of
-from resolvers.queries import load_media
 from schema.context import Info
 from schema.deletion import DeleteMediaInput, deletion_of
 from schema.global_id import id_of
@@ -30,9 +30,8 @@ class MediaMutations:
     async def update_media(self, info: Info, input: UpdateMediaInput) -> UpdateMediaPayload | None:  # noqa: A002
         media_id = id_of("Media", input.id)
         work = update_media(info.context.viewer, media_id, _changes(input), stores=info.context.runtime.stores)
-        changed, problems = await outcome_of(work)
-        media = None if changed is None else (await load_media(info, [changed])).get(changed)
-        return UpdateMediaPayload(media=media, user_errors=list(map(user_error, problems)))
+        media, errors = await changed_media(info, work)
+        return UpdateMediaPayload(media=media, user_errors=errors)
 
     @strawberry.mutation(description="Process a media again that FAILED through no fault of its file.")
     async def retry_processing(self, info: Info, input: RetryProcessingInput) -> RetryProcessingPayload | None:  # noqa: A002
@@ -44,9 +43,8 @@ class MediaMutations:
             stores=runtime.stores,
             object_store=runtime.object_store,
         )
-        retried, problems = await outcome_of(work)
-        media = None if retried is None else (await load_media(info, [retried])).get(retried)
-        return RetryProcessingPayload(media=media, user_errors=list(map(user_error, problems)))
+        media, errors = await changed_media(info, work)
+        return RetryProcessingPayload(media=media, user_errors=errors)
 
     @strawberry.mutation(description="Hide media at once, and remove their bytes from storage.")
     async def delete_media(self, info: Info, input: DeleteMediaInput) -> DeleteMediaPayload | None:  # noqa: A002

@@ -6,6 +6,7 @@ from typing import Any
 
 import strawberry
 
+from resolvers.changed_media import changed_media
 from resolvers.problems import outcome_of
 from resolvers.queries import load_media, load_uploads
 from schema.context import Info
@@ -29,7 +30,7 @@ from schema.upload_inputs import (
     SignUploadPartsInput,
 )
 from service.assembly import ClaimedPart
-from service.errors import ErrorCode, NotFound, Problem
+from service.errors import ErrorCode, Problem
 from service.finalisation import complete_upload
 from service.storage_signing import StorageRequest, sign_storage_request
 from service.upload_sessions import abort_upload, sign_parts
@@ -112,41 +113,31 @@ class UploadMutations:
 
     @strawberry.mutation(description="Say that the bytes are up. Free to repeat.")
     async def complete_upload(self, info: Info, input: CompleteUploadInput) -> CompleteUploadPayload | None:  # noqa: A002
-        runtime, upload_id = info.context.runtime, id_of("Upload", input.upload_id)
-        if upload_id is None:
-            return CompleteUploadPayload(user_errors=[user_error(_unknown_upload())])
+        runtime = info.context.runtime
         parts = None if input.parts is None else [ClaimedPart(part.number, part.etag) for part in input.parts]
         work = complete_upload(
             info.context.viewer,
-            upload_id,
+            id_of("Upload", input.upload_id),
             idempotency_key=input.idempotency_key,
             parts=parts,
             stores=runtime.stores,
             object_store=runtime.object_store,
         )
-        media_id, problems = await outcome_of(work)
-        media = None if media_id is None else (await load_media(info, [media_id])).get(media_id)
-        return CompleteUploadPayload(media=media, user_errors=list(map(user_error, problems)))
+        media, errors = await changed_media(info, work)
+        return CompleteUploadPayload(media=media, user_errors=errors)
 
     @strawberry.mutation(description="End a session whose bytes are no longer wanted; its media becomes EXPIRED.")
     async def abort_upload(self, info: Info, input: AbortUploadInput) -> AbortUploadPayload | None:  # noqa: A002
-        runtime, upload_id = info.context.runtime, id_of("Upload", input.upload_id)
-        if upload_id is None:
-            return AbortUploadPayload(user_errors=[user_error(_unknown_upload())])
+        runtime = info.context.runtime
         work = abort_upload(
             info.context.viewer,
-            upload_id,
+            id_of("Upload", input.upload_id),
             idempotency_key=input.idempotency_key,
             stores=runtime.stores,
             object_store=runtime.object_store,
         )
-        media_id, problems = await outcome_of(work)
-        media = None if media_id is None else (await load_media(info, [media_id])).get(media_id)
-        return AbortUploadPayload(media=media, user_errors=list(map(user_error, problems)))
-
-
-def _unknown_upload() -> Problem:
-    return NotFound("There is no such upload.", field=["uploadId"]).problem()
+        media, errors = await changed_media(info, work)
+        return AbortUploadPayload(media=media, user_errors=errors)
 
 
 async def _outcomes(info: Info, input: CreateUploadsInput, planned: list[PlannedUpload]) -> list[UploadOutcome]:  # noqa: A002

@@ -34,7 +34,7 @@ _FIELDS = (*PROCESSING_FIELDS, "failure", "original.key")
 
 async def complete_upload(
     viewer: Viewer,
-    upload_id: UUID,
+    upload_id: UUID | None,
     *,
     idempotency_key: str,
     parts: Sequence[ClaimedPart] | None = None,
@@ -46,7 +46,7 @@ async def complete_upload(
     `parts`: what the client believes to have sent; None leaves it to what storage confirms. Raises NotFound,
     InvalidInput, IdempotencyKeyReused, and whatever `finalise` raises.
     """
-    upload = None if viewer.id is None else await stores.uploads.get(upload_id, owner_id=viewer.id)
+    upload = await stores.uploads.get_own(viewer.id, upload_id)
     if upload is None:
         raise NotFound("There is no such upload.", field=["uploadId"])
     if parts is not None and len(parts) > MAX_PARTS:
@@ -78,6 +78,7 @@ async def finalise(
     if status in AWAITING_BYTES:
         await _confirm_bytes(upload, parts, stores=stores, object_store=object_store)
         reach(Failpoint.BYTES_CONFIRMED)
+        await _drop_parts(upload, object_store)
         await stores.uploads.mark_completed(upload["_id"])
         reach(Failpoint.COMPLETION_NOTED)
         await stores.media.transition(
@@ -170,10 +171,15 @@ async def _remove_unneeded_copy(upload: UploadDocument, *, stores: Stores, objec
         await clear_storage(upload, stores=stores, object_store=object_store)
 
 
-async def clear_storage(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> None:
-    """Remove what storage holds for a session whose media does not need it: parts, and the object unless shared."""
+async def _drop_parts(upload: UploadDocument, object_store: ObjectStore) -> None:
+    """Those of every multipart upload: a process that died right after it began one has not written it down."""
     if upload["method"] == UploadMethod.MULTIPART and not upload.get("linked"):
         await object_store.multipart.abort_all(upload["key"])
+
+
+async def clear_storage(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> None:
+    """Remove what storage holds for a session whose media does not need it: parts, and the object unless shared."""
+    await _drop_parts(upload, object_store)
     if await stores.contents.is_free(upload["key"]):
         await object_store.delete(upload["bucket"], [upload["key"]])
 

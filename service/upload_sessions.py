@@ -31,18 +31,14 @@ async def open_session(viewer: Viewer, upload_id: UUID | None, *, stores: Stores
 
     Raises NotFound, UploadExpired, or StateConflict once its bytes are there.
     """
-    upload = None
-    if viewer.id is not None and upload_id is not None:
-        upload = await stores.uploads.get(upload_id, owner_id=viewer.id)
+    upload = await stores.uploads.get_own(viewer.id, upload_id)
     media = None if upload is None else await stores.media.get(upload["_id"], fields=())
     if upload is None or media is None or media["status"] == MediaStatus.DELETED:
         raise NotFound(_NO_UPLOAD, field=["uploadId"])
     if media["status"] == MediaStatus.EXPIRED or (media["status"] in AWAITING_BYTES and remaining_s(upload) < 1):
         raise UploadExpired("This upload has ended. Start a new one.", field=["uploadId"])
     if media["status"] not in AWAITING_BYTES or upload.get("linked"):
-        raise StateConflict(
-            "Storage has all bytes of this upload: nothing is left to send.", field=["uploadId"]
-        )
+        raise StateConflict("Storage has all bytes of this upload: nothing is left to send.", field=["uploadId"])
     return upload
 
 
@@ -148,13 +144,13 @@ async def list_confirmed_parts(
 
 
 async def abort_upload(
-    viewer: Viewer, upload_id: UUID, *, idempotency_key: str, stores: Stores, object_store: ObjectStore
+    viewer: Viewer, upload_id: UUID | None, *, idempotency_key: str, stores: Stores, object_store: ObjectStore
 ) -> UUID:
     """End a session whose bytes are no longer wanted; returns the id of its media, from now on EXPIRED.
 
     Raises NotFound, IdempotencyKeyReused, or StateConflict once its bytes are there: then it is a media to delete.
     """
-    upload = None if viewer.id is None else await stores.uploads.get(upload_id, owner_id=viewer.id)
+    upload = await stores.uploads.get_own(viewer.id, upload_id)
     media = None if upload is None else await stores.media.get(upload["_id"], fields=())
     if upload is None or media is None or media["status"] == MediaStatus.DELETED:
         raise NotFound(_NO_UPLOAD, field=["uploadId"])

@@ -32,7 +32,13 @@ class UploadStore:
             query["owner_id"] = owner_id
         return {upload["_id"]: upload async for upload in self._uploads.find(query)}
 
-    async def get(self, upload_id: UUID, *, owner_id: str | None = None) -> UploadDocument | None:
+    async def get(self, upload_id: UUID) -> UploadDocument | None:
+        return (await self.get_many([upload_id])).get(upload_id)
+
+    async def get_own(self, owner_id: str | None, upload_id: UUID | None) -> UploadDocument | None:
+        """A session of `owner_id`; None for nobody, for what is no id, and for another's."""
+        if owner_id is None or upload_id is None:
+            return None
         return (await self.get_many([upload_id], owner_id=owner_id)).get(upload_id)
 
     async def remember_multipart(
