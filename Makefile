@@ -10,9 +10,11 @@ lock_hash = $(firstword $(shell sha256sum requirements/$(1).txt))
 DEV := .venv/installed-dev-$(call lock_hash,dev)
 TEST := .venv/installed-test-$(call lock_hash,test)
 MINISTACK := .venv-ministack/installed-$(call lock_hash,ministack)
+# npm writes it last.
+CLIENT := clients/js/node_modules/.package-lock.json
 INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
-.PHONY: help run test environments lint types contracts check format lock clean
+.PHONY: help run test environments lint types contracts client check format lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -38,7 +40,11 @@ types: $(TEST) ## Check types
 contracts: $(TEST) ## Check who imports whom
 	$(BIN)/lint-imports
 
-check: lint types contracts test ## Everything that must hold before a commit
+client: $(CLIENT) ## Check and test the browser client (needs Node.js)
+	npm --prefix clients/js run --silent types
+	npm --prefix clients/js run --silent test
+
+check: lint types contracts client test ## Everything that must hold before a commit
 
 format: $(TEST) ## Put the code into its format
 	$(BIN)/ruff check --fix .
@@ -61,6 +67,9 @@ UV := .venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-e
 
 clean: ## Remove the environments and caches (not the data in .dev)
 	rm -rf .venv .venv-ministack .venv-lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+
+$(CLIENT): clients/js/package-lock.json
+	@npm ci --prefix clients/js --loglevel=error
 
 define new_venv
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later with venv is needed and none was found." \

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
@@ -15,6 +16,7 @@ from pydantic import SecretStr
 from service.dev.processes import Children
 from service.object_store import ObjectStore
 from service.settings import StorageSettings
+from tests.e2e.bundling import ESBUILD
 from tests.e2e.running_stack import REPOSITORY, Stack
 from tests.e2e.storage_proxy import StorageProxy, running_proxy
 
@@ -22,6 +24,7 @@ CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 NO_CHROMIUM = (
     "There is no Chromium for the browser tests: sudo apt-get install chromium, or name one in CHROMIUM=/path/to/it."
 )
+NO_BUNDLER = "This needs Node.js 20 or later, Uppy and a bundler: npm ci --prefix tests/e2e/uppy"
 # Far more than anything takes, for machines that are busy with other things.
 PATIENCE_MS = 40_000
 # No calls home, and no protocol that the stack does not speak.
@@ -72,6 +75,14 @@ async def browser() -> AsyncIterator[Browser]:
         )
         yield launched
         await launched.close()
+
+
+@pytest.fixture(scope="session")
+def esbuild() -> Path:
+    """The bundler; beside it are the packages that the guide's examples import."""
+    if shutil.which("node") is None or not ESBUILD.exists():
+        pytest.fail(NO_BUNDLER) if os.environ.get("CI") else pytest.skip(NO_BUNDLER)
+    return ESBUILD
 
 
 @pytest.fixture

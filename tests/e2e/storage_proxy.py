@@ -42,12 +42,15 @@ class StorageProxy:
         self._held = asyncio.Event()
         # Gives a status to answer with instead of asking storage.
         self.refusal: Callable[[Request], int | None] = lambda _: None
+        # Whether storage's answer is to be lost on the way.
+        self.loses: Callable[[Request], bool] = lambda _: False
         self.reset()
 
     def reset(self) -> None:
         """Let everything through, and count from nothing."""
         self.passed.clear()
         self.refusal = lambda _: None
+        self.loses = lambda _: False
         self.go_on()
 
     def hold_after(self, puts: int) -> None:
@@ -80,7 +83,8 @@ class StorageProxy:
             return self._refused(request, status)
         if request.method == "PUT" and not await self._is_let_through():
             return self._refused(request, 503)
-        return await self._pass_on(request)
+        answer = await self._pass_on(request)
+        return self._refused(request, 502) if self.loses(request) else answer
 
     async def _is_let_through(self) -> bool:
         if self._may_pass.is_set():

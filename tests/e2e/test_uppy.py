@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 from playwright.async_api import BrowserContext, Page, Route
 from starlette.requests import Request
 
+from tests.e2e.bundling import PAGES, bundled, js_examples
 from tests.e2e.demo_page import on_disk
 from tests.e2e.running_stack import REPOSITORY, Stack, eventually
 from tests.e2e.storage_proxy import StorageProxy
@@ -20,9 +19,18 @@ from tests.photos import large_png, small_photo
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
-PAGES = REPOSITORY / "tests" / "e2e" / "uppy"
-DIRECTIONS = "needs Node.js 20 or later and Uppy: run `npm ci --prefix tests/e2e/uppy`"
-HTML = '<!doctype html><meta charset="utf-8"><input type="file" multiple><script src="/uppy/page.js"></script>'
+GUIDE = (REPOSITORY / "docs" / "client-guide.md").read_text()
+# What a test needs beside the guide's example: a sign-in, files, and Uppy's buttons.
+AROUND_IT = """
+async function signIn() {
+  return (await (await fetch('/demo/session', { method: 'POST' })).json()).token;
+}
+document.querySelector('input').onchange = ({ target }) => {
+  for (const file of target.files) uppy.addFile({ name: file.name, type: file.type, data: file });
+};
+Object.assign(window, { uppy });
+"""
+HTML = '<!doctype html><meta charset="utf-8"><input type="file" multiple><script type="module" src="page.js"></script>'
 
 STATUSES = "{ mediaList(first: 100) { nodes { title status } } }"
 # What became of the files, once Uppy has nothing more to do: their names, by outcome.
@@ -36,27 +44,24 @@ Opened = Callable[[int], Awaitable[Page]]
 
 
 @pytest.fixture(scope="session")
-async def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `uppy5/page.js` and `uppy6/page.js`."""
-    esbuild = PAGES / "node_modules" / ".bin" / "esbuild"
-    if shutil.which("node") is None or not esbuild.exists():
-        pytest.fail(DIRECTIONS) if os.environ.get("CI") else pytest.skip(DIRECTIONS)
-    out = tmp_path_factory.mktemp("bundles")
-    entries = [f"{version}/page.js" for version in ("uppy5", "uppy6")]
-    options = ["--bundle", "--format=iife", "--log-level=warning", f"--outdir={out}"]
-    run = await asyncio.create_subprocess_exec(esbuild, *entries, *options, cwd=PAGES)
-    assert await run.wait() == 0
-    return out
+async def bundles(esbuild: Path) -> dict[int, bytes]:
+    """The guide's example for each version of Uppy, as scripts."""
+    [example] = [block for block in js_examples(GUIDE) if "@uppy/aws-s3" in block]
+    page = example + AROUND_IT
+    return {
+        6: await bundled(esbuild, page, PAGES / "uppy6"),
+        5: await bundled(esbuild, page.replace("uppyOptions", "uppy5Options"), PAGES / "uppy5"),
+    }
 
 
 @pytest.fixture
-async def opened(proxied: BrowserContext, bundles: Path) -> Opened:
+async def opened(proxied: BrowserContext, bundles: dict[int, bytes]) -> Opened:
     """Opens a page with Uppy of a version, at the service's own address."""
 
     async def open_page(version: int) -> Page:
         async def answer(route: Route) -> None:
             if route.request.url.endswith(".js"):
-                await route.fulfill(path=bundles / f"uppy{version}" / "page.js", content_type="text/javascript")
+                await route.fulfill(body=bundles[version], content_type="text/javascript")
             else:
                 await route.fulfill(body=HTML, content_type="text/html")
 
@@ -179,3 +184,19 @@ async def test_what_is_here_already_is_not_sent_and_what_is_refused_says_why(
     files = await page.evaluate("uppy.getFiles().map(({ meta, error }) => ({ id: meta.mediaId, error }))")
     assert files[0]["id"] == files[1]["id"]
     assert "application/pdf" in files[2]["error"]
+
+
+@pytest.mark.parametrize("version", [5, 6])
+async def test_a_file_whose_answer_was_lost_is_not_sent_twice(
+    version: int, opened: Opened, proxy: StorageProxy, stack: Stack, tmp_path: Path
+) -> None:
+    name = f"uppy{version}-echo.jpg"
+    page = await opened(version)
+    proxy.loses = lambda request: request.method == "PUT" and len(proxy.passed) == 1
+    await page.set_input_files("input", on_disk(tmp_path / name, small_photo(100 + version)))
+    outcome = await page.evaluate(UPLOAD)
+    if version == 5:
+        outcome = await page.evaluate(RETRY)
+    assert outcome == {"successful": [name], "failed": []}
+    assert len(proxy.taken()) == 1
+    await becomes_ready(stack, name)

@@ -77,6 +77,12 @@ def test_the_installed_wheel_runs_without_the_repository(wheel: Path, tmp_path: 
         check=False, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": libraries},
     )  # fmt: skip
     assert (run.returncode, run.stderr) == (0, "")
+    code = "from service.dev.demo.assets import CLIENT; print((CLIENT / 'index.js').resolve(strict=True))"
+    run = subprocess.run(
+        [scratch / "bin" / "python", "-c", code],
+        check=True, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": libraries},
+    )  # fmt: skip
+    assert Path(run.stdout.strip()).is_relative_to(scratch)
 
 
 def test_no_other_distribution_brings_our_names() -> None:

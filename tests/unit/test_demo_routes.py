@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from service.auth import Authenticator
 from service.dev.demo import demo_routes, graphiql_response
-from service.dev.demo.assets import STATIC
+from service.dev.demo.assets import CLIENT, STATIC
 from service.dev.tokens import dev_issuer
 from service.errors import ConfigurationError
 from service.settings import (
@@ -127,6 +127,15 @@ async def test_files_have_their_type_and_are_asked_for_again(
         assert (again.status_code, again.content) == (304, b"")
 
 
+async def test_the_browser_client_is_served_as_it_stands(client: httpx.AsyncClient) -> None:
+    modules = sorted(CLIENT.glob("*.js"))
+    assert "index.js" in {module.name for module in modules}
+    for module in modules:
+        answer = await client.get(f"/demo/client/{module.name}")
+        assert answer.content == module.read_bytes()
+        assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+
+
 @pytest.mark.parametrize("path", ["index.html", "explorer.html", "../session.py", "%2e%2e/session.py", "none.js", ""])
 async def test_nothing_else_is_served(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.get(f"{ORIGIN}/demo/{path}")).status_code == 404
@@ -146,7 +155,7 @@ def test_outside_development_there_are_no_routes_at_all() -> None:
 
 def test_our_modules_never_hand_a_string_to_the_html_parser() -> None:
     risky = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|setAttribute\(")
-    for module in STATIC.glob("*.js"):
+    for module in [*STATIC.glob("*.js"), *CLIENT.glob("*.js")]:
         assert not risky.search(module.read_text()), module.name
         assert "http://" not in module.read_text(), module.name
 

@@ -30,7 +30,7 @@ import { DEFAULT_DELAYS_MS, persistently } from './retrying.js';
  * @property {(id: string, meta: object) => void} setFileMeta
  * @property {(step: (ids: string[]) => Promise<void>) => void} addPreProcessor
  * @property {(step: (ids: string[]) => Promise<void>) => void} addPostProcessor
- * @property {(event: any, listener: (file: any) => void) => unknown} on
+ * @property {(event: any, listener: (file: any, details: any) => void) => unknown} on
  * @property {(event: any, ...details: any[]) => void} emit
  *
  * @typedef {BatchDetails & { describe?: (file: any) => Description }} UppyUploadOptions
@@ -40,6 +40,8 @@ import { DEFAULT_DELAYS_MS, persistently } from './retrying.js';
 
 // Digests need the whole file in memory; see digestUpTo of UploadClient.
 const DIGEST_UP_TO = 64 * 1024 * 1024;
+// Addresses are signed for one creation of these very bytes: what is there came from a try whose answer was lost.
+const ALREADY_THERE = 412;
 const PATIENCE = { delaysMs: () => DEFAULT_DELAYS_MS, connectivity: browserConnectivity };
 
 /**
@@ -76,7 +78,7 @@ export function uppy5Options(uppy, api, options) {
     ...uploads.common,
     getUploadParameters: async (/** @type {File} */ file) => {
       const { target } = await uploads.current(known(file).id);
-      if (!target) throw new Problem('The file is there already.', { code: 'STATE_CONFLICT' });
+      if (!target) throw Object.assign(new Problem('The file is there already.'), { status: ALREADY_THERE });
       return parametersOf(target);
     },
     createMultipartUpload: async (/** @type {File} */ file) => {
@@ -143,6 +145,7 @@ class UppyUploads {
     uppy.addPreProcessor((ids) => this.#announce(ids));
     uppy.addPostProcessor((ids) => this.#untilCompleted(ids));
     uppy.on('upload-success', (file) => this.#arrived(file.id));
+    uppy.on('upload-error', (file, error) => this.#unlessThere(file, error));
     uppy.on('file-removed', (file) => this.#abandon(file));
   }
 
@@ -258,6 +261,16 @@ class UppyUploads {
     this.#completing.set(fileId, completing);
     // Told by the postprocessor.
     completing.catch(() => {});
+  }
+
+  /**
+   * @param {File} file
+   * @param {{ status?: number, source?: { status?: number } }} error as version 6 and version 5 tell the status
+   */
+  #unlessThere(file, error) {
+    if ((error.status ?? error.source?.status) !== ALREADY_THERE) return;
+    this.#uppy.setFileState(file.id, { error: null });
+    this.#uppy.emit('upload-success', this.#uppy.getFile(file.id), { status: 200, body: {} });
   }
 
   /** @param {string[]} ids */

@@ -2,10 +2,15 @@
 
 import 'fake-indexeddb/auto';
 
-import { randomUUID } from 'node:crypto';
+import { File as NodeFile } from 'node:buffer';
+import { randomUUID, webcrypto } from 'node:crypto';
 
 import { IndexedDbStore, UploadClient } from '../src/index.js';
 import { FakeService } from './fake-service.js';
+
+// Browsers have both, Node.js 18 not yet.
+globalThis.crypto ??= webcrypto;
+globalThis.File ??= NodeFile;
 
 /** A network that can be taken away. */
 export class Network {
