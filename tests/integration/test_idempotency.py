@@ -69,12 +69,17 @@ async def scene(stage: Stage, mutation: str) -> Scenario:
     return await SCENARIOS[mutation](stage)
 
 
+_EFFECTS: dict[str, Counter[str]] = {}
+
+
 async def one_effect(stage: Stage, mutation: str) -> Counter[str]:
-    """What sending this mutation once does."""
-    scenario = await scene(stage, mutation)
-    before = await snapshot(stage.service)
-    assert (await send(stage.client, mutation, scenario.input, key=uuid4().hex))["userErrors"] == []
-    return effects(before, await snapshot(stage.service))
+    """What sending this mutation once does; found out once."""
+    if mutation not in _EFFECTS:
+        scenario = await scene(stage, mutation)
+        before = await snapshot(stage.service)
+        assert (await send(stage.client, mutation, scenario.input, key=uuid4().hex))["userErrors"] == []
+        _EFFECTS[mutation] = effects(before, await snapshot(stage.service))
+    return _EFFECTS[mutation]
 
 
 def test_every_mutation_is_covered() -> None:
@@ -146,12 +151,12 @@ async def test_key_belongs_to_its_owner_and_operation(stage: Stage, mutation: st
 
 
 @pytest.mark.parametrize("mutation", KEYED)
-@pytest.mark.parametrize("key", ["", "   ", "k" * 201])
-async def test_useless_key_is_refused_and_nothing_happens(stage: Stage, mutation: str, key: str) -> None:
+async def test_useless_key_is_refused_and_nothing_happens(stage: Stage, mutation: str) -> None:
     scenario = await scene(stage, mutation)
     before = await snapshot(stage.service)
-    [error] = (await send(stage.client, mutation, scenario.input, key=key))["userErrors"]
-    assert (error["code"], error["field"]) == ("INVALID_INPUT", ["idempotencyKey"])
+    for key in ("", "   ", "k" * 201):
+        [error] = (await send(stage.client, mutation, scenario.input, key=key))["userErrors"]
+        assert (error["code"], error["field"]) == ("INVALID_INPUT", ["idempotencyKey"])
     assert await snapshot(stage.service) == before
 
 
@@ -178,10 +183,11 @@ async def test_keys_are_kept_for_more_than_a_day(stage: Stage) -> None:
     records = stage.service.runtime.database.idempotency
     await records.delete_many({})
     for mutation in KEYED:
-        await one_effect(stage, mutation)
-    asked_at = datetime.now(UTC)
-    async for record in records.find():
-        assert record["expires_at"] - asked_at > timedelta(hours=24)
+        scenario = await scene(stage, mutation)
+        assert (await send(stage.client, mutation, scenario.input, key=uuid4().hex))["userErrors"] == []
+    asked_at, kept = datetime.now(UTC), await records.find().to_list(None)
+    assert len(kept) >= len(KEYED)
+    assert all(record["expires_at"] - asked_at > timedelta(hours=24) for record in kept)
     # Nothing but that moment lets the database forget one.
     [expiry] = [index for index in DECLARED["idempotency"] if "expireAfterSeconds" in index.options]
     assert (expiry.keys, expiry.options["expireAfterSeconds"]) == ((("expires_at", 1),), 0)
