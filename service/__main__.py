@@ -141,7 +141,7 @@ def indexes(
     from service.commands.indexes import compare_indexes
 
     with _explained():
-        settings = load_settings(Role.WORKER)
+        settings = _settings_of_deployment()
         raise typer.Exit(asyncio.run(compare_indexes(settings, apply=apply)))
 
 
@@ -155,7 +155,7 @@ def buckets(
     from service.commands.buckets import set_up_buckets
 
     with _explained():
-        settings = load_settings(Role.WORKER)
+        settings = _settings_of_deployment()
         raise typer.Exit(asyncio.run(set_up_buckets(settings, apply=apply)))
 
 
@@ -179,7 +179,7 @@ def reconcile(
 
     options = RunOptions(apply, timedelta(hours=older_than), frozenset(bucket or ()), restart)
     with _explained():
-        settings = load_settings(Role.WORKER)
+        settings = _settings_of_deployment()
         raise typer.Exit(asyncio.run(run_reconciliation(settings, options, as_json=as_json)))
 
 
@@ -308,6 +308,12 @@ def doctor(
         report_unreadable(error, as_json=as_json)
         raise typer.Exit(1) from None
     raise typer.Exit(asyncio.run(report(settings, roles=list(Role) if role is None else [role], as_json=as_json)))
+
+
+def _settings_of_deployment() -> Settings:
+    """For commands that look after a deployment: its settings, or those of this folder's embedded stack."""
+    _adopt_stack_settings()
+    return load_settings(Role.WORKER)
 
 
 def _adopt_stack_settings() -> None:
