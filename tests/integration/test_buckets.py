@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,8 +10,10 @@ import boto3
 import httpx
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
-from service.buckets import BucketReport
+from service.buckets import BucketDeclaration, BucketReport
+from service.buckets.access import compare_policy
 from service.commands.buckets import set_up_buckets
 from service.object_store import ObjectStore
 from service.settings import Environment, Settings, StorageSettings
@@ -130,6 +133,54 @@ async def test_rules_of_others_are_named_and_kept(store: ObjectStore, s3: Any) -
     assert (ours["AllowedOrigins"], theirs["AllowedOrigins"]) == ([ORIGIN], ["https://theirs.example"])
     report, _ = await store.compare_buckets()
     assert (report.drift, len(report.foreign)) == ([], 2)
+
+
+async def test_rules_of_the_first_version_give_way(store: ObjectStore, s3: Any) -> None:
+    await store.ensure_buckets()
+    older = {
+        "AllowedOrigins": ["http://127.0.0.1:1"],
+        "AllowedMethods": ["PUT", "GET", "HEAD"],
+        "AllowedHeaders": ["content-type", "if-none-match", "x-amz-checksum-sha256"],
+        "ExposeHeaders": ["ETag", "Location"],
+        "MaxAgeSeconds": 3600,
+    }
+    s3.put_bucket_cors(Bucket=store.upload_bucket, CORSConfiguration={"CORSRules": [older]})
+    report, _ = await store.ensure_buckets()
+    assert report.foreign == []
+    (rule,) = s3.get_bucket_cors(Bucket=store.upload_bucket)["CORSRules"]
+    assert rule["AllowedOrigins"] == [ORIGIN]
+
+
+def test_requests_without_tls_are_denied_beside_what_others_allow(ministack: StorageServer) -> None:
+    def client(access_key: str, secret_key: str) -> Any:
+        session = boto3.session.Session(access_key, secret_key, region_name="us-east-1")
+        return session.client("s3", endpoint_url=ministack.endpoint, config=Config(s3={"addressing_style": "path"}))
+
+    # Only the account itself may still speak plain HTTP to this server, and take the policy back.
+    account, user = client("test", "test"), client(ministack.access_key, ministack.secret_key)
+    bucket = ministack.settings().media_bucket
+    user.create_bucket(Bucket=bucket)
+    cdn = {
+        "Sid": "AllowCloudFront",
+        "Effect": "Allow",
+        "Principal": {"Service": "cloudfront.amazonaws.com"},
+        "Action": "s3:GetObject",
+        "Resource": f"arn:aws:s3:::{bucket}/*",
+    }
+    account.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [cdn]}))
+    declaration = BucketDeclaration(bucket, "us-east-1", None, (), deny_insecure_transport=True)
+    comparison = compare_policy(account, declaration)
+    assert comparison.drift == ("its policy does not deny requests without TLS",)
+    assert comparison.repair is not None
+    comparison.repair()
+    assert compare_policy(account, declaration).drift == ()
+    with pytest.raises(ClientError, match="explicit deny"):
+        user.put_object(Bucket=bucket, Key="x", Body=b"x")
+    assert account.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+    policy = json.loads(account.get_bucket_policy(Bucket=bucket)["Policy"])
+    assert policy["Statement"][0] == cdn
+    account.close()
+    user.close()
 
 
 async def test_a_removed_origin_may_no_longer_upload(store: ObjectStore, storage: StorageSettings, s3: Any) -> None:
