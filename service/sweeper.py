@@ -76,7 +76,7 @@ async def _attend(media_id: UUID, now: datetime, grace: timedelta, stores: Store
         await _end_unopened(media, status, now, stores, object_store)
     elif status is MediaStatus.EXPIRED:
         await _clear_once_more(upload, now, stores, object_store)
-    elif _is_over(upload, now):
+    elif status in AWAITING_BYTES and _is_over(upload, now):
         await end_abandoned(upload, stores=stores, object_store=object_store)
     else:
         await _finish(upload, status, now, grace, stores, object_store)
@@ -119,4 +119,7 @@ async def _finish(
     # Before it is looked at: one that cannot be looked at must not be asked for in every sweep.
     pause = min(max(now - upload["created_at"], grace), LONGEST_PAUSE)
     await stores.media.look_again(upload["_id"], status, at=now + pause - grace)
+    if status is MediaStatus.UPLOADED:
+        # However long no worker comes: what has arrived must not expire as abandoned.
+        await object_store.mark_kept(upload["bucket"], upload["key"])
     await finalise(upload, stores=stores, object_store=object_store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -138,3 +139,17 @@ async def test_a_sweep_while_storage_is_away_loses_nothing(
     )
     await swept(service)
     assert await status(session) == "UPLOADED"
+
+
+async def test_what_has_arrived_does_not_expire_while_no_worker_comes(service: RunningService) -> None:
+    client, store = service.client(uuid4().hex), service.runtime.object_store
+    media_id = await client.send(small_photo(78))
+    key = (await service.runtime.database.media.find_one(key_of(media_id)))["original"]["key"]
+
+    async def tags() -> list[dict[str, str]]:
+        answer = await asyncio.to_thread(store._client.get_object_tagging, Bucket=store.upload_bucket, Key=key)
+        return [dict(tag) for tag in answer["TagSet"]]
+
+    assert await tags() == [{"Key": "state", "Value": "unconfirmed"}]
+    await swept(service)
+    assert await tags() == [{"Key": "state", "Value": "kept"}]
