@@ -16,8 +16,10 @@ from uuid import UUID
 
 import orjson
 import pytest
+from typer.testing import CliRunner
 from uuid6 import uuid7
 
+from service.__main__ import app
 from service.commands.reconcile import run_reconciliation
 from service.dev.environment import environment_of
 from service.object_store import ObjectStore
@@ -472,3 +474,22 @@ async def test_the_command_tells_each_finding_and_ends_with_what_is_left(
     assert "Nothing to report." in capsys.readouterr().out
     assert await run_reconciliation(settings, RunOptions(buckets=frozenset({"theirs"})), as_json=False) == 2
     assert "Not a bucket of this service: theirs." in capsys.readouterr().err
+
+
+async def test_the_command_line_sets_up_reconciles_and_says_so_in_its_exit_code(empty: RunningService) -> None:
+    env = environment_of(empty.settings, ("mongo", "storage"))
+    planter = Planter(empty)
+    key = await planter.object(planter.media, f"community/processed/feed/{old_id()}/g1.jpg", is_needed=False)
+
+    async def command(*words: str) -> tuple[int, str]:
+        ended = await asyncio.to_thread(CliRunner().invoke, app, words, env=env)
+        return ended.exit_code, ended.output
+
+    assert await command("buckets", "--apply") == (0, (await command("buckets", "--check"))[1] + "Nothing to do.\n")
+    aged = ("reconcile", "--older-than", "0", "--bucket", planter.media)
+    code, said = await command("reconcile", "--apply")
+    assert (code, "Nothing to report." in said) == (0, True), said
+    code, said = await command(*aged)
+    assert (code, f"found     orphan_rendition     {planter.media}/{key}" in said) == (1, True), said
+    assert (await command(*aged, "--apply", "--restart"))[0] == 0
+    assert [each async for each in planter.store.list_objects(planter.media, "")] == []
