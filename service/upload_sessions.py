@@ -10,7 +10,7 @@ from service.access import Viewer
 from service.assembly import confirmed_parts
 from service.errors import InvalidInput, NotFound, StateConflict, UploadExpired
 from service.failpoints import Failpoint, reach
-from service.finalisation import expire
+from service.finalisation import expire, finalise
 from service.lifecycle import AWAITING_BYTES, MediaStatus
 from service.models import UploadDocument, UploadMethod
 from service.multipart import StoredPart
@@ -24,6 +24,7 @@ MAX_SIGNED_PARTS = 100
 PART_URL_EXPIRES_S = 3_600
 
 _NO_UPLOAD = "There is no such upload."
+_NOTHING_LEFT = "Storage has all bytes of this upload: nothing is left to send."
 
 
 async def open_session(viewer: Viewer, upload_id: UUID | None, *, stores: Stores) -> UploadDocument:
@@ -117,6 +118,10 @@ async def _begin_multipart(
     upload: UploadDocument, *, checksums: bool, stores: Stores, object_store: ObjectStore
 ) -> UploadDocument:
     """Begun when the first part is signed, so that a session nobody uses leaves nothing in storage."""
+    if await object_store.head(upload["bucket"], upload["key"]) is not None:
+        # Put together from the parts of an earlier one, by a call that died before it could say so.
+        await finalise(upload, stores=stores, object_store=object_store)
+        raise StateConflict(_NOTHING_LEFT, field=["uploadId"])
     storage_upload_id = await object_store.multipart.begin(upload["key"], upload["content_type"], checksums=checksums)
     reach(Failpoint.MULTIPART_CREATED)
     bound = await _bind(upload, storage_upload_id, checksums=checksums, stores=stores)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from uuid import UUID
 from uuid6 import uuid7
 
 from service.access import Viewer
-from service.errors import ErrorCode, MediaServiceError, NotPermitted, Problem
+from service.errors import ErrorCode, MediaServiceError, NotFound, NotPermitted, Problem, UploadExpired
 from service.failpoints import Failpoint, reach
 from service.finalisation import finalise
 from service.known_content import KnownContent, find_known_content, link_content
@@ -156,9 +157,10 @@ async def _finalise_linked(openings: Sequence[_Opening], *, stores: Stores, obje
     """The ids of those for which nothing is to be sent."""
     sessions = await stores.uploads.get_many([opening.media_id for opening in openings])
     linked = {upload_id for upload_id, session in sessions.items() if session.get("linked")}
-    for opening in openings:
-        if opening.content is not None and opening.media_id in linked:
-            await finalise(sessions[opening.media_id], stores=stores, object_store=object_store)
+    for upload_id in linked:
+        # Ended or deleted since: a repeat says so by showing the media.
+        with suppress(UploadExpired, NotFound):
+            await finalise(sessions[upload_id], stores=stores, object_store=object_store)
     return linked
 
 

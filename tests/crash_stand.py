@@ -1,0 +1,211 @@
+"""Uploads that are cut off by the death of a process, and what brings them to their end afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import orjson
+
+from service.dev.environment import environment_of
+from service.errors import StateConflict
+from service.failpoints import Failpoint
+from service.lifecycle import MediaStatus
+from service.models import UploadDocument
+from service.processing.jail import Jail
+from service.runtime import Runtime
+from service.settings import Settings
+from service.sweeper import sweep
+from service.upload_sessions import list_confirmed_parts
+from service.worker_process import build_worker
+from tests.audit_storage import Auditor
+from tests.killable import STEPS
+
+REPOSITORY = Path(__file__).parent.parent
+_DAYS = timedelta(days=2)
+
+
+class Killable:
+    """`tests.killable`, started once; each step that it is asked for runs in a child of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    @asynccontextmanager
+    async def started(cls, settings: Settings) -> AsyncIterator[Killable]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.killable"),
+            cwd=REPOSITORY,
+            env={**environment_of(settings, ("mongo", "storage", "worker")), "OPENBLAS_NUM_THREADS": "1"},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            yield cls(process)
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            await process.wait()
+
+    async def die(self, step: str, failpoint: Failpoint, given: Mapping[str, Any]) -> None:
+        """Run a step that must end by SIGKILL at `failpoint`, and nowhere else."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(orjson.dumps({"step": step, "failpoint": failpoint, "given": given}) + b"\n")
+        answer = orjson.loads(await self._process.stdout.readline())
+        assert answer == {"signal": signal.SIGKILL}, f"{step} never reached {failpoint}: {answer}"
+
+
+@dataclass(frozen=True)
+class Stand:
+    """Real servers below, and above them whoever is to act next."""
+
+    settings: Settings
+    runtime: Runtime
+    jail: Jail
+    killable: Killable
+    auditor: Auditor
+    http: httpx.AsyncClient
+
+    async def step(self, name: str, given: Mapping[str, Any]) -> Any:
+        return await STEPS[name](self.runtime, given)
+
+    async def media_of(self, owner: str) -> dict[UUID, str]:
+        """Status by id."""
+        found = self.runtime.database.media.find({"owner_id": owner}, {"status": 1})
+        return {each["_id"]: each["status"] async for each in found}
+
+    async def sweep(self) -> None:
+        stores, object_store = self.runtime.stores, self.runtime.object_store
+        await sweep(stores=stores, object_store=object_store, grace=timedelta(0))
+
+    async def let_leases_end(self) -> None:
+        await self.runtime.database.jobs.update_many({"state": "open"}, _moved("visible_at"))
+
+    async def let_days_pass(self) -> None:
+        """All that waits for a moment has reached it: sessions are over, and so are leases."""
+        database = self.runtime.database
+        await database.uploads.update_many({"completed_at": {"$exists": False}}, _moved("created_at", "expires_at"))
+        await database.media.update_many({"waiting_since": {"$exists": True}}, _moved("created_at", "waiting_since"))
+        await self.let_leases_end()
+
+    async def work(self) -> None:
+        """A new worker, until there is nothing left to process."""
+        worker = build_worker(self.runtime, self.jail)
+        running = asyncio.create_task(worker.run())
+        async with asyncio.timeout(60):
+            while await self._work_is_left():  # noqa: ASYNC110 - only the database knows
+                await asyncio.sleep(0.01)
+        worker.stop()
+        await running
+
+    async def _work_is_left(self) -> bool:
+        return await self.runtime.database.jobs.find_one({"state": "open", "kind": "process"}) is not None
+
+    async def work_briefly(self, seconds: float) -> None:
+        """A worker that is asked to stop in the midst of it, and gives back what it has not finished at once."""
+        settings = self.settings.model_copy(update={"worker": self.settings.worker.model_copy(update={"drain_s": 0})})
+        worker = build_worker(replace(self.runtime, settings=settings), self.jail)
+        asyncio.get_running_loop().call_later(seconds, worker.stop)
+        await worker.run()
+
+    async def audit(self, *media_ids: UUID) -> None:
+        findings = await asyncio.to_thread(self.auditor.audit, read=media_ids)
+        assert not findings, findings
+
+
+def _moved(*names: str) -> list[dict[str, Any]]:
+    days = int(_DAYS.total_seconds() * 1000)
+    return [{"$set": {name: {"$subtract": [f"${name}", days]} for name in names}}]
+
+
+@dataclass
+class Upload:
+    """One file on its way. Called again, each step is the client's own repeat of it."""
+
+    stand: Stand
+    owner: str
+    photo: bytes
+    batch: Mapping[str, Any]
+    key: str = field(default_factory=lambda: uuid4().hex)
+    id: str | None = None
+    parts_sent: int = 0
+
+    def given(self, step: str) -> Mapping[str, Any]:
+        if step == "create":
+            return {"owner": self.owner, "input": {**self.batch, "idempotencyKey": self.key}}
+        return {} if step == "work" else {"owner": self.owner, "id": self.id, "key": self.key}
+
+    async def run(self, step: str) -> None:
+        """One step of the client's; `send` is its own, the others are the service's."""
+        if step == "create":
+            [self.id] = await self.stand.step("create", self.given("create"))
+        elif self.id is None:
+            # There was nothing to send.
+            return
+        elif step == "send":
+            await self._send()
+        else:
+            await self.stand.step(step, self.given(step))
+
+    async def finish(self) -> None:
+        """What a client does that has lost every answer: the same again, from the start."""
+        for step in ("create", "send", "complete"):
+            await self.run(step)
+
+    async def session(self) -> UploadDocument | None:
+        return None if self.id is None else await self.stand.runtime.stores.uploads.get(UUID(self.id))
+
+    async def _send(self) -> None:
+        session = await self.session()
+        assert session is not None
+        if session["method"] == "MULTIPART":
+            await self._send_in_parts(session)
+            return
+        request = self.stand.runtime.object_store.presign_put(
+            key=session["key"],
+            content_type=session["content_type"],
+            byte_size=session["bytes"],
+            sha256=session["sha256"],
+            expires_s=60,
+        )
+        answer = await self.stand.http.put(request.url, content=self.photo, headers=request.headers)
+        # 412: storage has it already.
+        assert answer.status_code in {200, 412}, answer.text
+
+    async def _send_in_parts(self, session: UploadDocument) -> None:
+        """Its only part, unless storage has that already: looked up first, as a client does that comes back."""
+        stores, object_store = self.stand.runtime.stores, self.stand.runtime.object_store
+        media = await stores.media.get(session["_id"], fields=())
+        assert media is not None
+        status = MediaStatus(media["status"])
+        if await list_confirmed_parts(session, status, stores=stores, object_store=object_store):
+            return
+        try:
+            [url] = await self.stand.step("sign", self.given("sign"))
+        except StateConflict:
+            # An earlier call was heard after all.
+            return
+        answer = await self.stand.http.put(url, content=self.photo)
+        assert answer.status_code == 200, answer.text
+        self.parts_sent += 1
+
+    async def deliver_event(self) -> None:
+        """What storage says, if it has anything to say, and says twice."""
+        session = await self.session()
+        if session is None:
+            return
+        store = self.stand.runtime.object_store
+        if await store.head(session["bucket"], session["key"]) is not None:
+            given = {"bucket": session["bucket"], "object": session["key"]}
+            await asyncio.gather(*(self.stand.step("event", given) for _ in range(2)))
