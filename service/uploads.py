@@ -70,7 +70,8 @@ async def create_uploads(
         owner_id=viewer.id,
         operation="createUploads",
         key=batch.idempotency_key,
-        content=batch.model_dump(mode="json", exclude={"idempotency_key"}),
+        # Where a request comes from may change between its repeats: a phone leaves its wireless network.
+        content=batch.model_dump(mode="json", exclude={"idempotency_key", "client"}),
         plan={"capture_id": batch.capture_id or str(uuid7()), "files": _decide(batch, files, known)},
     )
     reach(Failpoint.UPLOADS_PLANNED)

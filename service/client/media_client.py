@@ -43,7 +43,8 @@ class MediaClient:
 
     Every call tries again after each of `delays_s` seconds while that may help, and raises a ClientError otherwise.
     Cancelling one leaves nothing that a repeat with the same arguments would not resume.
-    `transport` takes the place of the network, for storage and API alike, except for `follow`.
+    `network` is what this machine is on, e.g. THREE_G: the service says how much to send at once there, and how large
+    the parts of large files are. `transport` takes the place of that network, for storage and API, except for `follow`.
     """
 
     def __init__(
@@ -51,10 +52,13 @@ class MediaClient:
         url: str,
         token: str | None = None,
         *,
+        network: str = "WIFI",
         delays_s: Sequence[float] = DELAYS_S,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._connection = Connection.to(url, token)
+        self._network = network
+        self._paces: dict[str, UploadPolicy] = {}
         self._delays_s = tuple(delays_s)
         self._http = http_client(transport)
 
@@ -85,6 +89,7 @@ class MediaClient:
             "idempotencyKey": idempotency_key,
             "purpose": purpose,
             "visibility": visibility,
+            "client": {"network": self._network},
             "files": [described(file, details, titles_from_names=titles_from_names) for file in files],
         }
         payload = await self._mutate(documents.CREATE_UPLOADS, "createUploads", batch)
@@ -148,10 +153,16 @@ class MediaClient:
         found = await self._run(documents.FIND_DUPLICATES, {"sha256": list(sha256s)})
         return {match["sha256"]: OwnedMedia.model_validate(match["media"]) for match in found["findDuplicates"]}
 
-    async def upload_policy(self, purpose: str, network: str = "UNKNOWN") -> UploadPolicy:
-        """What the service wants uploads of `purpose` to be like on `network`, e.g. WIFI or THREE_G."""
-        found = await self._run(documents.UPLOAD_POLICY, {"purpose": purpose, "network": network})
+    async def upload_policy(self, purpose: str, network: str | None = None) -> UploadPolicy:
+        """What the service wants uploads of `purpose` to be like on `network`, or on the one this machine is on."""
+        found = await self._run(documents.UPLOAD_POLICY, {"purpose": purpose, "network": network or self._network})
         return UploadPolicy.model_validate(found["uploadPolicy"])
+
+    async def pace(self, purpose: str) -> UploadPolicy:
+        """`upload_policy` for this machine, asked once for each purpose."""
+        if purpose not in self._paces:
+            self._paces[purpose] = await self.upload_policy(purpose)
+        return self._paces[purpose]
 
     def follow(self, media_ids: Sequence[str], *, after: str | None = None) -> AsyncGenerator[StatusUpdate]:
         """Updates of 1 to 100 media until each is at a terminal status, through lost connections.

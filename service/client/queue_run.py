@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from uuid import uuid4
 
-from service.client.answers import OwnedMedia, UploadSession
+from service.client.answers import OwnedMedia, UploadPolicy, UploadSession
 from service.client.errors import (
     EXPIRED,
     INCOMPLETE,
@@ -21,7 +21,6 @@ from service.client.local_file import LocalFile, inspect_file, shown
 from service.client.queue_rows import Entry, QueueRows
 from service.client.sending import abandon, send_and_complete
 from service.client.tracking import OnProgress, TrackedFile, UploadResult
-from service.client.uploading import parts_at_once
 
 if TYPE_CHECKING:
     from service.client.media_client import MediaClient
@@ -60,6 +59,7 @@ class QueueRun:
         self._sending: dict[int, asyncio.Task[None]] = {}
         self._results: dict[int, UploadResult] = {}
         self._refusal: ClientError | None = None
+        self._slots: asyncio.Semaphore | None = None
 
     async def drain(self, files_at_once: int) -> list[UploadResult]:
         """See `UploadQueue.run`. Cancelled, it gives its entries back."""
@@ -139,10 +139,19 @@ class QueueRun:
             case UploadSession():
                 tracked.media_id = outcome.media_id
                 await self._in_turn(lambda: self._rows.note_session(entry.id, outcome.id))
-                at_once = await parts_at_once(self._client, entry.wish.purpose, [outcome])
-                await send_and_complete(self._client, outcome, file, tracked, parts_at_once=at_once)
+                pace = await self._client.pace(entry.wish.purpose)
+                async with self._slots_of(pace):
+                    await send_and_complete(
+                        self._client, outcome, file, tracked, parts_at_once=pace.max_concurrent_parts
+                    )
             case _:
                 raise outcome
+
+    def _slots_of(self, pace: UploadPolicy) -> asyncio.Semaphore:
+        # One machine has one network, whatever its files are for.
+        if self._slots is None:
+            self._slots = asyncio.Semaphore(pace.max_concurrent_uploads)
+        return self._slots
 
     async def _file_of(self, entry: Entry) -> LocalFile:
         """The file as it was announced, or will be. Raises UnusableFile if it has changed since then."""

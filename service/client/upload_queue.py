@@ -27,7 +27,6 @@ from service.client.local_file import shown
 from service.client.queue_rows import QUEUED, Entry, QueueRows, Wish
 from service.client.queue_run import QueueRun
 from service.client.tracking import SENDING, OnProgress, UploadResult
-from service.client.uploading import TRANSFERS_AT_ONCE
 
 if TYPE_CHECKING:
     from service.client.media_client import MediaClient
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NO_DETAILS = FileDetails()
+# At most: the service may want fewer on a slow network.
+FILES_AT_ONCE = 3
 # So long nobody touches the entries of a process that was killed.
 LEASE_S = 5.0
 
@@ -96,7 +97,7 @@ class UploadQueue:
         self,
         client: MediaClient,
         *,
-        files_at_once: int = TRANSFERS_AT_ONCE,
+        files_at_once: int = FILES_AT_ONCE,
         on_progress: OnProgress = lambda progress: None,
     ) -> list[UploadResult]:
         """Upload until nothing is left but what failed; one result a file that this call has seen to its end.

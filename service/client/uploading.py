@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.client.answers import FileDetails, OwnedMedia, UploadSession
+from service.client.answers import FileDetails, OwnedMedia, UploadPolicy, UploadSession
 from service.client.errors import ClientError, UnusableFile
 from service.client.local_file import LocalFile, inspect_file
-from service.client.multipart import PARTS_AT_ONCE
 from service.client.readiness import await_ready, watch
 from service.client.sending import send_and_complete
 from service.client.tracking import OnProgress, TrackedFile, UploadResult
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from service.client.media_client import MediaClient
 
 BATCH_FILES = 20
-TRANSFERS_AT_ONCE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ async def upload_all(
             batch = files[start : start + BATCH_FILES]
             try:
                 opened = await _open_batch(client, batch, request, f"{request.idempotency_key}-{start // BATCH_FILES}")
-                at_once = await parts_at_once(client, request.purpose, [each.session for each in opened])
+                pace = await client.pace(request.purpose)
             except ClientError as error:
                 # The API took none of these; it would not take the rest either.
                 for file in files[start:]:
@@ -62,16 +60,9 @@ async def upload_all(
             known = [file for file in batch if file.media_id is not None]
             if known:
                 sent = asyncio.Event()
-                processing.create_task(_see_through(client, known, opened, request.patience_s, at_once, sent))
+                processing.create_task(_see_through(client, known, opened, request.patience_s, pace, sent))
                 await sent.wait()
     return [file.result() for file in files]
-
-
-async def parts_at_once(client: MediaClient, purpose: str, sessions: Sequence[UploadSession]) -> int:
-    """How many parts of a file the service wants to be sent at a time; it is asked if there are any. ClientError."""
-    if all(session.method == "SINGLE" for session in sessions):
-        return PARTS_AT_ONCE
-    return (await client.upload_policy(purpose)).max_concurrent_parts
 
 
 async def _open_batch(
@@ -116,22 +107,22 @@ async def _see_through(
     known: Sequence[TrackedFile],
     opened: Sequence[_Opened],
     patience_s: float,
-    at_once: int,
+    pace: UploadPolicy,
     sent: asyncio.Event,
 ) -> None:
     """Send what is to be sent and wait until all have ended; `sent` is set in between."""
-    slots = asyncio.Semaphore(TRANSFERS_AT_ONCE)
+    slots = asyncio.Semaphore(pace.max_concurrent_uploads)
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(watch(client, known))
-        await asyncio.gather(*(_send(client, each, at_once, slots) for each in opened))
+        await asyncio.gather(*(_send(client, each, pace.max_concurrent_parts, slots) for each in opened))
         sent.set()
         await asyncio.gather(*(await_ready(file, patience_s) for file in known if file.error is None))
         watching.cancel()
 
 
-async def _send(client: MediaClient, opened: _Opened, at_once: int, slots: asyncio.Semaphore) -> None:
+async def _send(client: MediaClient, opened: _Opened, parts_at_once: int, slots: asyncio.Semaphore) -> None:
     async with slots:
         try:
-            await send_and_complete(client, opened.session, opened.file, opened.tracked, parts_at_once=at_once)
+            await send_and_complete(client, opened.session, opened.file, opened.tracked, parts_at_once=parts_at_once)
         except ClientError as error:
             opened.tracked.refuse(error)

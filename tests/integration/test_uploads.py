@@ -56,6 +56,13 @@ async def test_same_key_other_input_is_refused_and_changes_nothing(service: Runn
     assert await counts(service) == before
 
 
+async def test_a_repeat_from_another_network_is_the_same_request(service: RunningService) -> None:
+    anna, photo, key = service.client("anna"), small_photo(31), uuid4().hex
+    first, second = [await anna.create(photo, key=key, client={"network": each}) for each in ("WIFI", "TWO_G")]
+    assert second["userErrors"] == []
+    assert first["outcomes"][0]["upload"]["id"] == second["outcomes"][0]["upload"]["id"]
+
+
 async def test_keys_belong_to_their_owner(service: RunningService) -> None:
     photo, key = small_photo(1), uuid4().hex
     first = await service.client("anna").create(photo, key=key)
