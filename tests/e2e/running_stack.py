@@ -12,6 +12,8 @@ from tests.api_client import ApiClient
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
+_STATUSES = "{ mediaList(first: 100) { nodes { title status } } }"
+
 
 @dataclass(frozen=True, slots=True)
 class Stack:
@@ -28,14 +30,19 @@ class Stack:
         """The API for nobody in particular."""
         return ApiClient(self.urls["demo"].rstrip("/"), None)
 
+    async def statuses(self, title: str) -> list[str]:
+        """The status of every media of that user with this title."""
+        nodes = (await self.client().run(_STATUSES))["mediaList"]["nodes"]
+        return [node["status"] for node in nodes if node["title"] == title]
+
     async def stored_keys(self) -> set[str]:
         """Every object in both buckets."""
         buckets = (self.store.upload_bucket, self.store.media_bucket)
         return {entry.key for bucket in buckets async for entry in self.store.list_objects(bucket, "")}
 
-    async def unfinished_uploads(self) -> list[str]:
+    async def unfinished_uploads(self) -> set[str]:
         """The keys of uploads in parts that storage still keeps parts of."""
-        return [pending.key async for pending in self.store.multipart.list_pending()]
+        return {pending.key async for pending in self.store.multipart.list_pending()}
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]], *, within_s: float = 20) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import httpx
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -72,11 +72,22 @@ class StorageProxy:
         """What storage has accepted."""
         return [each for each in self.passed if each.method == method and each.status < 300]
 
+    def parts_taken(self) -> list[int]:
+        """The number of each part that storage has accepted, once for each time."""
+        return [each.part for each in self.taken() if each.part is not None]
+
     async def close(self) -> None:
         self.go_on()
         await self._client.aclose()
 
     async def answer(self, request: Request) -> Response:
+        try:
+            return await self._answer(request)
+        except ClientDisconnect:
+            # Nobody hears it: the page has stopped or was closed.
+            return Response(status_code=400)
+
+    async def _answer(self, request: Request) -> Response:
         if request.method != "OPTIONS" and (status := self.refusal(request)) is not None:
             # Read first, as storage would: who is cut off in the middle sees a broken connection instead.
             await request.body()

@@ -28,7 +28,7 @@ RESIZING = """async () => {
   const { MemoryStore, UploadClient } = await import('/demo/client/index.js');
   const small = new UploadClient({ url: '/graphql', getToken: signIn, store: new MemoryStore(), resize: true });
   document.querySelector('input').onchange = async ({ target }) => {
-    const [upload] = await small.add(target.files, { purpose: 'COMMUNITY' });
+    const [upload] = await small.add(target.files, { purpose: 'COMMUNITY', describe: ({ name }) => ({ title: name }) });
     await upload.finished;
     window.media = upload.media;
   };

@@ -16,18 +16,11 @@ from tests.photos import small_photo
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 REFUSED = "Failed to load resource: the server responded with a status of"
-CREATED = "{ mediaList(first: 100) { nodes { title status } } }"
 
 
 @pytest.fixture
 def expected_complaints() -> list[str]:
     return ["Failed to load resource: net::ERR_", *(f"{REFUSED} {status}" for status in (403, 412))]
-
-
-async def statuses(stack: Stack, title: str) -> list[str]:
-    """The status of every media with this title."""
-    nodes = (await stack.client().run(CREATED))["mediaList"]["nodes"]
-    return [node["status"] for node in nodes if node["title"] == title]
 
 
 def recorded(page: Page) -> list[Request]:
@@ -60,7 +53,7 @@ async def test_an_upload_that_breaks_off_is_sent_again(page: Page, stack: Stack)
     await demo.is_ready("broken.jpg")
     assert tries == 2
     assert len(keys_sent(requests, "CreateUploads")) == 1
-    assert await statuses(stack, "broken") == ["READY"]
+    assert await stack.statuses("broken") == ["READY"]
 
 
 async def test_a_lost_answer_of_storage_ends_well(page: Page, stack: Stack) -> None:
@@ -80,7 +73,7 @@ async def test_a_lost_answer_of_storage_ends_well(page: Page, stack: Stack) -> N
     await demo.is_ready("echo.jpg")
     assert answers[0] == 200
     assert set(answers[1:]) <= {412}
-    assert await statuses(stack, "echo") == ["READY"]
+    assert await stack.statuses("echo") == ["READY"]
 
 
 async def test_after_giving_up_the_page_offers_to_try_again(page: Page, stack: Stack) -> None:
@@ -102,7 +95,7 @@ async def test_after_giving_up_the_page_offers_to_try_again(page: Page, stack: S
     await demo.try_again("patient.jpg")
     await demo.is_ready("patient.jpg")
     assert len(set(keys_sent(requests, "CreateUploads"))) == 1
-    assert await statuses(stack, "patient") == ["READY"]
+    assert await stack.statuses("patient") == ["READY"]
 
 
 def _puts(requests: list[Request], stack: Stack) -> list[Request]:

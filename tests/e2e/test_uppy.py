@@ -32,7 +32,6 @@ Object.assign(window, { uppy });
 """
 HTML = '<!doctype html><meta charset="utf-8"><input type="file" multiple><script type="module" src="page.js"></script>'
 
-STATUSES = "{ mediaList(first: 100) { nodes { title status } } }"
 # What became of the files, once Uppy has nothing more to do: their names, by outcome.
 UPLOAD = """async () => {
   const { successful, failed } = await uppy.upload();
@@ -73,19 +72,9 @@ async def opened(proxied: BrowserContext, bundles: dict[int, bytes]) -> Opened:
     return open_page
 
 
-def parts_taken(proxy: StorageProxy) -> list[int]:
-    """The number of each part that storage accepted, once for each time."""
-    return [each.part for each in proxy.taken() if each.part is not None]
-
-
-async def statuses(stack: Stack, title: str) -> list[str]:
-    nodes = (await stack.client().run(STATUSES))["mediaList"]["nodes"]
-    return [node["status"] for node in nodes if node["title"] == title]
-
-
 async def becomes_ready(stack: Stack, title: str) -> None:
     async def is_ready() -> bool:
-        return await statuses(stack, title) == ["READY"]
+        return await stack.statuses(title) == ["READY"]
 
     await eventually(is_ready)
 
@@ -129,7 +118,7 @@ async def test_a_large_file_goes_up_in_parts_and_goes_on_after_a_pause(
     version: int, opened: Opened, proxy: StorageProxy, stack: Stack, tmp_path: Path
 ) -> None:
     name = f"uppy{version}-large.png"
-    page = await opened(version)
+    page, unfinished = await opened(version), await stack.unfinished_uploads()
     asked = unavailable_once(proxy)
     await page.set_input_files("input", on_disk(tmp_path / name, large_png(17_000_000, seed=10 + version)))
     proxy.hold_after(1)
@@ -137,13 +126,13 @@ async def test_a_large_file_goes_up_in_parts_and_goes_on_after_a_pause(
     await eventually(proxy.is_holding)
     await page.evaluate("uppy.pauseAll()")
     proxy.go_on()
-    assert len(parts_taken(proxy)) == 1
+    assert len(proxy.parts_taken()) == 1
     await page.evaluate("uppy.resumeAll()")
     assert await uploading == {"successful": [name], "failed": []}
-    assert sorted(parts_taken(proxy)) == [1, 2, 3]
+    assert sorted(proxy.parts_taken()) == [1, 2, 3]
     assert min(asked.values()) >= 2
     await becomes_ready(stack, name)
-    assert await stack.unfinished_uploads() == []
+    assert await stack.unfinished_uploads() == unfinished
 
 
 @pytest.mark.parametrize("version", [5, 6])
@@ -151,20 +140,21 @@ async def test_cancelling_leaves_nothing_behind(
     version: int, opened: Opened, proxy: StorageProxy, stack: Stack, tmp_path: Path
 ) -> None:
     name = f"uppy{version}-unwanted.png"
-    page, stored = await opened(version), await stack.stored_keys()
+    page = await opened(version)
+    stored, unfinished = await stack.stored_keys(), await stack.unfinished_uploads()
     await page.set_input_files("input", on_disk(tmp_path / name, large_png(17_000_000, seed=20 + version)))
     proxy.hold_after(1)
     uploading = asyncio.create_task(page.evaluate(UPLOAD))
     await eventually(proxy.is_holding)
-    assert len(await stack.unfinished_uploads()) == 1
+    assert len(await stack.unfinished_uploads() - unfinished) == 1
     await page.evaluate("uppy.cancelAll()")
 
     async def is_forgotten() -> bool:
-        return await statuses(stack, name) == ["EXPIRED"] and not await stack.unfinished_uploads()
+        return await stack.statuses(name) == ["EXPIRED"] and await stack.unfinished_uploads() == unfinished
 
     await eventually(is_forgotten)
     assert await uploading == {"successful": [], "failed": []}
-    assert len(parts_taken(proxy)) == 1
+    assert len(proxy.parts_taken()) == 1
     assert await stack.stored_keys() == stored
 
 

@@ -29,12 +29,16 @@
  * @property {(id: string) => Promise<void>} remove
  */
 
-const TABLE = 'uploads';
+// Apart, so that a file is written once however often its upload changes.
+const UPLOADS = 'uploads';
+const FILES = 'files';
 
 /** @implements {UploadStore} */
 export class IndexedDbStore {
   #name;
   #keepsFiles;
+  /** @type {Map<string, Blob>} the files that are kept, by the id of their upload */
+  #kept = new Map();
   /** @type {Promise<IDBDatabase> | undefined} */
   #opened;
 
@@ -50,49 +54,72 @@ export class IndexedDbStore {
 
   /** @param {UploadRecord[]} records */
   async put(records) {
-    if (!this.#keepsFiles) return this.#write(records.map(withoutFile));
     try {
-      await this.#write(records);
+      await this.#write(records, this.#keepsFiles);
     } catch (error) {
       // A browser's space is limited: better to remember what was sent than nothing at all.
       if (/** @type {Error} */ (error).name !== 'QuotaExceededError') throw error;
-      await this.#write(records.map(withoutFile));
+      await this.#write(records, false);
     }
   }
 
   /** @param {string} id */
   async get(id) {
-    const database = await this.#database();
-    return answerOf(database.transaction(TABLE).objectStore(TABLE).get(id));
+    const tables = (await this.#database()).transaction([UPLOADS, FILES]);
+    const [record, file] = await Promise.all([
+      answerOf(tables.objectStore(UPLOADS).get(id)), answerOf(tables.objectStore(FILES).get(id)),
+    ]);
+    return record && this.#whole(record, file);
   }
 
   async all() {
-    const database = await this.#database();
-    /** @type {UploadRecord[]} */
-    const records = await answerOf(database.transaction(TABLE).objectStore(TABLE).getAll());
-    return records.sort(inOrder);
+    const ids = await answerOf((await this.#database()).transaction(UPLOADS).objectStore(UPLOADS).getAllKeys());
+    const records = await Promise.all(ids.map((id) => this.get(String(id))));
+    return records.filter((record) => record !== undefined).sort(inOrder);
   }
 
   /** @param {string} id */
   async remove(id) {
-    await this.#change((table) => table.delete(id));
+    this.#kept.delete(id);
+    await this.#change((uploads, files) => {
+      uploads.delete(id);
+      files.delete(id);
+    });
   }
 
-  /** @param {UploadRecord[]} records */
-  async #write(records) {
-    await this.#change((table) => records.forEach((record) => table.put(record)));
+  /**
+   * @param {UploadRecord[]} records
+   * @param {boolean} withFiles
+   */
+  async #write(records, withFiles) {
+    const unkept = withFiles ? records.filter(({ id, file }) => file && this.#kept.get(id) !== file) : [];
+    await this.#change((uploads, files) => {
+      for (const { file: _, ...record } of records) uploads.put(record);
+      for (const { id, file } of unkept) files.put(file, id);
+    });
+    for (const { id, file } of unkept) this.#kept.set(id, /** @type {Blob} */ (file));
   }
 
-  /** @param {(table: IDBObjectStore) => void} change */
+  /** @param {(uploads: IDBObjectStore, files: IDBObjectStore) => void} change */
   async #change(change) {
     // Strict: on disk before a request is made that it will have to answer for.
-    const transaction = (await this.#database()).transaction(TABLE, 'readwrite', { durability: 'strict' });
+    const transaction = (await this.#database()).transaction([UPLOADS, FILES], 'readwrite', { durability: 'strict' });
     const done = /** @type {Promise<void>} */ (new Promise((resolve, reject) => {
       transaction.oncomplete = () => resolve();
       transaction.onabort = () => reject(transaction.error);
     }));
-    change(transaction.objectStore(TABLE));
+    change(transaction.objectStore(UPLOADS), transaction.objectStore(FILES));
     await done;
+  }
+
+  /**
+   * @param {Omit<UploadRecord, 'file'>} record
+   * @param {Blob | undefined} file
+   * @returns {UploadRecord}
+   */
+  #whole(record, file) {
+    if (file) this.#kept.set(record.id, file);
+    return { ...record, file: file ?? null };
   }
 
   #database() {
@@ -132,7 +159,10 @@ export class MemoryStore {
 /** @param {string} name */
 async function openDatabase(name) {
   const request = indexedDB.open(name, 1);
-  request.onupgradeneeded = () => request.result.createObjectStore(TABLE, { keyPath: 'id' });
+  request.onupgradeneeded = () => {
+    request.result.createObjectStore(UPLOADS, { keyPath: 'id' });
+    request.result.createObjectStore(FILES);
+  };
   return answerOf(request);
 }
 
@@ -146,11 +176,6 @@ function answerOf(request) {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
   });
-}
-
-/** @param {UploadRecord} record */
-function withoutFile(record) {
-  return { ...record, file: null };
 }
 
 /**

@@ -69,10 +69,10 @@ export class Upload extends EventTarget {
 
   /** Stops sending; parts that storage has confirmed stay there, and the state survives a reload. */
   async pause() {
-    if (this.isOver || this.state === 'failed') return;
+    if (this.isOver || this.state === 'failed' || this.#record.isPaused) return;
     this.#record.isPaused = true;
-    this.#halt('paused');
-    await this.#save();
+    await this.#halt();
+    if (this.#record.isPaused && !this.isOver) this.#become('paused');
   }
 
   /** Goes on after `pause`. */
@@ -104,10 +104,10 @@ export class Upload extends EventTarget {
 
   /** Gives up, and has the service and storage forget what was sent. */
   async cancel() {
-    if (this.isOver) return;
+    if (this.isOver || this.#record.isCancelled) return;
     this.#record.isCancelled = true;
-    this.#halt('cancelled');
-    await this.#save();
+    await this.#halt();
+    this.#become('cancelled');
     await this.#running;
     await this.release();
   }
@@ -130,7 +130,7 @@ export class Upload extends EventTarget {
   }
 
   async #run() {
-    if (this.isOver || this.#record.isPaused) return;
+    if (this.isOver || this.#record.isPaused || this.#record.isCancelled) return;
     this.#stop = new AbortController();
     const { signal } = this.#stop;
     this.problem = undefined;
@@ -241,10 +241,10 @@ export class Upload extends EventTarget {
     if (!problem.retryable && problem.code !== 'FILE_NEEDED') await this.release();
   }
 
-  /** @param {'paused' | 'cancelled'} state */
-  #halt(state) {
-    this.#stop.abort(new DOMException(`The upload was ${state}.`, 'AbortError'));
-    this.#become(state);
+  // What is said to have stopped must have stopped after a reload as well.
+  async #halt() {
+    this.#stop.abort(new DOMException('The upload was stopped.', 'AbortError'));
+    await this.#save();
   }
 
   async #save() {

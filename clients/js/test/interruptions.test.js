@@ -192,9 +192,9 @@ test('a browser without room for the file remembers the upload without it', asyn
   const service = new FakeService();
   const page = new Page({ service });
   const original = IDBObjectStore.prototype.put;
-  IDBObjectStore.prototype.put = function put(record) {
-    if (record.file) throw new DOMException('full', 'QuotaExceededError');
-    return original.call(this, record);
+  IDBObjectStore.prototype.put = function put(value, ...key) {
+    if (value instanceof Blob) throw new DOMException('full', 'QuotaExceededError');
+    return original.call(this, value, ...key);
   };
   try {
     holdAfter(service, 0);
@@ -203,4 +203,28 @@ test('a browser without room for the file remembers the upload without it', asyn
   } finally {
     IDBObjectStore.prototype.put = original;
   }
+});
+
+test('a file is written once, however often its upload changes', async () => {
+  const page = new Page();
+  let written = 0;
+  const original = IDBObjectStore.prototype.put;
+  IDBObjectStore.prototype.put = function put(value, ...key) {
+    written += value instanceof Blob ? 1 : 0;
+    return original.call(this, value, ...key);
+  };
+  try {
+    holdAfter(page.service, 1);
+    const [upload] = await page.add([file(4 * PART)]);
+    await until(() => page.service.puts.length === 1);
+    await upload.pause();
+    page.service.onPut = async () => {};
+    const next = await page.reloaded();
+    await next.uploads[0].resume();
+    await next.uploads[0].finished;
+    assert.equal(next.uploads[0].state, 'sent');
+  } finally {
+    IDBObjectStore.prototype.put = original;
+  }
+  assert.equal(written, 1);
 });

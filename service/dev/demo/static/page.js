@@ -69,20 +69,18 @@ function acceptDrops(start) {
   document.onpaste = ({ clipboardData }) => clipboardData.files.length && start(clipboardData.files);
 }
 
+const feed = new Feed({
+  grid: byId('grid'), empty: byId('empty'), problem: byId('feed-problem'), more: byId('more'),
+  count: byId('feed-count'), hint, onOpen: (media) => viewer.open(media),
+});
+const viewer = new Viewer({ feed });
+const socket = new GraphQLSocket(`${location.origin.replace('http', 'ws')}/graphql`, {
+  getToken: token, onRefused: forgetSession, onState: showState,
+});
+const uploads = new Uploads({ socket, hint, onReady: (media) => feed.add(media), addRow });
+
 async function open() {
-  const { viewer: { id: viewerId } } = await request(VIEWER);
-  const feed = new Feed({
-    grid: byId('grid'), empty: byId('empty'), problem: byId('feed-problem'), more: byId('more'),
-    count: byId('feed-count'), hint, onOpen: (media) => viewer.open(media),
-  });
-  const viewer = new Viewer({ viewerId, feed });
-  const socket = new GraphQLSocket(`${location.origin.replace('http', 'ws')}/graphql`, {
-    getToken: token, onRefused: forgetSession, onState: showState,
-  });
-  const uploads = new Uploads({ socket, hint, onReady: (media) => feed.add(media), addRow });
-  acceptFiles(uploads);
-  uploads.resume();
-  byId('clear').onclick = clearFinished;
+  ({ viewer: { id: viewer.viewerId } } = await request(VIEWER));
   showState('off');
   await feed.loadMore();
 }
@@ -96,4 +94,8 @@ async function openUntilItWorks() {
   }
 }
 
+// Before anything has been answered: what people choose meanwhile waits in the list.
+acceptFiles(uploads);
+byId('clear').onclick = clearFinished;
+uploads.resume();
 openUntilItWorks();

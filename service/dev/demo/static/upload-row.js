@@ -28,6 +28,8 @@ export class UploadRow {
 
   // What the client says of it, until it is sent.
   show({ state, bytesSent, size }) {
+    // The service may have made it ready before storage's own answer came through.
+    if (this.#ended && state !== 'waiting') return;
     const share = size ? bytesSent / size : 0;
     const percent = `${Math.floor(share * 100)} %`;
     if (state === 'waiting') this.#begin();

@@ -16,8 +16,9 @@ export class Viewer {
   #dialog = byId('viewer');
   #problem = byId('viewer-problem');
 
-  constructor({ viewerId, feed }) {
-    Object.assign(this, { viewerId, feed });
+  // `viewerId` is set once it is known: until then nothing is offered for deletion.
+  constructor({ feed }) {
+    this.feed = feed;
     byId('close').onclick = () => this.#dialog.close();
     byId('previous').onclick = () => this.#step(-1);
     byId('next').onclick = () => this.#step(1);
