@@ -1,4 +1,4 @@
-"""Indexes of `contents`. Sharded by {_id: hashed}: every look-up by content is by id, what ends a reference asks every shard."""
+"""Indexes of `contents`. Sharded by {_id: hashed}: looked up by id; what ends a reference asks every shard."""
 
 from __future__ import annotations
 

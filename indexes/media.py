@@ -71,6 +71,13 @@ INDEXES = (
         options={"partialFilterExpression": {"content.sha256": _TEXT}},
     ),
     Index(
+        name="owner_awaited",
+        keys=(("owner_id", 1), ("content.announced_sha256", 1), ("_id", 1)),
+        serves="createUploads: the session that is open for the same file",
+        targets="every shard",
+        options={"partialFilterExpression": {"waiting_since": {"$exists": True}}},
+    ),
+    Index(
         name="stalled",
         keys=(("waiting_since", 1),),
         serves="sweeper: media that wait for bytes or for a worker, longest first",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from datetime import datetime
 
 import strawberry
@@ -14,11 +13,11 @@ from schema.media import Media
 from schema.node import Node
 from schema.scalars import URL, ByteSize
 from schema.stored import stored
+from service.assembly import Confirmed
 from service.lifecycle import AWAITING_BYTES, MediaStatus
 from service.models import UploadDocument, UploadMethod
-from service.multipart import StoredPart
 from service.presigning import PresignedRequest
-from service.upload_sessions import list_confirmed_parts, remaining_s
+from service.upload_sessions import find_confirmed, remaining_s
 
 
 @strawberry.type
@@ -58,7 +57,7 @@ class UploadPartTarget:
 class Upload(Node):
     document: strawberry.Private[UploadDocument]
     media: Media
-    listing: strawberry.Private[asyncio.Future[list[StoredPart]] | None] = None
+    asked: strawberry.Private[asyncio.Future[Confirmed] | None] = None
 
     method: UploadMethod = stored("method", UploadMethod)
     byte_size: ByteSize = stored("bytes")
@@ -85,31 +84,33 @@ class Upload(Node):
     async def parts(self, info: Info) -> list[UploadPart]:
         return [
             UploadPart(number=part.number, byte_size=ByteSize(part.byte_size), etag=part.etag)
-            for part in await self._confirmed(info)
+            for part in (await self._confirmed(info)).parts
         ]
 
-    @strawberry.field(description="Bytes that storage has confirmed, in whole parts.")
+    @strawberry.field(
+        description="What storage has confirmed, in whole parts. If that is all, only completeUpload is left."
+    )
     async def bytes_confirmed(self, info: Info) -> ByteSize:
         if "completed_at" in self.document:
             return ByteSize(self.document["bytes"])
-        return ByteSize(sum(part.byte_size for part in await self._confirmed(info)))
+        return ByteSize((await self._confirmed(info)).byte_size)
 
     def _is_open(self) -> bool:
         return MediaStatus(self.media.document["status"]) in AWAITING_BYTES
 
-    async def _confirmed(self, info: Info) -> Sequence[StoredPart]:
-        if self.listing is None:
+    async def _confirmed(self, info: Info) -> Confirmed:
+        if self.asked is None:
             runtime = info.context.runtime
             # Asked of storage once, however many fields show it.
-            self.listing = asyncio.ensure_future(
-                list_confirmed_parts(
+            self.asked = asyncio.ensure_future(
+                find_confirmed(
                     self.document,
                     MediaStatus(self.media.document["status"]),
                     stores=runtime.stores,
                     object_store=runtime.object_store,
                 )
             )
-        return await self.listing
+        return await self.asked
 
 
 def upload_of(document: UploadDocument, media: Media) -> Upload:

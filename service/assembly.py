@@ -26,19 +26,36 @@ class ClaimedPart:
     etag: str
 
 
-async def confirmed_parts(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> list[StoredPart]:
-    """What storage holds of an unfinished multipart upload, by number. Raises TemporarilyUnavailable."""
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What storage holds of an upload that is not finished: parts, or the whole as one object."""
+
+    parts: Sequence[StoredPart] = ()
+    whole: StoredObject | None = None
+
+    @property
+    def byte_size(self) -> int:
+        return sum(part.byte_size for part in self.parts) if self.whole is None else self.whole.bytes
+
+
+async def confirmed(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> Confirmed:
+    """Ask storage, which alone knows. Raises TemporarilyUnavailable."""
     storage_upload_id = upload.get("storage_upload_id")
-    if storage_upload_id is None:
-        return []
-    parts = await object_store.multipart.list_parts(upload["key"], storage_upload_id)
-    if parts is None:
+    if storage_upload_id is not None:
+        parts = await object_store.multipart.list_parts(upload["key"], storage_upload_id)
+        if parts is not None:
+            return Confirmed(parts=_with_checksums(parts, upload))
+    whole = await object_store.head(upload["bucket"], upload["key"])
+    if whole is None and storage_upload_id is not None:
         # Dropped in storage, by a lifecycle rule or by the client itself: what comes next begins anew.
         await stores.uploads.forget_multipart(upload["_id"], storage_upload_id)
+    return Confirmed(whole=whole)
+
+
+def _with_checksums(parts: Sequence[StoredPart], upload: UploadDocument) -> list[StoredPart]:
     signed = upload.get("part_checksums", {})
     return [
-        part if part.checksum is not None else replace(part, checksum=signed.get(str(part.number)))
-        for part in parts or ()
+        part if part.checksum is not None else replace(part, checksum=signed.get(str(part.number))) for part in parts
     ]
 
 
@@ -48,12 +65,15 @@ async def assemble(
     *,
     stores: Stores,
     object_store: ObjectStore,
-) -> StoredObject | None:
+) -> StoredObject:
     """Make one object of the parts, if each is there as announced and as `claimed` (None: as storage has them).
 
-    None if storage holds neither the parts nor the object any more. Raises UploadIncomplete naming the parts.
+    The object that is there already, if another call was faster. Raises UploadIncomplete naming the parts.
     """
-    parts = await confirmed_parts(upload, stores=stores, object_store=object_store)
+    held = await confirmed(upload, stores=stores, object_store=object_store)
+    if held.whole is not None:
+        return held.whole
+    parts = held.parts
     if claimed is not None:
         _check_claims(claimed, parts, upload)
     if missing := _unsent(parts, upload):
@@ -63,7 +83,10 @@ async def assemble(
         )
     await object_store.multipart.complete(upload["key"], upload["storage_upload_id"], parts)
     reach(Failpoint.MULTIPART_ASSEMBLED)
-    return await object_store.head(upload["bucket"], upload["key"])
+    whole = await object_store.head(upload["bucket"], upload["key"])
+    if whole is None:
+        raise UploadIncomplete("Parts were sent again while they were put together: complete again.", field=["parts"])
+    return whole
 
 
 def _unsent(parts: Sequence[StoredPart], upload: UploadDocument) -> list[int]:

@@ -85,6 +85,8 @@ async def finalise(
             upload["_id"], MediaStatus.UPLOADED, sources=AWAITING_BYTES, values=_known_content(upload)
         )
         reach(Failpoint.UPLOADED_WRITTEN)
+        # From here on none is begun any more; one that was begun a moment ago must not outlive the session.
+        await _drop_parts(upload, object_store)
         # Not taken for granted: a deletion or an expiry may have come first.
         media = await stores.media.get(upload["_id"], fields=_FIELDS) or media
         status = MediaStatus(media["status"])
@@ -122,6 +124,8 @@ async def _confirm_bytes(
     await stores.media.transition(
         upload["_id"], MediaStatus.FAILED, sources=AWAITING_BYTES, values={"failure": failure}
     )
+    # Of no use to anybody, and nothing that a new upload could go on from.
+    await clear_storage(upload, stores=stores, object_store=object_store)
     raise ChecksumMismatch(_OTHER_BYTES)
 
 
@@ -131,14 +135,7 @@ async def _stored_object(
     stored = await object_store.head(upload["bucket"], upload["key"])
     if stored is not None or upload["method"] != UploadMethod.MULTIPART or upload.get("linked"):
         return stored
-    try:
-        return await assemble(upload, parts, stores=stores, object_store=object_store)
-    except UploadIncomplete:
-        # Another call may have put it together in between: then its parts are gone, and all is well.
-        stored = await object_store.head(upload["bucket"], upload["key"])
-        if stored is None:
-            raise
-        return stored
+    return await assemble(upload, parts, stores=stores, object_store=object_store)
 
 
 async def object_created(bucket: str, key: str, *, stores: Stores, object_store: ObjectStore) -> bool:
@@ -189,10 +186,7 @@ async def end_abandoned(upload: UploadDocument, *, stores: Stores, object_store:
     try:
         await finalise(upload, stores=stores, object_store=object_store)
     except UploadIncomplete:
-        # First the storage: once the media is EXPIRED nobody looks at it again.
-        await give_up_content(upload["_id"], stores=stores, object_store=object_store)
-        await clear_storage(upload, stores=stores, object_store=object_store)
-        await stores.media.transition(upload["_id"], MediaStatus.EXPIRED, sources=AWAITING_BYTES)
+        await expire(upload, stores=stores, object_store=object_store)
     except MediaServiceError as error:
         if error.retryable:
             raise
@@ -211,9 +205,10 @@ async def end_unopened(media_id: UUID, *, stores: Stores, object_store: ObjectSt
 
 
 async def expire(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> bool:
-    """End a session before its time, and clear what it left; False if its bytes were there already.
+    """End a session and clear what it left; False if its bytes were there already.
 
-    The sweeper clears again, now and when the session would have ended: what was presigned may be used until then.
+    First the status: bytes that arrive at this moment are either counted or cleared, never one and then the other.
+    The sweeper clears again, soon and when the session would have ended: what was presigned may be used until then.
     """
     ended = await stores.media.transition(
         upload["_id"], MediaStatus.EXPIRED, sources=AWAITING_BYTES, look_again_at=datetime.now(UTC)

@@ -17,6 +17,7 @@ from service.failpoints import Failpoint, reach
 from service.lifecycle import MediaStatus
 from service.models import (
     BoundingBox,
+    DeletionStage,
     Job,
     MediaDocument,
     MediaPurpose,
@@ -100,7 +101,10 @@ async def withdraw_if_deleted(media_id: UUID, media: MediaDocument, stores: Stor
     if now is None or now["status"] == MediaStatus.DELETED:
         keys = await stored_renditions(media_id, MediaPurpose(media["purpose"]), object_store)
         await object_store.delete(object_store.media_bucket, keys)
-        await give_up_content(media_id, stores=stores, object_store=object_store)
+        deletion = (await stores.deletions.get_many([media_id])).get(media_id)
+        # One that is still under way gives up the content itself, when its window ends.
+        if deletion is None or deletion["stage"] != DeletionStage.HIDDEN:
+            await give_up_content(media_id, stores=stores, object_store=object_store)
 
 
 async def fail_media(job: Job, error: ProcessingFailed, *, stores: Stores) -> None:

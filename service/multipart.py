@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from types_boto3_s3.type_defs import CompletedPartTypeDef
 
 _NO_SUCH_UPLOAD = frozenset({"NoSuchUpload", "404", "NotFound"})
-_NOT_ASSEMBLED = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
+# Parts were sent again in between, or an object is there already.
+_NOT_ASSEMBLED = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "PreconditionFailed", "412"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ class MultipartUploads:
         return sorted(found, key=lambda part: part.number)
 
     async def complete(self, key: str, storage_upload_id: str, parts: Sequence[StoredPart]) -> bool:
-        """Make one object of `parts`; False if storage no longer has them, as when another call was first."""
+        """Make one object of `parts`, never over another; False if storage did not: somebody else was first, or
+        parts have changed."""
         chosen: list[CompletedPartTypeDef] = []
         for part in parts:
             completed: CompletedPartTypeDef = {"PartNumber": part.number, "ETag": part.etag}
@@ -96,6 +98,7 @@ class MultipartUploads:
             Key=key,
             UploadId=storage_upload_id,
             MultipartUpload={"Parts": chosen},
+            IfNoneMatch="*",
         )
         try:
             await self._calls.call(complete)

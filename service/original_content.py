@@ -62,7 +62,12 @@ async def _point_to(
     job: Job, media: MediaDocument, content: ContentDocument, *, stores: Stores, object_store: ObjectStore
 ) -> bool:
     stored = await object_store.head(content["bucket"], content["key"])
-    if stored is not None and stored.bytes == media["content"]["bytes"]:
+    if (
+        stored is not None
+        and stored.bytes == media["content"]["bytes"]
+        # Storage keeps the checksum of what was sent in one piece.
+        and stored.sha256 in {None, content["sha256"]}
+    ):
         return await stores.media.point_to(media["_id"], job.fence, bucket=content["bucket"], key=content["key"])
     # What was known of it is lost: from now on these bytes are the content.
     original = media["original"]

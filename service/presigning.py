@@ -97,8 +97,12 @@ class Presigner:
     def on_multipart(
         self, method: str, *, key: str, storage_upload_id: str, expires_s: int, now: datetime | None = None
     ) -> PresignedRequest:
-        """Let a client list the parts of a multipart upload (GET), complete it (POST) or abort it (DELETE)."""
-        return self._scope(expires_s, now).presign(method, key, {"uploadId": storage_upload_id}, {}, None)
+        """Let a client list the parts of a multipart upload (GET), complete it (POST) or abort it (DELETE).
+
+        Completing creates `key` once: storage refuses it where an object is.
+        """
+        headers = {"If-None-Match": "*"} if method == "POST" else {}
+        return self._scope(expires_s, now).presign(method, key, {"uploadId": storage_upload_id}, headers, None)
 
     def _scope(self, expires_s: int, now: datetime | None) -> _Scope:
         moment = now or datetime.now(UTC)

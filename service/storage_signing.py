@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from service.access import Viewer
+from service.assembly import confirmed
 from service.errors import InvalidInput, NotFound, NotPermitted, StateConflict
 from service.lifecycle import MediaStatus
 from service.models import UploadDocument, UploadMethod
@@ -56,13 +57,13 @@ async def sign_storage_request(
         raise InvalidInput(f"This upload was announced as {upload['content_type']}.", field=["contentType"])
     expires_s = min(remaining_s(upload), PART_URL_EXPIRES_S)
     if request.storage_upload_id is None:
-        return _first_request(upload, request, expires_s, object_store)
+        return await _first_request(upload, request, expires_s, stores, object_store)
     bound = await _bound(upload, request.storage_upload_id, stores=stores, object_store=object_store)
     return _request_on_multipart(bound, request, expires_s, object_store)
 
 
-def _first_request(
-    upload: UploadDocument, request: StorageRequest, expires_s: int, object_store: ObjectStore
+async def _first_request(
+    upload: UploadDocument, request: StorageRequest, expires_s: int, stores: Stores, object_store: ObjectStore
 ) -> PresignedRequest:
     is_multipart = upload["method"] == UploadMethod.MULTIPART
     if request.part_number is not None or request.method is StorageMethod.GET:
@@ -78,11 +79,18 @@ def _first_request(
             sha256=upload["sha256"],
             expires_s=expires_s,
         )
-    if "storage_upload_id" in upload:
+    if "storage_upload_id" in upload and not await _is_dropped(upload, stores, object_store):
         raise StateConflict("This upload has begun: go on with it, or abort it and start a new one.", field=["method"])
     return object_store.presigner.create_multipart(
         key=upload["key"], content_type=upload["content_type"], expires_s=expires_s
     )
+
+
+async def _is_dropped(upload: UploadDocument, stores: Stores, object_store: ObjectStore) -> bool:
+    """Whether storage has nothing left of what was begun: the library aborted it there, to begin again."""
+    held = await confirmed(upload, stores=stores, object_store=object_store)
+    current = await stores.uploads.get(upload["_id"])
+    return held.whole is None and current is not None and "storage_upload_id" not in current
 
 
 async def _bound(

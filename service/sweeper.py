@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
 
-from service.errors import MediaServiceError
+from service.errors import MediaServiceError, NotFound
 from service.finalisation import clear_storage, end_abandoned, end_unopened, finalise
 from service.lifecycle import AWAITING_BYTES, MediaStatus
 from service.models import MediaDocument, MediaPurpose, UploadDocument
@@ -29,7 +30,7 @@ AT_ONCE = 8
 # READY ones wait only where their renditions are out of date.
 _STALLED = frozenset({*AWAITING_BYTES, MediaStatus.UPLOADED, MediaStatus.READY, MediaStatus.EXPIRED})
 
-_FIELDS = (*REPAIR_FIELDS, "purpose", "created_at")
+_FIELDS = (*REPAIR_FIELDS, "purpose", "created_at", "original")
 
 
 async def sweep(*, stores: Stores, object_store: ObjectStore, grace: timedelta = GRACE) -> int:
@@ -79,7 +80,7 @@ async def _attend(media_id: UUID, now: datetime, grace: timedelta, stores: Store
     elif status in AWAITING_BYTES and _is_over(upload, now):
         await end_abandoned(upload, stores=stores, object_store=object_store)
     else:
-        await _finish(upload, status, now, grace, stores, object_store)
+        await _finish(upload, media, now, grace, stores, object_store)
 
 
 def _is_over(upload: UploadDocument, now: datetime) -> bool:
@@ -110,16 +111,18 @@ async def _clear_once_more(upload: UploadDocument, now: datetime, stores: Stores
 
 async def _finish(
     upload: UploadDocument,
-    status: MediaStatus,
+    media: MediaDocument,
     now: datetime,
     grace: timedelta,
     stores: Stores,
     object_store: ObjectStore,
 ) -> None:
     # Before it is looked at: one that cannot be looked at must not be asked for in every sweep.
+    status, original = MediaStatus(media["status"]), media["original"]
     pause = min(max(now - upload["created_at"], grace), LONGEST_PAUSE)
     await stores.media.look_again(upload["_id"], status, at=now + pause - grace)
     if status is MediaStatus.UPLOADED:
-        # However long no worker comes: what has arrived must not expire as abandoned.
-        await object_store.mark_kept(upload["bucket"], upload["key"])
+        # What has arrived must not expire as abandoned, however long no worker comes; that it is gone, a worker tells.
+        with suppress(NotFound):
+            await object_store.mark_kept(original["bucket"], original["key"])
     await finalise(upload, stores=stores, object_store=object_store)

@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from service.access import Viewer
-from service.assembly import confirmed_parts
+from service.assembly import Confirmed, confirmed
 from service.errors import InvalidInput, NotFound, StateConflict, UploadExpired
 from service.failpoints import Failpoint, reach
 from service.finalisation import expire, finalise
 from service.lifecycle import AWAITING_BYTES, MediaStatus
 from service.models import UploadDocument, UploadMethod
-from service.multipart import StoredPart
 from service.object_store import ObjectStore, base64_of
 from service.part_plan import bytes_of_part
 from service.presigning import Part, PresignedRequest
@@ -139,13 +138,13 @@ async def _bind(upload: UploadDocument, storage_upload_id: str, *, checksums: bo
     return bound
 
 
-async def list_confirmed_parts(
+async def find_confirmed(
     upload: UploadDocument, status: MediaStatus, *, stores: Stores, object_store: ObjectStore
-) -> list[StoredPart]:
-    """What storage has of an upload in parts; none before the first and none once they are one object."""
-    if upload["method"] != UploadMethod.MULTIPART or upload.get("linked") or status not in AWAITING_BYTES:
-        return []
-    return await confirmed_parts(upload, stores=stores, object_store=object_store)
+) -> Confirmed:
+    """What storage has of an upload that awaits its bytes; of any other there is nothing to ask."""
+    if status not in AWAITING_BYTES or upload.get("linked"):
+        return Confirmed()
+    return await confirmed(upload, stores=stores, object_store=object_store)
 
 
 async def abort_upload(

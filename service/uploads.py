@@ -12,7 +12,7 @@ from uuid import UUID
 from uuid6 import uuid7
 
 from service.access import Viewer
-from service.errors import ErrorCode, MediaServiceError, NotFound, NotPermitted, Problem, UploadExpired
+from service.errors import ErrorCode, MediaServiceError, NotPermitted, Problem
 from service.failpoints import Failpoint, reach
 from service.finalisation import finalise
 from service.known_content import KnownContent, find_known_content, link_content
@@ -82,17 +82,19 @@ def _decide(
     batch: BatchRequest, files: Sequence[FileRequest | MediaServiceError], known: KnownContent
 ) -> list[dict[str, Any]]:
     decisions: list[dict[str, Any]] = []
-    in_this_batch: dict[str, str] = {}
+    in_this_batch: dict[tuple[str, int], str] = {}
     for file in files:
         if isinstance(file, MediaServiceError):
             decisions.append({"problem": asdict(file.problem())})
-        elif (twin := in_this_batch.get(file.sha256 or "")) is not None:
+            continue
+        same = (file.sha256 or "", file.byte_size)
+        if (twin := in_this_batch.get(same)) is not None:
             decisions.append({"duplicate": twin})
-        else:
-            decision = _decide_file(batch, file, known)
-            decisions.append(decision)
-            if file.sha256 is not None:
-                in_this_batch[file.sha256] = decision.get("duplicate") or decision["id"]
+            continue
+        decision = _decide_file(batch, file, known)
+        decisions.append(decision)
+        if file.sha256 is not None:
+            in_this_batch[same] = next(decision[what] for what in ("duplicate", "session", "id") if what in decision)
     return decisions
 
 
@@ -100,6 +102,8 @@ def _decide_file(batch: BatchRequest, file: FileRequest, known: KnownContent) ->
     existing = known.media_for(batch, file)
     if existing is not None:
         return {"duplicate": str(existing)}
+    if (session := known.session_for(batch, file)) is not None:
+        return {"session": str(session)}
     return {"id": str(uuid7()), "link": known.is_stored(file)}
 
 
@@ -159,8 +163,9 @@ async def _finalise_linked(openings: Sequence[_Opening], *, stores: Stores, obje
     sessions = await stores.uploads.get_many([opening.media_id for opening in openings])
     linked = {upload_id for upload_id, session in sessions.items() if session.get("linked")}
     for upload_id in linked:
-        # Ended or deleted since: a repeat says so by showing the media.
-        with suppress(UploadExpired, NotFound):
+        # One that has ended since shows it by its media, and one that storage does not answer for is left to the
+        # sweeper: neither must keep the other files of the batch from their outcome.
+        with suppress(MediaServiceError):
             await finalise(sessions[upload_id], stores=stores, object_store=object_store)
     return linked
 
@@ -169,6 +174,8 @@ def _outcome(decision: dict[str, Any], linked: set[UUID]) -> PlannedUpload:
     if "id" in decision:
         media_id = UUID(decision["id"])
         return PlannedUpload(duplicate_id=media_id) if media_id in linked else PlannedUpload(upload_id=media_id)
+    if "session" in decision:
+        return PlannedUpload(upload_id=UUID(decision["session"]))
     if "duplicate" in decision:
         return PlannedUpload(duplicate_id=UUID(decision["duplicate"]))
     problem = decision["problem"]

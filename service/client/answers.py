@@ -9,6 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from service.lifecycle import AWAITING_BYTES
+
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
@@ -82,6 +84,11 @@ class UploadSession(_Value):
     def status(self) -> str | None:
         return self.media.status
 
+    @property
+    def takes_bytes(self) -> bool:
+        """Something is left to be sent, as far as storage and service say."""
+        return self.status in AWAITING_BYTES and self.bytes_confirmed < self.byte_size
+
 
 class OwnedMedia(_Value):
     """A media with the same bytes, which the caller already has."""
@@ -103,6 +110,10 @@ class UploadPolicy(_Value):
     max_concurrent_uploads: int
     max_concurrent_parts: int
     retry_delays_ms: tuple[int, ...]
+
+    @property
+    def retry_delays_s(self) -> tuple[float, ...]:
+        return tuple(delay / 1000 for delay in self.retry_delays_ms)
 
 
 class Rendition(_Value):

@@ -18,6 +18,9 @@ from typing import Final
 # Codes of the API that this client has an answer to.
 INCOMPLETE: Final = "UPLOAD_INCOMPLETE"
 EXPIRED: Final = "UPLOAD_EXPIRED"
+STATE_CONFLICT: Final = "STATE_CONFLICT"
+# Of storage: the parts are gone, dropped or put together.
+NO_SUCH_UPLOAD: Final = "NoSuchUpload"
 
 
 class ClientError(Exception):

@@ -23,7 +23,14 @@ from service.client.answers import (
     UploadTarget,
 )
 from service.client.connection import Connection, http_client
-from service.client.errors import INCOMPLETE, ApiError, TargetExpired
+from service.client.errors import (
+    INCOMPLETE,
+    NO_SUCH_UPLOAD,
+    STATE_CONFLICT,
+    ApiError,
+    ClientError,
+    TargetExpired,
+)
 from service.client.graphql_http import run_operation
 from service.client.local_file import LocalFile
 from service.client.multipart import PARTS_AT_ONCE, PartCalls, parts_of, send_parts
@@ -33,7 +40,6 @@ from service.client.status import follow
 from service.client.tracking import OnProgress, UploadResult
 from service.client.transfer import BytesSent, FilePart, put
 from service.client.uploading import UploadRequest, upload_all
-from service.lifecycle import AWAITING_BYTES
 
 NO_DETAILS = FileDetails()
 
@@ -41,8 +47,9 @@ NO_DETAILS = FileDetails()
 class MediaClient:
     """Use as an asynchronous context manager. Safe to use from many tasks of one loop.
 
-    Every call tries again after each of `delays_s` seconds while that may help, and raises a ClientError otherwise.
-    Cancelling one leaves nothing that a repeat with the same arguments would not resume.
+    Every call tries again after each of `delays_s` seconds while that may help, and raises a ClientError otherwise;
+    left out, they are what the service asks for as soon as that is known.
+    Cancelling a call leaves nothing that a repeat with the same arguments would not resume.
     `network` is what this machine is on, e.g. THREE_G: the service says how much to send at once there, and how large
     the parts of large files are. `transport` takes the place of that network, for storage and API, except for `follow`.
     """
@@ -53,13 +60,14 @@ class MediaClient:
         token: str | None = None,
         *,
         network: str = "WIFI",
-        delays_s: Sequence[float] = DELAYS_S,
+        delays_s: Sequence[float] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._connection = Connection.to(url, token)
         self._network = network
         self._paces: dict[str, UploadPolicy] = {}
-        self._delays_s = tuple(delays_s)
+        self._keeps_delays = delays_s is not None
+        self._delays_s = DELAYS_S if delays_s is None else tuple(delays_s)
         self._http = http_client(transport)
 
     async def __aenter__(self) -> MediaClient:
@@ -118,20 +126,18 @@ class MediaClient:
             await self._send_whole(session, file, on_bytes)
             return ()
         present = await self.session(session.id)
-        if present.status not in AWAITING_BYTES or present.bytes_confirmed >= file.byte_size:
+        if not present.takes_bytes:
             return present.parts
-        return await send_parts(
-            file,
-            parts_of(present, file),
-            present.parts,
-            PartCalls(
-                lambda digests: self._sign_parts(session.id, digests),
-                lambda target, part, on_part: put(self._http, target, file, part, on_part),
-            ),
-            at_once=parts_at_once,
-            delays_s=self._delays_s,
-            on_bytes=on_bytes,
-        )
+        try:
+            return await self._send_parts(present, file, on_bytes, parts_at_once)
+        except ClientError as error:
+            if error.code not in (STATE_CONFLICT, NO_SUCH_UPLOAD):
+                raise
+            # Perhaps a call that was heard but never answered has made one object of them.
+            present = await self.session(session.id)
+            if present.takes_bytes:
+                raise
+            return present.parts
 
     async def complete(self, upload_id: str, parts: Sequence[UploadPart] = ()) -> None:
         """Say that the bytes are up, in these parts if in parts. Free to repeat.
@@ -161,7 +167,9 @@ class MediaClient:
     async def pace(self, purpose: str) -> UploadPolicy:
         """`upload_policy` for this machine, asked once for each purpose."""
         if purpose not in self._paces:
-            self._paces[purpose] = await self.upload_policy(purpose)
+            policy = self._paces[purpose] = await self.upload_policy(purpose)
+            if not self._keeps_delays:
+                self._delays_s = policy.retry_delays_s
         return self._paces[purpose]
 
     def follow(self, media_ids: Sequence[str], *, after: str | None = None) -> AsyncGenerator[StatusUpdate]:
@@ -211,6 +219,22 @@ class MediaClient:
             await send_to(session.target)
         except TargetExpired:
             await send_to((await self.session(session.id)).target)
+
+    async def _send_parts(
+        self, present: UploadSession, file: LocalFile, on_bytes: BytesSent, parts_at_once: int
+    ) -> tuple[UploadPart, ...]:
+        return await send_parts(
+            file,
+            parts_of(present, file),
+            present.parts,
+            PartCalls(
+                lambda digests: self._sign_parts(present.id, digests),
+                lambda target, part, on_part: put(self._http, target, file, part, on_part),
+            ),
+            at_once=parts_at_once,
+            delays_s=self._delays_s,
+            on_bytes=on_bytes,
+        )
 
     async def _sign_parts(self, upload_id: str, digests: Mapping[int, str]) -> dict[int, UploadTarget]:
         checksums = [{"number": number, "sha256": sha256} for number, sha256 in digests.items()]

@@ -11,6 +11,7 @@ from service.client.answers import OwnedMedia, UploadPolicy, UploadSession
 from service.client.errors import (
     EXPIRED,
     INCOMPLETE,
+    NO_SUCH_UPLOAD,
     ClientError,
     InvalidConnection,
     StorageRefused,
@@ -32,7 +33,7 @@ PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 # How often to look for what other processes leave.
 POLL_S = 1.0
 # The session is gone from the API, or its parts from storage.
-SESSION_OVER = (EXPIRED, "NoSuchUpload")
+SESSION_OVER = (EXPIRED, NO_SUCH_UPLOAD)
 RESTARTS = 3
 # These are about who asks or where: every other file would fare the same.
 ABOUT_THE_CALLER = ("UNAUTHENTICATED", "NOT_PERMITTED", "NOT_GRAPHQL", "PROTOCOL_ERROR")

@@ -9,13 +9,16 @@ from uuid import UUID
 
 from pymongo import ReturnDocument, UpdateOne
 
-from service.lifecycle import TERMINAL, MediaStatus, sources_of
+from service.lifecycle import AWAITING_BYTES, TERMINAL, MediaStatus, sources_of
 from service.models import MediaDocument, MediaPurpose, RenditionDocument, StatusChange
 from service.stores.database import Database
 from service.stores.expressions import NEXT_UPDATE, NOW, REVISION, Expression, insert_if_absent, literals
 from service.stores.restriction import restrict
 
 SCHEMA_VERSION = 1
+
+# So many media with the contents of one batch are looked at; an owner with more of them merely gets another.
+MAX_SAME = 1_000
 
 # Enough to apply the access table to whatever else was asked for.
 ACCESS_FIELDS = ("owner_id", "visibility", "status")
@@ -98,8 +101,20 @@ class MediaStore:
             "content.sha256": {"$in": sorted(set(sha256s))},
             "status": {"$in": sorted(statuses)},
         }
-        cursor = self._media.find(query, _projection(fields)).sort("_id", 1).hint("owner_content")
-        documents: list[MediaDocument] = await cursor.to_list(None)
+        cursor = self._media.find(query, _projection(fields)).sort("_id", 1).hint("owner_content").limit(MAX_SAME)
+        documents: list[MediaDocument] = await cursor.to_list(MAX_SAME)
+        return documents
+
+    async def find_awaited(self, owner_id: str, sha256s: Collection[str], *, fields: Projection) -> list[MediaDocument]:
+        """Media of one owner that were announced with one of these contents and wait for its bytes, oldest first."""
+        query = {
+            "owner_id": owner_id,
+            "content.announced_sha256": {"$in": sorted(set(sha256s))},
+            "status": {"$in": sorted(AWAITING_BYTES)},
+            "waiting_since": {"$exists": True},
+        }
+        cursor = self._media.find(query, _projection(fields)).sort("_id", 1).hint("owner_awaited").limit(MAX_SAME)
+        documents: list[MediaDocument] = await cursor.to_list(MAX_SAME)
         return documents
 
     async def insert_initiated(self, documents: Sequence[MediaDocument]) -> None:

@@ -36,7 +36,16 @@ from graphql import (
 _SIZE_ARGUMENTS = ("first", "last", "ids", "sha256")
 
 # Fields that ask object storage, and what such a question weighs in fields of a document.
-_ASKS_STORAGE = frozenset({("Upload", "parts"), ("Upload", "bytesConfirmed")})
+_ASKS_STORAGE = frozenset(
+    {
+        ("Upload", "parts"),
+        ("Upload", "bytesConfirmed"),
+        ("Mutation", "completeUpload"),
+        ("Mutation", "abortUpload"),
+        ("Mutation", "signUploadParts"),
+        ("Mutation", "signStorageRequest"),
+    }
+)
 _QUESTION = 200
 
 # Fields, inline fragments and spreads inside one another; the walk below must stay far from the interpreter's limit.

@@ -138,3 +138,26 @@ async def test_a_call_on_the_upload_is_good_for_nothing_else(
     foreign = PartRequest(signed_for, request.url, {}, b"").with_query(uploadId=begun.foreign_id)
     assert (await foreign.send()).status_code == 403
     assert await begun.part_numbers() == [1]
+
+
+async def test_completing_does_not_overwrite_an_object(begun: Begun) -> None:
+    store, bucket = begun.store, begun.store.upload_bucket
+    second = await store.multipart.begin(begun.key, "image/png", checksums=False)
+    assert (await begun.signed().send()).status_code == 200
+    other = store.presigner.parts(key=begun.key, storage_upload_id=second, parts=[Part(1, len(OTHER))], expires_s=60)[0]
+    sent = await PartRequest(other.method, other.url, other.headers, OTHER).send()
+    assert sent.status_code == 200
+    [part] = await store.multipart.list_parts(begun.key, begun.storage_upload_id) or []
+    checksum = base64.b64encode(hashlib.sha256(BODY).digest()).decode()
+    assert await store.multipart.complete(begun.key, begun.storage_upload_id, [replace(part, checksum=checksum)])
+    before = await store.head(bucket, begun.key)
+    assert before is not None
+    [late] = await store.multipart.list_parts(begun.key, second) or []
+    assert await store.multipart.complete(begun.key, second, [late]) is False
+    presigned = store.presigner.on_multipart("POST", key=begun.key, storage_upload_id=second, expires_s=60)
+    listed = f"<Part><PartNumber>1</PartNumber><ETag>{late.etag}</ETag></Part>"
+    xml = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
+    assert (await PartRequest("POST", presigned.url, presigned.headers, xml).send()).status_code == 412
+    assert (await PartRequest("POST", presigned.url, {}, xml).send()).status_code == 403
+    assert await store.head(bucket, begun.key) == before
+    await store.delete(bucket, [begun.key])
