@@ -24,6 +24,7 @@ class Session:
     announced: dict[str, Any]
     status: str = "INITIATED"
     parts: dict[int, bytes] = field(default_factory=dict)
+    # The whole: in storage as one object.
     body: bytes | None = None
     # The signatures that storage still takes.
     good: int = 0
@@ -32,6 +33,10 @@ class Session:
     def is_multipart(self) -> bool:
         size: int = self.announced["byteSize"]
         return size > PART_BYTES
+
+    def assemble(self) -> None:
+        """Make one object of the parts that there are."""
+        self.body = b"".join(part for _, part in sorted(self.parts.items()))
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ class UploadStand(httpx.AsyncBaseTransport):
         if request.headers["x-sha256"] != hashlib.sha256(body).hexdigest():
             return xml(400, "BadDigest", "The bytes are others.")
         assert request.headers["content-length"] == str(len(body))
-        if session.status != "INITIATED":
+        if session.status != "INITIATED" or (number and session.body is not None):
             return xml(404, "NoSuchUpload", "The upload is over.")
         if number == 0 and session.body is not None:
             return xml(412, "PreconditionFailed", "It is there.")
@@ -155,12 +160,15 @@ class UploadStand(httpx.AsyncBaseTransport):
         parts = [
             {"number": number, "byteSize": len(body), "etag": etag(body)}
             for number, body in sorted(session.parts.items())
+            if session.body is None
         ]
-        confirmed = sum(part["byteSize"] for part in parts)
+        confirmed = sum(part["byteSize"] for part in parts) if session.body is None else len(session.body)
         return {**self._shown(session), "parts": parts, "bytesConfirmed": confirmed}
 
     def _sign_upload_parts(self, given: dict[str, Any]) -> dict[str, Any]:
         session = self.sessions[given["uploadId"]]
+        if session.body is not None:
+            return {"parts": [], "userErrors": [problem("STATE_CONFLICT")]}
         digests = {each["number"]: each["sha256"] for each in given["partChecksums"]}
         parts = [{"number": n, "target": self._target(session, n, digests[n])} for n in given["partNumbers"]]
         return {"parts": parts, "userErrors": []}
@@ -170,10 +178,10 @@ class UploadStand(httpx.AsyncBaseTransport):
         if session.status == "EXPIRED":
             return {"userErrors": [problem("UPLOAD_EXPIRED")]}
         claimed = {part["number"]: part["etag"] for part in given.get("parts", [])}
-        if session.is_multipart and session.status == "INITIATED":
-            body = b"".join(part for _, part in sorted(session.parts.items()))
+        if session.is_multipart and session.body is None:
             stored = {number: etag(part) for number, part in session.parts.items()}
-            session.body = body if claimed == stored and len(body) == session.announced["byteSize"] else None
+            if claimed == stored and sum(map(len, session.parts.values())) == session.announced["byteSize"]:
+                session.assemble()
         if session.body is None:
             return {"userErrors": [{**problem("UPLOAD_INCOMPLETE"), "retryable": True}]}
         session.status = "UPLOADED"

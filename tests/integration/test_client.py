@@ -104,8 +104,8 @@ async def test_a_phone_photo_becomes_ready(service: RunningService, tmp_path: Pa
 
 async def test_lost_answers_cost_time_but_nothing_else(service: RunningService, tmp_path: Path) -> None:
     network = LossyNetwork(
-        # createUploads: lost before and after it arrives; completeUpload: lost after.
-        POST=["refuse", "lose the answer", "busy", "none", "lose the answer"],
+        # createUploads: lost before and after it arrives; then uploadPolicy; completeUpload: lost after.
+        POST=["refuse", "lose the answer", "busy", "none", "none", "lose the answer"],
         PUT=["busy", "lose the answer"],
     )
     paths = written(tmp_path, small_photo(21))
@@ -113,7 +113,7 @@ async def test_lost_answers_cost_time_but_nothing_else(service: RunningService, 
         [result] = await client.upload(paths, purpose="COMMUNITY")
     assert result.error is None
     assert network.count("PUT") == 3
-    assert network.count("POST") == 6
+    assert network.count("POST") == 7
     assert await media_of(service, "lossy") == 1
 
 

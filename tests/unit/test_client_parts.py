@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.client import LocalFile, StorageRefused, Unreachable, UnusableFile, UploadSession, inspect_file
+from service.client import ApiError, LocalFile, StorageRefused, Unreachable, UnusableFile, UploadSession, inspect_file
 from service.client.media_client import MediaClient
 from service.client.sending import send_and_complete
 from service.client.tracking import Progress, TrackedFile
-from tests.client_stand import PART_BYTES, Seen, UploadStand, busy, times, xml
+from tests.client_stand import PART_BYTES, Seen, UploadStand, busy, problem, times, xml
 from tests.photos import small_photo
 
 # Five parts, the last one short.
@@ -176,6 +176,45 @@ async def test_a_lost_answer_to_the_completion_costs_nothing(stand: UploadStand,
         await sent(client, photo)
     assert stand.puts() == []
     assert stand.session.status == "UPLOADED"
+
+
+def arrive_by_another_way(stand: UploadStand) -> None:
+    """All parts get there and become one object, by calls that this client hears nothing of."""
+    slices = [BODY[start : start + PART_BYTES] for start in range(0, len(BODY), PART_BYTES)]
+    stand.session.parts = dict(enumerate(slices, start=1))
+    stand.session.assemble()
+
+
+# After the API died putting them together: known when the client looks, or not before it asks for more.
+@pytest.mark.parametrize(("name", "number"), [("upload", 0), ("signUploadParts", 0), ("PUT", 2)])
+async def test_parts_that_have_become_one_object_are_completed_and_not_sent(
+    stand: UploadStand, photo: LocalFile, name: str, number: int
+) -> None:
+    def arrive(seen: Seen) -> None:
+        if seen == Seen(name, number) and stand.session.body is None:
+            arrive_by_another_way(stand)
+
+    stand.fault = arrive
+    async with stand.client() as client:
+        await sent(client, photo)
+    assert stand.session.status == "UPLOADED"
+    assert stand.session.body == BODY
+    # Nothing but what was under way already.
+    assert len(stand.puts()) <= (2 if name == "PUT" else 0)
+    [completed] = stand.asked("completeUpload")
+    assert "parts" not in completed
+
+
+async def test_a_conflict_over_bytes_that_are_not_there_is_an_error(stand: UploadStand, photo: LocalFile) -> None:
+    payload = {"signUploadParts": {"parts": [], "userErrors": [problem("STATE_CONFLICT")]}}
+    stand.fault = times(99, lambda: httpx.Response(200, json={"data": payload}), "signUploadParts")
+    async with stand.client() as client:
+        with pytest.raises(ApiError) as raised:
+            await sent(client, photo)
+    assert raised.value.code == "STATE_CONFLICT"
+    assert len(stand.asked("upload")) == 2
+    assert stand.puts() == []
+    assert stand.asked("completeUpload") == []
 
 
 async def test_a_file_that_changes_ends_its_session(stand: UploadStand, photo: LocalFile) -> None:

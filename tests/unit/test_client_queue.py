@@ -230,6 +230,28 @@ async def test_a_session_that_ran_out_is_opened_again(stand: UploadStand, tmp_pa
     assert result.media_id == "m-u2"
 
 
+async def test_what_arrived_while_the_api_was_down_is_not_failed(stand: UploadStand, tmp_path: Path) -> None:
+    photos, file = written(tmp_path, LARGE), tmp_path / "queue.db"
+    await enqueued(file, *photos)
+    attempts = 0
+
+    def die(seen: Seen) -> Exception | None:
+        nonlocal attempts
+        attempts += seen.name == "completeUpload"
+        if seen.name != "completeUpload" or attempts > 3:
+            return None
+        stand.session.assemble()
+        return httpx.RemoteProtocolError("Server disconnected without sending a response.")
+
+    stand.fault = die
+    [result] = await drained(stand, file)
+    assert (result.error, result.is_sent) == (None, True)
+    assert stand.session.status == "UPLOADED"
+    assert stand.puts() == [1, 2, 3]
+    assert len(stand.sessions) == 1
+    assert await left_in(file) == []
+
+
 async def test_sessions_are_not_opened_for_ever(stand: UploadStand, tmp_path: Path) -> None:
     photos, file = written(tmp_path, LARGE), tmp_path / "queue.db"
     await enqueued(file, *photos)
