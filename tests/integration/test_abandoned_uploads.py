@@ -7,12 +7,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import jwt
 import pytest
 
-from schema.global_id import decode_id
+from schema.global_id import decode_id, encode_id
 from service.finalisation import object_created
+from service.lifecycle import MediaStatus
 from service.policies import LATE_BYTES
 from service.sweeper import GRACE, LONGEST_PAUSE, sweep
+from tests.api_client import ApiClient
 from tests.integration.conftest import RunningService
 from tests.integration.test_multipart import Session, open_session
 from tests.photos import large_png, small_photo
@@ -35,6 +38,12 @@ async def run_out(service: RunningService, upload_id: str) -> None:
     """Let a session have ended long ago."""
     ended = datetime.now(UTC) - LATE_BYTES - timedelta(seconds=1)
     await service.runtime.database.uploads.update_one(key_of(upload_id), {"$set": {"expires_at": ended}})
+
+
+def client_id(client: ApiClient) -> str:
+    """Whom a client's token is for."""
+    claims: dict[str, str] = jwt.decode(client.token or "", options={"verify_signature": False})
+    return claims["sub"]
 
 
 async def swept(service: RunningService, *, grace: timedelta = timedelta(0)) -> int:
@@ -102,6 +111,48 @@ async def test_bytes_that_arrive_after_an_abort_are_removed(service: RunningServ
     await swept(service)
     ended = await service.runtime.database.media.find_one(key_of(aborted.media_id))
     assert (ended["status"], "waiting_since" in ended) == ("EXPIRED", False)
+
+
+async def test_bytes_that_arrive_as_a_session_ends_are_counted_or_cleared(service: RunningService) -> None:
+    client, photo, runtime = service.client(uuid4().hex), small_photo(79), service.runtime
+    [outcome] = (await client.create(photo))["outcomes"]
+    upload, transition = outcome["upload"], runtime.stores.media.transition
+    await run_out(service, upload["id"])
+    completed: list[dict[str, Any]] = []
+
+    async def after_a_late_upload(media_id: Any, target: MediaStatus, **more: Any) -> Any:
+        if target is MediaStatus.EXPIRED and not completed:
+            completed.append({})
+            assert (await client.put(upload, photo)).status_code == 200
+            completed[0] = await client.complete(upload["id"])
+        return await transition(media_id, target, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(runtime.stores.media), "transition", staticmethod(after_a_late_upload))
+        await swept(service)
+    assert completed[0]["media"]["status"] == "UPLOADED"
+    async with service.working():
+        assert await client.wait(upload["media"]["id"]) == {upload["media"]["id"]: "READY"}
+
+
+async def test_a_retry_that_died_half_way_goes_on_although_its_own_copy_is_gone(service: RunningService) -> None:
+    client, photo, database = service.client(uuid4().hex), small_photo(80), service.runtime.database
+    first = await client.send(photo)
+    async with service.working():
+        await client.wait(first)
+    [outcome] = (await client.create(photo, purpose="PROFILE"))["outcomes"]
+    assert outcome["upload"] is None
+    linked = await database.media.find_one({"purpose": "PROFILE", "owner_id": client_id(client)})
+    async with service.working():
+        await client.wait(encode_id("Media", linked["_id"]))
+    # As retryProcessing leaves it when it dies before it could enqueue; its session names a copy that is not there.
+    await database.uploads.update_one({"_id": linked["_id"]}, {"$set": {"key": f"profile/raw/{linked['_id']}.jpg"}})
+    await database.media.update_one(
+        {"_id": linked["_id"]},
+        {"$set": {"status": "UPLOADED", "waiting_since": datetime(2020, 1, 1, tzinfo=UTC), "processing.generation": 2}},
+    )
+    await swept(service)
+    assert await database.jobs.count_documents({"_id": f"{linked['_id']}:process:2"}) == 1
 
 
 async def test_a_waiting_session_is_looked_at_less_and_less(service: RunningService, session: Session) -> None:

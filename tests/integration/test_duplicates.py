@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
+
+import pytest
 
 from schema.global_id import decode_id
 from tests.api_client import ApiClient
@@ -83,12 +86,25 @@ async def test_strangers_and_long_lists_are_refused(service: RunningService) -> 
     assert many["errors"][0]["extensions"]["code"] == "INVALID_INPUT"
 
 
-async def test_an_upload_whose_bytes_have_not_arrived_is_no_duplicate(service: RunningService) -> None:
-    anna, photo = newcomer(service), small_photo(902)
+async def test_a_second_tap_joins_the_session_that_is_open(service: RunningService) -> None:
+    anna, bert, photo = newcomer(service), newcomer(service), small_photo(902)
     [first] = await ask(anna, photo)
     [second] = await ask(anna, photo)
-    assert second["upload"] is not None
-    assert first["upload"]["id"] != second["upload"]["id"]
+    assert (second["duplicate"], second["upload"]) == (None, first["upload"])
+    assert (await ask(bert, photo))[0]["upload"] != first["upload"]
+    [elsewhere] = await ask(anna, photo, subject={"type": "post", "id": "9"})
+    assert elsewhere["upload"] != first["upload"]
+
+
+async def test_a_session_that_is_nearly_over_is_not_joined(service: RunningService) -> None:
+    anna, photo = newcomer(service), small_photo(912)
+    [first] = await ask(anna, photo)
+    parsed = decode_id(first["upload"]["id"])
+    assert parsed is not None
+    soon = datetime.now(UTC) + timedelta(minutes=5)
+    await service.runtime.database.uploads.update_one({"_id": parsed[1]}, {"$set": {"expires_at": soon}})
+    [second] = await ask(anna, photo)
+    assert second["upload"] not in (None, first["upload"])
 
 
 async def test_the_same_picture_twice_in_a_batch_is_sent_once(service: RunningService) -> None:
@@ -96,6 +112,43 @@ async def test_the_same_picture_twice_in_a_batch_is_sent_once(service: RunningSe
     first, second, third = await ask(newcomer(service), photo, other, photo)
     assert second["upload"] is not None
     assert third["duplicate"]["id"] == first["upload"]["media"]["id"]
+
+
+async def test_a_wrong_size_does_not_stand_for_the_right_one(service: RunningService) -> None:
+    anna, photo = newcomer(service), small_photo(913)
+    right = {"contentType": "image/jpeg", "byteSize": len(photo), "sha256": digest(photo)}
+    given = {
+        "idempotencyKey": uuid4().hex,
+        "purpose": "COMMUNITY",
+        "files": [{**right, "byteSize": len(photo) + 1}, right],
+    }
+    outcomes = (await anna.run(OPEN, input=given))["createUploads"]["outcomes"]
+    assert [outcome["duplicate"] for outcome in outcomes] == [None, None]
+    assert outcomes[0]["upload"]["id"] != outcomes[1]["upload"]["id"]
+
+
+async def test_another_album_gets_a_media_of_its_own(service: RunningService) -> None:
+    anna, photo = newcomer(service), small_photo(914)
+    described = {"contentType": "image/jpeg", "byteSize": len(photo), "sha256": digest(photo), "albumIds": ["b"]}
+    media_id = await ready(service, anna, photo, details={"albumIds": ["a"]})
+    given = {"idempotencyKey": uuid4().hex, "purpose": "COMMUNITY", "files": [described]}
+    [outcome] = (await anna.run(OPEN, input=given))["createUploads"]["outcomes"]
+    assert outcome["duplicate"]["id"] != media_id
+    assert (await document(service, outcome["duplicate"]["id"]))["album_ids"] == ["b"]
+
+
+async def test_a_linked_file_that_failed_does_not_hold_up_a_repeat(service: RunningService) -> None:
+    anna, photo, other, key = newcomer(service), small_photo(915), small_photo(916), uuid4().hex
+    await ready(service, anna, photo)
+    first = await ask(anna, photo, other, key=key, purpose="PROFILE")
+    failed = decode_id(first[0]["duplicate"]["id"])
+    assert failed is not None
+    await service.runtime.database.media.update_one(
+        {"_id": failed[1]}, {"$set": {"status": "FAILED", "failure": {"code": "CHECKSUM_MISMATCH", "message": "."}}}
+    )
+    again = await ask(anna, photo, other, key=key, purpose="PROFILE")
+    assert [outcome["upload"] for outcome in again] == [outcome["upload"] for outcome in first]
+    assert again[0]["duplicate"]["status"] == "FAILED"
 
 
 async def test_another_purpose_gets_a_media_of_its_own_without_a_byte_sent(service: RunningService) -> None:
@@ -141,6 +194,28 @@ async def test_a_file_in_its_deletion_window_is_restored(service: RunningService
         assert await anna.wait(restored) == {restored: "READY"}
     assert (await document(service, restored))["original"] == original
     assert (await document(service, media_id))["status"] == "DELETED"
+
+
+async def test_the_window_holds_for_what_is_deleted_while_it_is_processed(service: RunningService) -> None:
+    anna, photo, runtime = newcomer(service), small_photo(917), service.runtime
+    media_id = await anna.send(photo)
+    parsed = decode_id(media_id)
+    assert parsed is not None
+    put = runtime.object_store.put
+
+    async def delete_then_put(*args: Any, **kwargs: Any) -> None:
+        await anna.delete(media_id)
+        await put(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime.object_store, "put", delete_then_put)
+        async with service.working():
+            await _renditions_are_gone(service, media_id)
+            async with asyncio.timeout(30):
+                while await runtime.database.jobs.count_documents({"media_id": parsed[1], "state": "open"}) > 1:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+    [outcome] = await ask(anna, photo)
+    assert outcome["duplicate"] is not None, "nothing is to be sent"
 
 
 async def test_the_window_ends_for_what_nobody_sent_again(service: RunningService, no_deletion_window: None) -> None:

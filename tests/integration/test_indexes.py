@@ -158,6 +158,28 @@ async def test_known_content_is_read_from_its_index(database: Database) -> None:
     assert stats["totalDocsExamined"] <= 1.2 * stats["nReturned"]
 
 
+async def test_open_sessions_of_a_content_are_read_from_their_index(database: Database) -> None:
+    digests = [f"{number:064x}" for number in range(10)]
+    waiting = [
+        ready_media(
+            owner_id="sender",
+            status="INITIATED",
+            waiting_since=datetime.now(UTC),
+            content={"announced_sha256": digest, "bytes": 1},
+        )
+        for digest in digests
+    ]
+    await database.media.insert_many([*waiting, *(ready_media(owner_id="sender") for _ in range(500))])
+    sent: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AsyncIOMotorCursor, "to_list", lambda cursor, _: _remember(sent, cursor))
+        await MediaStore(database).find_awaited("sender", digests, fields=("purpose",))
+    plan = await sent[0].explain()
+    stats = plan["executionStats"]
+    assert not {"COLLSCAN", "SORT"} & stages(plan["queryPlanner"]["winningPlan"])
+    assert (stats["nReturned"], stats["totalDocsExamined"]) == (10, 10)
+
+
 @pytest.mark.parametrize("query", [{"key": "community/raw/x.jpg"}, {"refs": "x"}])
 async def test_references_to_content_are_read_from_their_index(database: Database, query: dict[str, Any]) -> None:
     await database.contents.insert_many(

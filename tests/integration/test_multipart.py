@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from schema.global_id import decode_id
+from service.assembly import assemble
 from service.finalisation import object_created
 from service.part_plan import DEFAULT_PART_BYTES, bytes_of_part
 from tests.api_client import ApiClient
@@ -290,6 +291,23 @@ async def test_a_multipart_upload_that_storage_dropped_is_begun_again(
     assert error["message"].startswith("Storage does not hold parts 1-3")
     await session.send(1, 2, 3)
     assert (await session.complete())["media"]["status"] == "UPLOADED"
+
+
+async def test_an_upload_whose_parts_were_put_together_unseen_is_only_completed(
+    service: RunningService, session: Session
+) -> None:
+    await session.send(1, 2, 3)
+    parsed = decode_id(session.id)
+    assert parsed is not None
+    upload = await service.runtime.stores.uploads.get(parsed[1])
+    assert upload is not None
+    # As a process leaves it that died before it could say so.
+    await assemble(upload, None, stores=service.runtime.stores, object_store=service.runtime.object_store)
+    found = await session.look()
+    assert (found["media"]["status"], found["parts"]) == ("UPLOADING", [])
+    assert found["bytesConfirmed"] == len(session.body)
+    completed = await session.complete()
+    assert (completed["media"]["status"], completed["userErrors"]) == ("UPLOADED", [])
 
 
 async def test_a_digest_that_was_announced_wrongly_is_found_out(service: RunningService, picture: bytes) -> None:

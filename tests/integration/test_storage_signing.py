@@ -114,6 +114,32 @@ async def test_the_first_multipart_upload_that_storage_confirms_is_the_only_one(
     assert pending == [], "the one that nobody wrote down is dropped as well"
 
 
+async def test_a_library_that_aborts_at_storage_may_begin_again(service: RunningService, session: Session) -> None:
+    client, key = session.client, session.key
+    first = await begin(client, session)
+    assert (await make(await sign(client, session.id, "DELETE", key, storageUploadId=first))).status_code == 204
+    second = await begin(client, session)
+    payload = await sign(client, session.id, "PUT", key, storageUploadId=second, partNumber=1)
+    assert (await make(payload, session.part(1))).status_code == 200
+    assert [part["number"] for part in (await session.look())["parts"]] == [1]
+
+
+async def test_what_a_library_completes_without_all_its_parts_fails_and_goes(
+    service: RunningService, session: Session
+) -> None:
+    client, key, store = session.client, session.key, service.runtime.object_store
+    storage_id = await begin(client, session)
+    payload = await sign(client, session.id, "PUT", key, storageUploadId=storage_id, partNumber=1)
+    etag = (await make(payload, session.part(1))).headers["etag"]
+    xml = (
+        f"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part></CompleteMultipartUpload>"
+    )
+    done = await make(await sign(client, session.id, "POST", key, storageUploadId=storage_id), xml.encode())
+    assert done.status_code == 200, done.text
+    assert (await session.complete())["userErrors"][0]["code"] == "CHECKSUM_MISMATCH"
+    assert await store.head(store.upload_bucket, key) is None
+
+
 @pytest.mark.parametrize(
     ("request_", "expected"),
     [
