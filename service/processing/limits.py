@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import BinaryIO, Final
 
 from service.errors import FailureCode, ProcessingFailed
 from service.policies import MAX_PIXELS
@@ -21,6 +21,8 @@ _HOSTILE_PIXELS_PER_BYTE: Final = 200
 
 # ITU T.81, B.1.1.2: within entropy-coded data 0xFF is followed by 0x00, a restart marker, or another 0xFF.
 _MARKER: Final = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
+# Larger than any segment, and nothing beside what decoding takes.
+_WINDOW_BYTES: Final = 1024 * 1024
 _START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
 
 
@@ -45,8 +47,7 @@ def check_limits(work: Work) -> None:
 
 def _check_scans(work: Work) -> None:
     position = work.source.tell()
-    work.source.seek(0)
-    scans = count_scans(work.source.read())
+    scans = count_scans(work.source)
     work.source.seek(position)
     if scans > MAX_SCANS:
         raise ProcessingFailed(
@@ -56,13 +57,26 @@ def _check_scans(work: Work) -> None:
         )
 
 
-def count_scans(jpeg: bytes) -> int:
-    """How many scans a JPEG holds, counting no further than one beyond `MAX_SCANS`."""
+def count_scans(jpeg: BinaryIO) -> int:
+    """How many scans a JPEG holds, counting no further than one beyond `MAX_SCANS`; reads a window at a time."""
     scans, position = 0, 2
-    while scans <= MAX_SCANS and (marker := _MARKER.search(jpeg, position)):
+    start, window = 0, _window(jpeg, 0)
+    # Less than a marker with its length: the file has ended.
+    while scans <= MAX_SCANS and len(window) >= 4:
+        marker = _MARKER.search(window, position - start)
+        if marker is None or marker.end() + 2 > len(window):
+            # From the marker that is cut off, or the byte that may begin one; or else a segment is skipped.
+            position = start + (marker.start() if marker else max(len(window) - 1, position - start))
+            start, window = position, _window(jpeg, position)
+            continue
         if marker[1] == _END_OF_IMAGE:
             break
         scans += marker[1] == _START_OF_SCAN
-        length = int.from_bytes(jpeg[marker.end() : marker.end() + 2], "big")
-        position = marker.end() + length
+        length = int.from_bytes(window[marker.end() : marker.end() + 2], "big")
+        position = start + marker.end() + length
     return scans
+
+
+def _window(jpeg: BinaryIO, position: int) -> bytes:
+    jpeg.seek(position)
+    return jpeg.read(_WINDOW_BYTES)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from service.errors import FailureCode
+from service.processing import limits
 from service.processing.limits import MAX_SCANS, count_scans
 from service.processing.wire import Crashed, Processed
 from tests import hostile, photos
@@ -100,13 +104,38 @@ def test_a_jpeg_of_hundreds_of_scans_is_quarantined() -> None:
 
 def test_scans_are_counted_as_the_decoder_sees_them() -> None:
     progressive = saved(photos.scene(64, 64), "JPEG", progressive=True)
-    assert count_scans(photos.small_photo()) == 1
-    assert 5 <= count_scans(progressive) <= 12
-    assert count_scans(hostile.many_scans(5)) == count_scans(hostile.many_scans(0)) + 4 + 1
-    assert count_scans(hostile.many_scans(5_000)) == MAX_SCANS + 1
+    assert scans_of(photos.small_photo()) == 1
+    assert 5 <= scans_of(progressive) <= 12
+    assert scans_of(hostile.many_scans(5)) == scans_of(hostile.many_scans(0)) + 4 + 1
+    assert scans_of(hostile.many_scans(5_000)) == MAX_SCANS + 1
     # What comes after the end of the image, or within a comment, is not a scan.
-    assert count_scans(photos.small_photo() + b"\xff\xda\x00\x02" * 500) == 1
-    assert count_scans(hostile.with_segment(0xFE, b"\xff\xda\x00\x02" * 500)) == 1
+    assert scans_of(photos.small_photo() + b"\xff\xda\x00\x02" * 500) == 1
+    assert scans_of(hostile.with_segment(0xFE, b"\xff\xda\x00\x02" * 500)) == 1
+
+
+def test_scans_are_counted_alike_wherever_a_window_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    progressive = saved(photos.scene(64, 64), "JPEG", progressive=True)
+    whole = scans_of(progressive)
+    for window_bytes in (*range(4, 40), 1_000):
+        monkeypatch.setattr(limits, "_WINDOW_BYTES", window_bytes)
+        assert scans_of(progressive) == whole
+
+
+def test_a_large_file_is_not_read_into_memory() -> None:
+    tracemalloc.start()
+    # Never an end of image: the search goes to the end of the file.
+    scans_of(photos.small_photo().removesuffix(b"\xff\xd9"), padding=64 * 1024**2)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * 1024**2
+
+
+def scans_of(jpeg: bytes, *, padding: int = 0) -> int:
+    """As counted in a file, with a hole of `padding` bytes at its end."""
+    with tempfile.TemporaryFile() as file:
+        file.write(jpeg)
+        file.truncate(len(jpeg) + padding)
+        return count_scans(file)
 
 
 @pytest.mark.parametrize(
