@@ -52,7 +52,7 @@ class Peaks:
 def part_bodies(picture: bytes, sizes: Iterator[int]) -> Iterator[bytes]:
     """The picture, then zeros; only one part is in memory at a time."""
     for number, size in enumerate(sizes):
-        yield picture.ljust(size, b"\\0") if number == 0 else bytes(size)
+        yield picture.ljust(size, b"\0") if number == 0 else bytes(size)
 
 
 async def send(client: Client, http: httpx.AsyncClient, upload: dict[str, object], picture: bytes) -> None:
