@@ -132,8 +132,7 @@ class Auditor:
     def look(self) -> Snapshot:
         upload_bucket, media_bucket = self._buckets
         kept = self._database["deletions"].find({"stage": "HIDDEN"}, {"_id": 1})
-        listings = self._pool.map(self._keys, self._buckets)
-        pending = self._pool.map(self._pending, self._buckets)
+        objects, pending = self.look_at_storage()
         return Snapshot(
             media=self._by_id("media"),
             uploads=self._by_id("uploads"),
@@ -142,11 +141,16 @@ class Auditor:
             kept_deletions={each["_id"] for each in kept},
             upload_bucket=upload_bucket,
             media_bucket=media_bucket,
-            objects=Counter(
-                (bucket, key) for bucket, keys in zip(self._buckets, listings, strict=True) for key in keys
-            ),
-            pending=tuple(key for keys in pending for key in keys),
+            objects=objects,
+            pending=pending,
         )
+
+    def look_at_storage(self) -> tuple[Counter[tuple[str, str]], tuple[str, ...]]:
+        """The number of versions and markers by (bucket, key), and the keys of the multipart uploads nobody ended."""
+        listings = self._pool.map(self._keys, self._buckets)
+        pending = self._pool.map(self._pending, self._buckets)
+        objects = Counter((bucket, key) for bucket, keys in zip(self._buckets, listings, strict=True) for key in keys)
+        return objects, tuple(key for keys in pending for key in keys)
 
     def _by_id(self, collection: str) -> dict[Any, Document]:
         return {each["_id"]: each for each in self._database[collection].find()}

@@ -23,6 +23,8 @@ from service.settings import Settings
 from service.telemetry import Metrics
 from service.worker_process import build_worker
 from tests.api_client import ApiClient
+from tests.audit_storage import Auditor
+from tests.integration.effects import Witness
 
 
 @asynccontextmanager
@@ -86,6 +88,21 @@ async def service(settings: Settings, ports: Iterator[int], jail: Jail) -> Async
         app = create_app(settings, read_storage_event=created_object)
         async with served(app, next(ports)) as url, served(edge_from_settings(settings), edge_port):
             yield RunningService(settings, runtime, url, jail)
+
+
+@pytest.fixture(scope="module")
+async def second_url(service: RunningService, ports: Iterator[int]) -> AsyncIterator[str]:
+    """Another API over the same database, with connections and caches of its own."""
+    async with served(create_app(service.settings), next(ports)) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def witness(service: RunningService) -> Iterator[Witness]:
+    """Sees everything that the module's database and buckets hold."""
+    auditor = Auditor(service.settings)
+    yield Witness(service.runtime.database.handle, auditor)
+    auditor.close()
 
 
 @pytest.fixture

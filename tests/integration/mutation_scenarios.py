@@ -1,4 +1,4 @@
-"""For every mutation of the schema: something valid to ask, and something else that would be valid too."""
+"""For every mutation of the schema: something valid to ask, in each of the ways it goes about it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from graphql import GraphQLInputObjectType, GraphQLNonNull, GraphQLObjectType, build_schema
+from uuid6 import uuid7
 
 from resolvers.api import export_schema
 from schema.global_id import decode_id, encode_id
@@ -21,15 +22,10 @@ from tests.photos import small_photo
 
 Input = dict[str, Any]
 
+# One byte above the threshold of COMMUNITY, and on a fast network two parts, the second a short one.
+TWO_PARTS = 16_000_001
+
 _seeds = itertools.count(1)
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """Two valid inputs, without their keys, that would each change something."""
-
-    input: Input
-    other: Input
 
 
 @dataclass
@@ -54,18 +50,45 @@ class Stage:
         return upload_id
 
     async def open_upload(self, byte_size: int = 1_000) -> dict[str, Any]:
-        """A session to which nothing was sent."""
-        file = {
-            "contentType": "image/jpeg",
-            "byteSize": byte_size,
-            "sha256": hashlib.sha256(uuid4().bytes).hexdigest(),
-        }
-        given = {"idempotencyKey": uuid4().hex, "purpose": "COMMUNITY", "files": [file]}
+        """A session to which nothing was sent; one of TWO_PARTS is sent in two."""
+        given = batch(new_file(byteSize=byte_size), idempotencyKey=uuid4().hex, client={"network": "WIFI"})
         query = """mutation ($input: CreateUploadsInput!) {
-          createUploads(input: $input) { outcomes { upload { id objectKey } } } }"""
+          createUploads(input: $input) { outcomes { upload { id objectKey byteSize partSize } } } }"""
         created = await self.client.run(query, input=given)
         upload: dict[str, Any] = created["createUploads"]["outcomes"][0]["upload"]
         return upload
+
+    async def send_parts(self, upload: dict[str, Any], *numbers: int) -> list[dict[str, Any]]:
+        """Send parts of zeros; what completeUpload is to be told of them."""
+        query = """mutation ($input: SignUploadPartsInput!) {
+          signUploadParts(input: $input) { parts { byteSize target { method url headers { name value } } } } }"""
+        signed = await self.client.run(query, input={"uploadId": upload["id"], "partNumbers": list(numbers)})
+        sent = []
+        for number, part in zip(numbers, signed["signUploadParts"]["parts"], strict=True):
+            answer = await self.client.put(part, bytes(part["byteSize"]))
+            assert answer.status_code == 200, answer.text
+            sent.append({"number": number, "etag": answer.headers["etag"]})
+        return sent
+
+    async def known_content(self) -> dict[str, Any]:
+        """A file that the owner has as a READY media of the capture `walk`, its original in storage."""
+        body, store = uuid4().bytes, self.service.runtime.object_store
+        sha256, media_id = hashlib.sha256(body).hexdigest(), uuid7()
+        content = {"type": "image/jpeg", "bytes": len(body), "sha256": sha256}
+        original = {"bucket": store.upload_bucket, "key": f"community/raw/{media_id}.jpg"}
+        await store.put(
+            *original.values(),
+            body,
+            content_type="image/jpeg",
+            cache_control="no-store",
+            metadata={},
+            sha256=sha256,
+        )
+        await self.ready_media(_id=media_id, content=content, original=original)
+        await self.service.runtime.stores.contents.register(
+            self.owner, sha256, media_id, byte_size=len(body), **original
+        )
+        return {"contentType": "image/jpeg", "byteSize": len(body), "sha256": sha256}
 
     async def failed_media(self) -> str:
         """A media that failed through a fault of storage, its original in place."""
@@ -81,73 +104,120 @@ class Stage:
         assert await media.transition(uuid_of(media_id), MediaStatus.FAILED, values={"failure": failure}) is not None
 
 
+def new_file(**changed: Any) -> dict[str, Any]:
+    """A file that nobody has."""
+    sha256 = hashlib.sha256(uuid4().bytes).hexdigest()
+    return {"contentType": "image/jpeg", "byteSize": 1_000, "sha256": sha256, **changed}
+
+
+def batch(*files: dict[str, Any], **more: Any) -> Input:
+    return {"purpose": "COMMUNITY", "files": list(files), **more}
+
+
 def uuid_of(global_id: str) -> UUID:
     decoded = decode_id(global_id)
     assert decoded is not None
     return decoded[1]
 
 
-async def _create_uploads(_stage: Stage) -> Scenario:
-    file = {"contentType": "image/jpeg", "byteSize": 1_000, "sha256": hashlib.sha256(uuid4().bytes).hexdigest()}
-    asked = {"purpose": "COMMUNITY", "captureId": "walk", "files": [{**file, "title": "Miso"}]}
-    return Scenario(asked, {**asked, "files": [{**file, "title": "Tofu"}]})
+Make = Callable[[Stage], Awaitable[Input]]
 
 
-async def _complete_upload(stage: Stage) -> Scenario:
-    return Scenario({"uploadId": await stage.sent_upload()}, {"uploadId": await stage.sent_upload()})
+@dataclass(frozen=True)
+class Scenario:
+    """`make` sets something up and gives an input for `mutation`, without its key, that changes something."""
+
+    mutation: str
+    make: Make
 
 
-async def _abort_upload(stage: Stage) -> Scenario:
-    first, second = await stage.open_upload(), await stage.open_upload()
-    return Scenario({"uploadId": first["id"]}, {"uploadId": second["id"]})
+async def _new_file(_stage: Stage) -> Input:
+    return batch(new_file(title="Miso"), captureId="walk")
 
 
-async def _sign_upload_parts(stage: Stage) -> Scenario:
-    upload = await stage.open_upload(20_000_000)
-    return Scenario({"uploadId": upload["id"], "partNumbers": [1, 2]}, {"uploadId": upload["id"], "partNumbers": [1]})
+async def _known_file(stage: Stage) -> Input:
+    known = await stage.known_content()
+    return batch(known, known, captureId="elsewhere")
 
 
-async def _sign_storage_request(stage: Stage) -> Scenario:
-    upload = await stage.open_upload(20_000_000)
-    asked = {"uploadId": upload["id"], "method": "POST", "key": upload["objectKey"], "contentType": "image/jpeg"}
-    return Scenario(asked, asked)
+async def _sent_upload(stage: Stage) -> Input:
+    return {"uploadId": await stage.sent_upload()}
 
 
-async def _update_media(stage: Stage) -> Scenario:
-    media_id = await stage.ready_media()
-    return Scenario({"id": media_id, "title": "Tofu", "tags": ["dog"]}, {"id": media_id, "title": "Miso, asleep"})
+async def _sent_parts(stage: Stage) -> Input:
+    upload = await stage.open_upload(TWO_PARTS)
+    return {"uploadId": upload["id"], "parts": await stage.send_parts(upload, 1, 2)}
 
 
-async def _retry_processing(stage: Stage) -> Scenario:
-    return Scenario({"id": await stage.failed_media()}, {"id": await stage.failed_media()})
+async def _open_upload(stage: Stage) -> Input:
+    return {"uploadId": (await stage.open_upload())["id"]}
 
 
-async def _delete_media(stage: Stage) -> Scenario:
-    return Scenario({"ids": [await stage.ready_media()]}, {"ids": [await stage.ready_media()]})
+async def _first_part_sent(stage: Stage) -> Input:
+    upload = await stage.open_upload(TWO_PARTS)
+    await stage.send_parts(upload, 2)
+    return {"uploadId": upload["id"]}
 
 
-SCENARIOS: Mapping[str, Callable[[Stage], Awaitable[Scenario]]] = {
-    "createUploads": _create_uploads,
-    "completeUpload": _complete_upload,
-    "abortUpload": _abort_upload,
-    "signUploadParts": _sign_upload_parts,
-    "signStorageRequest": _sign_storage_request,
-    "updateMedia": _update_media,
-    "retryProcessing": _retry_processing,
-    "deleteMedia": _delete_media,
+async def _parts_to_sign(stage: Stage) -> Input:
+    return {"uploadId": (await stage.open_upload(TWO_PARTS))["id"], "partNumbers": [1, 2]}
+
+
+async def _storage_request(stage: Stage) -> Input:
+    upload = await stage.open_upload()
+    return {"uploadId": upload["id"], "method": "PUT", "key": upload["objectKey"], "contentType": "image/jpeg"}
+
+
+async def _storage_request_of_a_part(stage: Stage) -> Input:
+    """As an upload library asks that has begun the multipart upload itself."""
+    upload = await stage.open_upload(TWO_PARTS)
+    begun = await stage.service.runtime.object_store.multipart.begin(upload["objectKey"], "image/jpeg", checksums=False)
+    part = {"method": "PUT", "storageUploadId": begun, "partNumber": 1}
+    return {"uploadId": upload["id"], "key": upload["objectKey"], **part}
+
+
+async def _ready_media(stage: Stage) -> Input:
+    return {"id": await stage.ready_media(), "title": "Tofu", "tags": ["dog"]}
+
+
+async def _failed_media(stage: Stage) -> Input:
+    return {"id": await stage.failed_media()}
+
+
+async def _media_to_delete(stage: Stage) -> Input:
+    return {"ids": [await stage.ready_media(), await stage.ready_media()]}
+
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "createUploads": Scenario("createUploads", _new_file),
+    "createUploads of known content": Scenario("createUploads", _known_file),
+    "completeUpload": Scenario("completeUpload", _sent_upload),
+    "completeUpload in parts": Scenario("completeUpload", _sent_parts),
+    "abortUpload": Scenario("abortUpload", _open_upload),
+    "abortUpload in parts": Scenario("abortUpload", _first_part_sent),
+    "signUploadParts": Scenario("signUploadParts", _parts_to_sign),
+    "signStorageRequest": Scenario("signStorageRequest", _storage_request),
+    "signStorageRequest of a part": Scenario("signStorageRequest", _storage_request_of_a_part),
+    "updateMedia": Scenario("updateMedia", _ready_media),
+    "retryProcessing": Scenario("retryProcessing", _failed_media),
+    "deleteMedia": Scenario("deleteMedia", _media_to_delete),
 }
 
 # What each answers with, apart from its userErrors: what a repeat must answer again.
 _ANSWERS: Mapping[str, str] = {
-    "createUploads": "outcomes { upload { id media { id captureId } } userErrors { code } }",
-    "completeUpload": "media { id }",
-    "abortUpload": "media { id status }",
-    "signUploadParts": "parts { number byteSize }",
-    "signStorageRequest": "target { method }",
-    "updateMedia": "media { id title tags }",
-    "retryProcessing": "media { id }",
-    "deleteMedia": "deletions { id mediaId requestedAt }",
+    "createUploads": """outcomes {
+        upload { id method byteSize media { ...Changed captureId } } duplicate { ...Changed captureId }
+        userErrors { code message field }
+      }""",
+    "completeUpload": "media { ...Changed }",
+    "abortUpload": "media { ...Changed }",
+    "signUploadParts": "parts { number byteSize target { method headers { name value } } }",
+    "signStorageRequest": "target { method headers { name value } }",
+    "updateMedia": "media { ...Changed albumIds position visibility subject { type id } location { latitude } }",
+    "retryProcessing": "media { ...Changed }",
+    "deleteMedia": "deletions { id mediaId requestedAt objectsTotal }",
 }
+_CHANGED = "fragment Changed on Media { id status statusSequence updatedAt title altText tags }"
 
 
 def _mutations() -> dict[str, GraphQLInputObjectType]:
@@ -171,7 +241,16 @@ async def send(client: ApiClient, mutation: str, given: Input, *, key: str | Non
     """The payload of one mutation."""
     answer = _ANSWERS.get(mutation, "")
     query = f"""mutation ($input: {INPUTS[mutation].name}!) {{
-      {mutation}(input: $input) {{ {answer} userErrors {{ code message field retryable }} }} }}"""
+      {mutation}(input: $input) {{ {answer} userErrors {{ code message field retryable }} }} }}
+      {_CHANGED if "...Changed" in answer else ""}"""
     keyed = given if key is None else {**given, "idempotencyKey": key}
     payload: dict[str, Any] = (await client.run(query, input=keyed))[mutation]
     return payload
+
+
+def one_answer(answers: list[dict[str, Any]]) -> dict[str, Any]:
+    """The answer that all of them are, but for those that were asked to try again."""
+    final = [answer for answer in answers if not any(error["retryable"] for error in answer["userErrors"])]
+    assert final, answers
+    assert all(answer == final[0] for answer in final), final
+    return final[0]

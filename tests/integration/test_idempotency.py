@@ -15,37 +15,19 @@ import httpx
 import pytest
 
 from indexes.ensure import DECLARED
-from service.app import create_app
 from service.dev.environment import environment_of
 from service.dev.processes import Children
 from tests.api_client import ApiClient
-from tests.integration.conftest import RunningService, served
-from tests.integration.mutation_scenarios import INPUTS, KEYED, SCENARIOS, Scenario, Stage, send
+from tests.integration.conftest import RunningService
+from tests.integration.effects import Witness, effects
+from tests.integration.mutation_scenarios import INPUTS, KEYED, SCENARIOS, Input, Stage, one_answer, send
 
 # They change nothing that matters, however often they are sent, and so take no key.
 UNKEYED = {"signUploadParts", "signStorageRequest"}
 
-Snapshot = dict[str, dict[Any, dict[str, Any]]]
-
-
-async def snapshot(service: RunningService) -> Snapshot:
-    """Everything the database says, but for what keys were used."""
-    handle = service.runtime.database.handle
-    names = sorted(set(await handle.list_collection_names()) - {"idempotency"})
-    return {name: {document["_id"]: document async for document in handle[name].find()} for name in names}
-
-
-def effects(before: Snapshot, after: Snapshot) -> Counter[str]:
-    """What became of how many documents: new, changed or gone, and through how many statuses."""
-    counted: Counter[str] = Counter()
-    for name in before.keys() | after.keys():
-        old, new = before.get(name, {}), after.get(name, {})
-        for key in old.keys() | new.keys():
-            if old.get(key) != new.get(key):
-                verb = "new" if key not in old else "gone" if key not in new else "changed"
-                statuses = len(new.get(key, {}).get("status_history", ()))
-                counted[f"{verb} {name} {statuses - len(old.get(key, {}).get('status_history', ()))}"] += 1
-    return counted
+# Each way of each mutation; where the way makes no difference, each mutation once.
+WITH_KEY = [name for name, scenario in SCENARIOS.items() if scenario.mutation in KEYED]
+WITHOUT_KEY = [name for name, scenario in SCENARIOS.items() if scenario.mutation in UNKEYED]
 
 
 @pytest.fixture
@@ -58,133 +40,115 @@ def stage(service: RunningService, owner: str) -> Stage:
     return Stage(service, service.client(owner), owner)
 
 
-@pytest.fixture(scope="module")
-async def second_url(service: RunningService, ports: Iterator[int]) -> AsyncIterator[str]:
-    """Another API over the same database, with connections and caches of its own."""
-    async with served(create_app(service.settings), next(ports)) as url:
-        yield url
-
-
-async def scene(stage: Stage, mutation: str) -> Scenario:
-    return await SCENARIOS[mutation](stage)
+async def ask(stage: Stage, name: str, given: Input, *, key: str | None = None) -> dict[str, Any]:
+    return await send(stage.client, SCENARIOS[name].mutation, given, key=key)
 
 
 _EFFECTS: dict[str, Counter[str]] = {}
 
 
-async def one_effect(stage: Stage, mutation: str) -> Counter[str]:
-    """What sending this mutation once does; found out once."""
-    if mutation not in _EFFECTS:
-        scenario = await scene(stage, mutation)
-        before = await snapshot(stage.service)
-        assert (await send(stage.client, mutation, scenario.input, key=uuid4().hex))["userErrors"] == []
-        _EFFECTS[mutation] = effects(before, await snapshot(stage.service))
-    return _EFFECTS[mutation]
+async def one_effect(stage: Stage, witness: Witness, name: str) -> Counter[str]:
+    """What sending this once does, to documents and to storage; found out once."""
+    if name not in _EFFECTS:
+        given = await SCENARIOS[name].make(stage)
+        before = await witness.look()
+        key = uuid4().hex if name in WITH_KEY else None
+        assert (await ask(stage, name, given, key=key))["userErrors"] == []
+        _EFFECTS[name] = effects(before, await witness.look())
+    return _EFFECTS[name]
 
 
 def test_every_mutation_is_covered() -> None:
     assert set(INPUTS) - set(KEYED) <= UNKEYED, "give the new mutation an idempotencyKey"
-    assert set(INPUTS) - set(SCENARIOS) == set(), "write a scenario for the new mutation"
+    assert set(INPUTS) - {scenario.mutation for scenario in SCENARIOS.values()} == set(), "write a scenario for it"
 
 
-@pytest.mark.parametrize("mutation", KEYED)
+@pytest.mark.parametrize("name", WITH_KEY)
 async def test_repeat_gets_the_first_answer_and_does_nothing_more(
-    stage: Stage, ports: Iterator[int], mutation: str
+    stage: Stage, witness: Witness, second_url: str, name: str
 ) -> None:
-    scenario, key = await scene(stage, mutation), uuid4().hex
-    before = await snapshot(stage.service)
-    first = await send(stage.client, mutation, scenario.input, key=key)
-    after = await snapshot(stage.service)
+    given, key = await SCENARIOS[name].make(stage), uuid4().hex
+    before = await witness.look()
+    first = await ask(stage, name, given, key=key)
+    after = await witness.look()
     assert first["userErrors"] == []
     assert effects(before, after), "the scenario changes nothing, so it shows nothing"
 
-    assert await send(stage.client, mutation, scenario.input, key=key) == first
+    assert await ask(stage, name, given, key=key) == first
     # Nothing of it is remembered by the process alone.
-    async with served(create_app(stage.service.settings), next(ports)) as restarted:
-        assert await send(ApiClient(restarted, stage.client.token), mutation, scenario.input, key=key) == first
-    assert await snapshot(stage.service) == after
+    elsewhere = ApiClient(second_url, stage.client.token)
+    assert await send(elsewhere, SCENARIOS[name].mutation, given, key=key) == first
+    assert await witness.look() == after
 
 
-@pytest.mark.parametrize("mutation", KEYED)
-async def test_eight_at_once_do_what_one_does(stage: Stage, second_url: str, mutation: str) -> None:
-    expected = await one_effect(stage, mutation)
-    scenario, key = await scene(stage, mutation), uuid4().hex
-    before = await snapshot(stage.service)
-    clients = [stage.client, ApiClient(second_url, stage.client.token)] * 4
-    answers = await asyncio.gather(*(send(client, mutation, scenario.input, key=key) for client in clients))
-    assert_one_answer(answers)
-    assert effects(before, await snapshot(stage.service)) == expected
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_eight_at_once_do_what_one_does(stage: Stage, witness: Witness, second_url: str, name: str) -> None:
+    await assert_twins_meet(stage, witness, [stage.client, ApiClient(second_url, stage.client.token)], name)
 
 
-def assert_one_answer(answers: list[dict[str, Any]]) -> None:
-    """All the same, but for those that were asked to try again."""
-    final = [answer for answer in answers if not any(error["retryable"] for error in answer["userErrors"])]
-    assert final, answers
-    assert all(answer == final[0] for answer in final), final
-    assert final[0]["userErrors"] == []
-
-
-@pytest.mark.parametrize("mutation", KEYED)
-async def test_key_used_for_something_else_is_refused_and_nothing_happens(stage: Stage, mutation: str) -> None:
-    scenario, key = await scene(stage, mutation), uuid4().hex
-    assert (await send(stage.client, mutation, scenario.input, key=key))["userErrors"] == []
-    before = await snapshot(stage.service)
-    [error] = (await send(stage.client, mutation, scenario.other, key=key))["userErrors"]
+@pytest.mark.parametrize("name", WITH_KEY)
+async def test_key_used_for_something_else_is_refused_and_nothing_happens(
+    stage: Stage, witness: Witness, name: str
+) -> None:
+    given, other, key = await SCENARIOS[name].make(stage), await SCENARIOS[name].make(stage), uuid4().hex
+    assert (await ask(stage, name, given, key=key))["userErrors"] == []
+    before = await witness.look()
+    [error] = (await ask(stage, name, other, key=key))["userErrors"]
     assert (error["code"], error["field"], error["retryable"]) == ("IDEMPOTENCY_KEY_REUSED", ["idempotencyKey"], False)
-    assert await snapshot(stage.service) == before
+    assert await witness.look() == before
     # The other input was as good as the first: it only needed a key of its own.
-    assert (await send(stage.client, mutation, scenario.other, key=uuid4().hex))["userErrors"] == []
+    assert (await ask(stage, name, other, key=uuid4().hex))["userErrors"] == []
 
 
 @pytest.mark.parametrize("mutation", KEYED)
-async def test_key_belongs_to_its_owner_and_operation(stage: Stage, mutation: str) -> None:
+async def test_key_belongs_to_its_owner_and_operation(stage: Stage, witness: Witness, mutation: str) -> None:
     key = uuid4().hex
-    scenario = await scene(stage, mutation)
-    assert (await send(stage.client, mutation, scenario.input, key=key))["userErrors"] == []
+    assert (await ask(stage, mutation, await SCENARIOS[mutation].make(stage), key=key))["userErrors"] == []
     another = KEYED[(KEYED.index(mutation) + 1) % len(KEYED)]
     stranger = Stage(stage.service, stage.service.client("stranger"), "stranger")
     for who, what in ((stranger, mutation), (stage, another)):
-        expected, asked = await one_effect(who, what), await scene(who, what)
-        before = await snapshot(stage.service)
-        assert (await send(who.client, what, asked.input, key=key))["userErrors"] == []
-        assert effects(before, await snapshot(stage.service)) == expected
+        expected, given = await one_effect(who, witness, what), await SCENARIOS[what].make(who)
+        before = await witness.look()
+        assert (await ask(who, what, given, key=key))["userErrors"] == []
+        assert effects(before, await witness.look()) == expected
 
 
 @pytest.mark.parametrize("mutation", KEYED)
-async def test_useless_key_is_refused_and_nothing_happens(stage: Stage, mutation: str) -> None:
-    scenario = await scene(stage, mutation)
-    before = await snapshot(stage.service)
+async def test_useless_key_is_refused_and_nothing_happens(stage: Stage, witness: Witness, mutation: str) -> None:
+    given = await SCENARIOS[mutation].make(stage)
+    before = await witness.look()
     for key in ("", "   ", "k" * 201):
-        [error] = (await send(stage.client, mutation, scenario.input, key=key))["userErrors"]
+        [error] = (await ask(stage, mutation, given, key=key))["userErrors"]
         assert (error["code"], error["field"]) == ("INVALID_INPUT", ["idempotencyKey"])
-    assert await snapshot(stage.service) == before
+    assert await witness.look() == before
 
 
-@pytest.mark.parametrize("mutation", KEYED)
-async def test_nobody_changes_anything_without_signing_in(stage: Stage, mutation: str) -> None:
-    scenario = await scene(stage, mutation)
-    before = await snapshot(stage.service)
-    [error] = (await send(stage.service.client(None), mutation, scenario.input, key=uuid4().hex))["userErrors"]
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_nobody_changes_anything_without_signing_in(stage: Stage, witness: Witness, name: str) -> None:
+    given = await SCENARIOS[name].make(stage)
+    before = await witness.look()
+    key = uuid4().hex if name in WITH_KEY else None
+    [error] = (await send(stage.service.client(None), SCENARIOS[name].mutation, given, key=key))["userErrors"]
     assert error["code"] in {"NOT_PERMITTED", "NOT_FOUND"}
-    assert await snapshot(stage.service) == before
+    assert await witness.look() == before
 
 
-@pytest.mark.parametrize("mutation", sorted(UNKEYED & set(INPUTS)))
-async def test_mutation_without_a_key_changes_nothing_when_repeated(stage: Stage, mutation: str) -> None:
-    scenario = await scene(stage, mutation)
-    first = await send(stage.client, mutation, scenario.input)
+@pytest.mark.parametrize("name", WITHOUT_KEY)
+async def test_mutation_without_a_key_changes_nothing_when_repeated(stage: Stage, witness: Witness, name: str) -> None:
+    given = await SCENARIOS[name].make(stage)
+    first = await ask(stage, name, given)
     assert first["userErrors"] == []
-    before = await snapshot(stage.service)
-    assert await send(stage.client, mutation, scenario.input) == first
-    assert await snapshot(stage.service) == before
+    before = await witness.look()
+    assert await ask(stage, name, given) == first
+    assert await witness.look() == before
 
 
 async def test_keys_are_kept_for_more_than_a_day(stage: Stage) -> None:
     records = stage.service.runtime.database.idempotency
     await records.delete_many({})
     for mutation in KEYED:
-        scenario = await scene(stage, mutation)
-        assert (await send(stage.client, mutation, scenario.input, key=uuid4().hex))["userErrors"] == []
+        given = await SCENARIOS[mutation].make(stage)
+        assert (await ask(stage, mutation, given, key=uuid4().hex))["userErrors"] == []
     asked_at, kept = datetime.now(UTC), await records.find().to_list(None)
     assert len(kept) >= len(KEYED)
     assert all(record["expires_at"] - asked_at > timedelta(hours=24) for record in kept)
@@ -218,16 +182,27 @@ async def _answers(client: httpx.AsyncClient, url: str) -> bool:
         return False
 
 
-async def test_twins_meet_across_processes(stage: Stage, children: Children, ports: Iterator[int]) -> None:
-    expected = {mutation: await one_effect(stage, mutation) for mutation in ("createUploads", "updateMedia")}
-    async with (
-        api_process(stage.service, children, next(ports)) as one,
-        api_process(stage.service, children, next(ports)) as two,
-    ):
-        clients = [ApiClient(url, stage.client.token) for url in (one, two)] * 4
-        for mutation, effect in expected.items():
-            scenario, key = await scene(stage, mutation), uuid4().hex
-            before = await snapshot(stage.service)
-            answers = await asyncio.gather(*(send(client, mutation, scenario.input, key=key) for client in clients))
-            assert_one_answer(answers)
-            assert effects(before, await snapshot(stage.service)) == effect
+async def test_a_process_that_starts_later_gives_the_answers_of_the_one_before(
+    stage: Stage, witness: Witness, children: Children, ports: Iterator[int]
+) -> None:
+    asked = [(name, await SCENARIOS[name].make(stage), uuid4().hex) for name in WITH_KEY]
+    first = [await ask(stage, name, given, key=key) for name, given, key in asked]
+    after = await witness.look()
+    async with api_process(stage.service, children, next(ports)) as url:
+        started = ApiClient(url, stage.client.token)
+        again = [await send(started, SCENARIOS[name].mutation, given, key=key) for name, given, key in asked]
+        assert again == first
+        assert await witness.look() == after
+        for name in ("createUploads", "updateMedia"):
+            await assert_twins_meet(stage, witness, [stage.client, started], name)
+
+
+async def assert_twins_meet(stage: Stage, witness: Witness, clients: list[ApiClient], name: str) -> None:
+    """Eight requests at once, to two processes in turn, do what one does."""
+    expected, given = await one_effect(stage, witness, name), await SCENARIOS[name].make(stage)
+    key = uuid4().hex if name in WITH_KEY else None
+    before = await witness.look()
+    mutation = SCENARIOS[name].mutation
+    answers = await asyncio.gather(*(send(client, mutation, given, key=key) for client in clients * 4))
+    assert one_answer(answers)["userErrors"] == []
+    assert effects(before, await witness.look()) == expected
