@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,10 @@ MAX_HASHES = 100
 
 # Their bytes are in storage and nothing is known against them.
 _SOUND = frozenset({MediaStatus.UPLOADED, MediaStatus.PROCESSING, MediaStatus.READY})
-_FIELDS = ("purpose", "visibility", "subject", "capture_id", "album_ids", "content")
+_FIELDS = (
+    "purpose", "visibility", "subject", "capture_id", "album_ids", "content",
+    "title", "alt_text", "tags", "focus", "location", "captured_at",
+)  # fmt: skip
 # A session with less time left than this is better opened anew.
 _WORTH_JOINING = timedelta(minutes=10)
 
@@ -52,9 +56,12 @@ async def find_known_content(owner_id: str, files: Iterable[FileRequest], *, sto
     hashes = {file.sha256 for file in files if file.sha256 is not None}
     if not hashes:
         return KnownContent()
-    media = await stores.media.find_by_content(owner_id, hashes, statuses=_SOUND, fields=_FIELDS)
     return KnownContent(
-        media, await _open_sessions(owner_id, hashes, stores), await stores.contents.find(owner_id, hashes)
+        *await asyncio.gather(
+            stores.media.find_by_content(owner_id, hashes, statuses=_SOUND, fields=_FIELDS),
+            _open_sessions(owner_id, hashes, stores),
+            stores.contents.find(owner_id, hashes),
+        )
     )
 
 
@@ -73,7 +80,6 @@ async def _open_sessions(owner_id: str, hashes: Collection[str], stores: Stores)
 
 
 def _is_the_same(media: MediaDocument, batch: BatchRequest, file: FileRequest) -> bool:
-    subject = None if batch.subject is None else batch.subject.model_dump()
     content = media["content"]
     return (
         file.sha256 in (content.get("sha256"), content.get("announced_sha256"))
@@ -81,11 +87,30 @@ def _is_the_same(media: MediaDocument, batch: BatchRequest, file: FileRequest) -
         and content.get("type") == file.content_type
         and media["purpose"] == batch.purpose
         and media["visibility"] == batch.effective_visibility
-        # A photo that is posted again elsewhere is another media of the same content.
-        and subject in (None, media.get("subject"))
-        and batch.capture_id in (None, media.get("capture_id"))
-        and set(file.album_ids) <= set(media.get("album_ids", ()))
+        and _has_what_is_given(media, batch, file)
     )
+
+
+def _has_what_is_given(media: MediaDocument, batch: BatchRequest, file: FileRequest) -> bool:
+    """Whether nothing that the request says would be lost. A photo posted again elsewhere is another media."""
+    given = {
+        "subject": None if batch.subject is None else batch.subject.model_dump(),
+        "capture_id": batch.capture_id,
+        "title": file.title,
+        "alt_text": file.alt_text,
+        "tags": file.tags or None,
+        "focus": None if file.focus is None else file.focus.model_dump(),
+        "location": None if file.location is None else file.location.as_point(),
+        "captured_at": None if file.captured_at is None else _as_stored(file.captured_at),
+    }
+    has_all = all(media.get(name) == value for name, value in given.items() if value is not None)
+    return has_all and set(file.album_ids) <= set(media.get("album_ids", ()))
+
+
+def _as_stored(moment: datetime) -> datetime:
+    """MongoDB keeps milliseconds."""
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return aware.replace(microsecond=aware.microsecond // 1000 * 1000)
 
 
 async def link_content(

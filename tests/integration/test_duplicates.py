@@ -127,14 +127,34 @@ async def test_a_wrong_size_does_not_stand_for_the_right_one(service: RunningSer
     assert outcomes[0]["upload"]["id"] != outcomes[1]["upload"]["id"]
 
 
-async def test_another_album_gets_a_media_of_its_own(service: RunningService) -> None:
+@pytest.mark.parametrize(
+    ("detail", "same", "other"),
+    [
+        ("albumIds", ["a"], ["a", "b"]),
+        ("title", "Miso", "Miso again"),
+        ("tags", ["cat"], ["cat", "garden"]),
+        ("capturedAt", "2026-05-01T12:00:00.123Z", "2026-05-02T12:00:00Z"),
+        ("location", {"latitude": 1.5, "longitude": 2.5}, {"latitude": 1.5, "longitude": 3.5}),
+    ],
+)
+async def test_nothing_that_a_request_says_is_lost_to_a_duplicate(
+    service: RunningService, detail: str, same: Any, other: Any
+) -> None:
     anna, photo = newcomer(service), small_photo(914)
-    described = {"contentType": "image/jpeg", "byteSize": len(photo), "sha256": digest(photo), "albumIds": ["b"]}
-    media_id = await ready(service, anna, photo, details={"albumIds": ["a"]})
-    given = {"idempotencyKey": uuid4().hex, "purpose": "COMMUNITY", "files": [described]}
-    [outcome] = (await anna.run(OPEN, input=given))["createUploads"]["outcomes"]
-    assert outcome["duplicate"]["id"] != media_id
-    assert (await document(service, outcome["duplicate"]["id"]))["album_ids"] == ["b"]
+    described = {"contentType": "image/jpeg", "byteSize": len(photo), "sha256": digest(photo)}
+
+    async def again(**details: Any) -> str:
+        given = {"idempotencyKey": uuid4().hex, "purpose": "COMMUNITY", "files": [{**described, **details}]}
+        [outcome] = (await anna.run(OPEN, input=given))["createUploads"]["outcomes"]
+        found: str = (outcome["duplicate"] or outcome["upload"]["media"])["id"]
+        return found
+
+    opened = await again(**{detail: same})
+    assert await again(**{detail: same}) == await again() == opened, "the open session"
+    assert await again(**{detail: other}) != opened
+    media_id = await ready(service, anna, photo, details={detail: same})
+    assert await again(**{detail: same}) == await again() == media_id
+    assert await again(**{detail: other}) not in (opened, media_id)
 
 
 async def test_a_linked_file_that_failed_does_not_hold_up_a_repeat(service: RunningService) -> None:
