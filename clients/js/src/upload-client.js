@@ -3,6 +3,7 @@
 import { Batch, MOST_FILES } from './batch.js';
 import { browserConnectivity } from './connectivity.js';
 import { MediaApi } from './media-api.js';
+import { Problem } from './problem.js';
 import { Policies } from './policies.js';
 import { Slots } from './slots.js';
 import { send } from './storage-request.js';
@@ -87,6 +88,7 @@ export class UploadClient extends EventTarget {
    */
   async add(files, { describe = () => ({}), signal, ...details }) {
     signal?.throwIfAborted();
+    if (!globalThis.crypto?.subtle) throw new Problem('Uploads need a page that came by https.', { code: 'INSECURE_PAGE' });
     const group = crypto.randomUUID();
     const records = [...files].map((file, index) => newRecord(file, { ...describe(file, index) }, details, group, index));
     const uploads = this.#batched(records).map(({ record, batch }) => this.#follow(record, batch));

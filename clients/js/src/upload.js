@@ -135,8 +135,11 @@ export class Upload extends EventTarget {
     const { signal } = this.#stop;
     this.problem = undefined;
     this.#become('waiting');
+    const { policies, slots } = this.#journeys;
     try {
-      await this.#journeys.slots.run(() => this.#journey(signal), signal);
+      // It says how many may go at once.
+      await unlessAborted(policies.of(this.#record.details.purpose), signal);
+      await slots.run(() => this.#journey(signal), signal);
     } catch (thrown) {
       if (!signal.aborted) await this.#fail(problemOf(thrown));
     }
@@ -159,8 +162,6 @@ export class Upload extends EventTarget {
 
   /** @param {AbortSignal} signal */
   async #round(signal) {
-    const { policies } = this.#journeys;
-    await unlessAborted(policies.of(this.#record.details.purpose), signal);
     const session = await this.#session(signal);
     if (!session) return this.#finish('duplicate');
     this.media = session.media;

@@ -4,8 +4,8 @@
 //   uppy.use(AwsS3, uppyOptions(uppy, new MediaApi('/graphql', { getToken }), { purpose: 'COMMUNITY' }));
 //
 // Both announce files before Uppy sends the first byte, say so when they are through, and have the service forget
-// those that are removed on the way. What the service knows of a file is kept in its state, as `mediaUpload`, from
-// where Golden Retriever takes it over a reload; `meta.mediaId` is the id of the media.
+// those that are removed on the way. What the service knows of a file is kept in its state, as `mediaUpload`;
+// `meta.mediaId` is the id of the media.
 
 import { MOST_FILES } from './batch.js';
 import { browserConnectivity } from './connectivity.js';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { broken, FakeService, hexDigest, PART } from './fake-service.js';
+import { broken, FakeService, hexDigest, PART, POLICY } from './fake-service.js';
 import { file, Page, until } from './page.js';
 
 async function over(uploads) {
@@ -45,6 +45,24 @@ test('three files at once, announced by twenties', async () => {
   assert.deepEqual(page.service.named('CreateUploads').map(({ files }) => files.length), [20, 20, 5]);
   assert.equal(page.service.mostAtOnce.files, 3);
   assert.ok(page.uploads.every(({ state }) => state === 'sent'));
+});
+
+test('on a slow network fewer go at once, as the policy says for it', async () => {
+  const page = new Page();
+  page.network.quality = () => 'TWO_G';
+  page.service.UploadPolicy = () => ({ ...POLICY, maxConcurrentUploads: 1, maxConcurrentParts: 2 });
+  await over(await page.add([1, 2, 3].map((seed) => file(5 * PART, `${seed}.jpg`, seed))));
+  assert.deepEqual(page.service.named('UploadPolicy'), [{ purpose: 'COMMUNITY', network: 'TWO_G' }]);
+  assert.equal(page.service.mostAtOnce.files, 1);
+  assert.equal(page.service.mostAtOnce.parts, 2);
+});
+
+test('without an answer to what it should do, it uploads all the same', async () => {
+  const page = new Page();
+  page.service.UploadPolicy = () => { throw new Error('not today'); };
+  const [upload] = await page.add([file(5 * PART)]);
+  await over([upload]);
+  assert.equal(upload.state, 'sent');
 });
 
 test('what the owner already has is not sent', async () => {
