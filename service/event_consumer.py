@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
 import structlog
 
 from service.errors import StorageRefused, TemporarilyUnavailable
+from service.gathering import Gathering
 from service.settings import EventsSettings
 from service.storage_events import UnreadableEvent
 from service.storage_queue import BATCH, QueueMessage, StorageQueue
@@ -21,6 +22,9 @@ MessageHandler = Callable[[str], Awaitable[None]]
 
 # Seconds between polls while the queue, storage or the database is away.
 OUTAGE_PAUSES = (1, 2, 5, 15, 30)
+
+# What is handled within this many seconds is deleted by one call; each of them holds its slot that much longer.
+LINGER_S = 0.02
 
 _MAY_PASS: tuple[type[Exception], ...] = (TemporarilyUnavailable, *OUTAGE_ERRORS)
 
@@ -41,8 +45,9 @@ class MessageOutcome(enum.StrEnum):
 class EventConsumer:
     """Up to `concurrency` messages at once. `handle` takes a message's body and must be safe to repeat.
 
-    A message is deleted once `handle` has returned. Otherwise it is hidden for a pause that grows with its deliveries
-    until the queue's redrive policy, or for want of one this consumer, moves it to the dead-letter queue.
+    A message is deleted once `handle` has returned, whatever the others are doing; as long as it has not, it is kept
+    hidden from other consumers. A failed one is hidden for a pause that grows with its deliveries, until the queue's
+    redrive policy, or for want of one this consumer, moves it to the dead-letter queue.
     """
 
     def __init__(
@@ -61,7 +66,12 @@ class EventConsumer:
         self._drain_s = drain_s
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._stopping = asyncio.Event()
-        self._batches: set[asyncio.Task[None]] = set()
+        self._working: set[asyncio.Task[None]] = set()
+        # What is being handled: the tasks that a stop may cut short, and the messages that must stay hidden.
+        self._held: dict[QueueMessage, asyncio.Task[MessageOutcome]] = {}
+        self._extending = asyncio.Lock()
+        self._deletions = Gathering(queue.delete, limit=BATCH, linger_s=LINGER_S)
+        self._pauses = Gathering(self._pause, limit=BATCH, linger_s=LINGER_S)
         self._postponed_in_a_row = 0
 
     def stop(self) -> None:
@@ -72,14 +82,17 @@ class EventConsumer:
         """Consume until `stop`. Messages that outlast the drain time are given back to the queue."""
         polling = asyncio.create_task(self._poll())
         stopping = asyncio.create_task(self._stopping.wait())
+        extending = asyncio.create_task(self._keep_hidden())
         try:
-            await asyncio.wait({polling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({polling, stopping, extending}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (polling, stopping):
                 task.cancel()
             await self._drain()
-        with suppress(asyncio.CancelledError):
-            await polling
+            extending.cancel()
+        for task in (polling, extending):
+            with suppress(asyncio.CancelledError):
+                await task
 
     async def _poll(self) -> None:
         await self._look_for_dead_letters()
@@ -99,10 +112,8 @@ class EventConsumer:
             finally:
                 for _ in range(slots - len(messages)):
                     self._slots.release()
-            if messages:
-                batch = asyncio.create_task(self._work(messages))
-                self._batches.add(batch)
-                batch.add_done_callback(self._batches.discard)
+            for message in messages:
+                self._begin(message)
             # While storage or the database is away, each delivery would only bring a message closer to its end.
             if outages := max(failed_in_a_row, self._postponed_in_a_row):
                 await asyncio.sleep(OUTAGE_PAUSES[min(outages, len(OUTAGE_PAUSES)) - 1])
@@ -121,27 +132,43 @@ class EventConsumer:
         return reserved
 
     async def _drain(self) -> None:
-        if not self._batches:
+        if not self._working:
             return
-        _, late = await asyncio.wait(self._batches, timeout=self._drain_s)
-        for batch in late:
-            batch.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await asyncio.wait(self._working, timeout=self._drain_s)
+        for attempt in self._held.values():
+            attempt.cancel()
+        await asyncio.gather(*self._working, return_exceptions=True)
 
-    async def _work(self, messages: Sequence[QueueMessage]) -> None:
-        running = {asyncio.create_task(self._attempt(message)): message for message in messages}
+    def _begin(self, message: QueueMessage) -> None:
+        # Held from here on: not one moment passes in which a stop or an extension could overlook it.
+        self._held[message] = asyncio.create_task(self._attempt(message))
+        working = asyncio.create_task(self._work(message, self._held[message]))
+        self._working.add(working)
+        working.add_done_callback(self._working.discard)
+
+    async def _work(self, message: QueueMessage, attempt: asyncio.Task[MessageOutcome]) -> None:
+        """See one message through; its slot is free once the queue has been told what became of it."""
         try:
-            while running:
-                # Together as far as they end together, which saves calls; the rest stays hidden meanwhile.
-                done, _ = await asyncio.wait(running, timeout=self._settings.visibility_s / 3)
-                await self._settle([(running.pop(task), task.result()) for task in done])
-                await self._hide(dict.fromkeys(running.values(), self._settings.visibility_s))
-        except asyncio.CancelledError:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-            await asyncio.shield(self._settle([(message, MessageOutcome.RELEASED) for message in running.values()]))
-            raise
+            await asyncio.wait({attempt})
+            del self._held[message]
+            await self._settle(message, MessageOutcome.RELEASED if attempt.cancelled() else attempt.result())
+        finally:
+            self._slots.release()
+
+    async def _keep_hidden(self) -> None:
+        """Extend the time of whatever is held, however long each takes."""
+        while True:
+            await asyncio.sleep(self._settings.visibility_s / 3)
+            async with self._extending:
+                held = list(self._held)
+                batches = [held[start : start + BATCH] for start in range(0, len(held), BATCH)]
+                await asyncio.gather(*(self._extend(batch) for batch in batches))
+
+    async def _extend(self, messages: list[QueueMessage]) -> None:
+        try:
+            await self._queue.hide(dict.fromkeys(messages, self._settings.visibility_s))
+        except TemporarilyUnavailable as error:
+            log.warning("the queue does not answer; messages may come twice", error=repr(error.__cause__))
 
     async def _attempt(self, message: QueueMessage) -> MessageOutcome:
         with structlog.contextvars.bound_contextvars(message_id=message.id, receives=message.receives):
@@ -158,25 +185,19 @@ class EventConsumer:
                 return MessageOutcome.FAILED
             return MessageOutcome.HANDLED
 
-    async def _settle(self, settled: Sequence[tuple[QueueMessage, MessageOutcome]]) -> None:
-        """Tell the queue what became of messages. Where it does not listen, they are delivered again."""
+    async def _settle(self, message: QueueMessage, outcome: MessageOutcome) -> None:
+        """Tell the queue what became of a message. Where it does not listen, it is delivered again."""
         try:
-            handled = [message for message, outcome in settled if outcome is MessageOutcome.HANDLED]
-            if handled:
-                await self._queue.delete(handled)
-            hidden: dict[QueueMessage, int] = {}
-            for message, outcome in settled:
-                if await self._buried(message, outcome):
-                    self._metrics.count_storage_message(MessageOutcome.DEAD)
-                elif outcome is not MessageOutcome.HANDLED:
-                    hidden[message] = self._pause_of(message, outcome)
-            await self._hide(hidden)
+            if outcome is MessageOutcome.HANDLED:
+                await self._deletions.add(message)
+            elif await self._buried(message, outcome):
+                self._metrics.count_storage_message(MessageOutcome.DEAD)
+            else:
+                await self._pauses.add((message, self._pause_of(message, outcome)))
         except TemporarilyUnavailable as error:
-            log.warning("the queue does not answer; messages will come again", error=repr(error.__cause__))
+            log.warning("the queue does not answer; a message will come again", error=repr(error.__cause__))
         finally:
-            for message, outcome in settled:
-                self._count(message, outcome)
-                self._slots.release()
+            self._count(message, outcome)
 
     def _count(self, message: QueueMessage, outcome: MessageOutcome) -> None:
         self._metrics.count_storage_message(outcome)
@@ -203,10 +224,8 @@ class EventConsumer:
         pauses = self._settings.retry_s
         return 0 if outcome is MessageOutcome.RELEASED else pauses[min(message.receives, len(pauses)) - 1]
 
-    async def _hide(self, messages: dict[QueueMessage, int]) -> None:
-        if not messages:
-            return
-        try:
-            await self._queue.hide(messages)
-        except TemporarilyUnavailable as error:
-            log.warning("the queue does not answer; messages may come twice", error=repr(error.__cause__))
+    async def _pause(self, paused: list[tuple[QueueMessage, int]]) -> None:
+        # An extension that is under way may still name these: it must not have the last word. Later ones do not.
+        async with self._extending:
+            pass
+        await self._queue.hide(dict(paused))
