@@ -18,7 +18,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes -
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 run: $(DEV) ## Start everything on this machine (Ctrl-C stops it; the data stays in .dev)
 	@exec $(BIN)/python -m service dev
@@ -49,6 +49,15 @@ check: lint types contracts client test ## Everything that must hold before a co
 format: $(TEST) ## Put the code into its format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench-uploads: $(TEST) ## Load the service with a burst of uploads while clients and workers die
+	$(BIN)/python -m benchmarks.uploads
+
+bench-memory: $(TEST) ## Send a file of 1 GiB and measure the memory of each process
+	$(BIN)/python -m benchmarks.memory
+
+bench-signing: $(TEST) ## Compare the cost of signed URLs with botocore's
+	$(BIN)/python -m benchmarks.signing
 
 lock: .venv-lock/bin/uv ## Resolve the dependencies again
 	echo "hatchling>=1.27" | $(UV) - -o requirements/build.txt

@@ -33,6 +33,8 @@ from tests.audit_storage import Auditor, Findings
 OWNERS, FILES = 50, 20
 DYING = 0.3
 DELIVERIES = 3
+SENDS_AT_ONCE = 3
+MESSAGES_AT_ONCE = 10
 WORKERS = 2
 # Seconds between two kills of a worker. An attempt counts, so a photo must not be hit five times.
 KILL_EVERY_S = (3.0, 6.0)
@@ -66,7 +68,10 @@ class Burst:
 
     stack: Stack
     http: httpx.AsyncClient
+    # Storage's own connections: messages do not queue up before clients.
+    messages: httpx.AsyncClient
     random: Random
+    dying: float = DYING
     latencies_s: list[float] = field(default_factory=list)
     fates: Counter[Fate] = field(default_factory=Counter)
     deliveries: set[asyncio.Task[None]] = field(default_factory=set)
@@ -83,7 +88,7 @@ class Burst:
             await self._each(self._second_run, client, sessions, photos, fates)
 
     def _fate(self) -> Fate:
-        return self.random.choice(_DEATHS) if self.random.random() < DYING else Fate.FINISHES
+        return self.random.choice(_DEATHS) if self.random.random() < self.dying else Fate.FINISHES
 
     async def _create(self, client: Client, photos: Sequence[bytes], key: str) -> list[dict[str, Any]]:
         started = time.perf_counter()
@@ -93,7 +98,7 @@ class Burst:
 
     @staticmethod
     async def _each(run: Any, client: Client, *columns: Sequence[Any]) -> None:
-        slots = asyncio.Semaphore(3)
+        slots = asyncio.Semaphore(SENDS_AT_ONCE)
 
         async def one(*row: Any) -> None:
             async with slots:
@@ -128,7 +133,7 @@ class Burst:
         message = {"new_entry": {"name": name}, "new_parent_path": f"/buckets/{storage.upload_bucket}/{folder}"}
         headers = {"Authorization": f"Bearer {storage.event_token.get_secret_value()}"}
         payload, address = {"event_type": "create", "message": message}, f"{self.stack.url}/events/storage"
-        (await insist(self.http, "POST", address, json=payload, headers=headers)).raise_for_status()
+        (await insist(self.messages, "POST", address, json=payload, headers=headers)).raise_for_status()
 
 
 def photos(count: int, random: np.random.Generator) -> list[bytes]:
@@ -192,10 +197,8 @@ class Figures:
         return statistics.quantiles(self.latencies_s, n=100, method="inclusive")[percent - 1] * 1000
 
 
-async def one_at_a_time(stack: Stack, http: httpx.AsyncClient, api: Child, files: Sequence[Sequence[bytes]]) -> Figures:
+async def one_at_a_time(burst: Burst, api: Child, files: Sequence[Sequence[bytes]]) -> Figures:
     """The baseline: the same calls, one client after the other, nobody dying."""
-    burst = Burst(stack, http, Random(SEED))
-    burst._fate = lambda: Fate.FINISHES  # type: ignore[method-assign]
     cpu, started = cpu_seconds(api.process.pid), time.perf_counter()
     for number, photos_of_one in enumerate(files):
         await burst.owner(10_000 + number, photos_of_one)
@@ -203,20 +206,25 @@ async def one_at_a_time(stack: Stack, http: httpx.AsyncClient, api: Child, files
     return Figures(burst.latencies_s, time.perf_counter() - started, cpu_seconds(api.process.pid) - cpu)
 
 
+def connections(count: int) -> httpx.AsyncClient:
+    """Up to `count` at once; given up before the server ends them, which it does after 5 idle seconds."""
+    limits = httpx.Limits(max_connections=count, max_keepalive_connections=count, keepalive_expiry=2)
+    return httpx.AsyncClient(timeout=120, limits=limits)
+
+
 async def main() -> int:
     made = photos((OWNERS + OWNERS // 5) * FILES, np.random.default_rng(SEED))
     batches = [made[start : start + FILES] for start in range(0, len(made), FILES)]
     random = Random(SEED)
-    # The server ends connections that were idle for 5 seconds; a request must not cross with that.
-    limits = httpx.Limits(max_connections=200, max_keepalive_connections=200, keepalive_expiry=2)
     async with (
         running_servers(environment=ENVIRONMENT) as stack,
-        httpx.AsyncClient(timeout=120, limits=limits) as http,
+        connections(OWNERS * SENDS_AT_ONCE) as http,
+        connections(MESSAGES_AT_ONCE) as messages,
     ):
         api = await stack.start_api()
-        baseline = await one_at_a_time(stack, http, api, batches[OWNERS:])
+        baseline = await one_at_a_time(Burst(stack, http, messages, random, dying=0), api, batches[OWNERS:])
         workers = [await stack.start_worker() for _ in range(WORKERS)]
-        burst, cpu, started = Burst(stack, http, random), cpu_seconds(api.process.pid), time.perf_counter()
+        burst, cpu, started = Burst(stack, http, messages, random), cpu_seconds(api.process.pid), time.perf_counter()
         killing = asyncio.create_task(kill_workers(stack, workers, random))
         await asyncio.gather(*(burst.owner(number, batches[number]) for number in range(OWNERS)))
         sent_s = time.perf_counter() - started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from typing import Any
 
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo.errors import (
     ConnectionFailure,
     ExecutionTimeout,
@@ -21,6 +21,16 @@ from pymongo.errors import (
 
 from service.errors import ConfigurationError, MediaServiceError, TemporarilyUnavailable
 from service.settings import MongoSettings
+
+# Before the import below, which reads it. Every call waits in a thread, and motor starts 5 for each core: far fewer
+# than a burst of uploads has under way.
+os.environ.setdefault("MOTOR_MAX_WORKERS", "64")
+
+from motor.motor_asyncio import (
+    AsyncIOMotorClient,
+    AsyncIOMotorCollection,
+    AsyncIOMotorDatabase,
+)
 
 Collection = AsyncIOMotorCollection[Any]
 
