@@ -7,13 +7,24 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
+import httpx
 import orjson
 import pytest
 
-from service.client import MediaClient, Progress, Unreachable
+from service.assembly import assemble
+from service.client import (
+    MediaClient,
+    Progress,
+    Unreachable,
+    UploadQueue,
+    UploadSession,
+    inspect_file,
+    queue_run,
+    see_ready,
+)
 from service.settings import Settings
 from tests.integration.conftest import RunningService, served
 from tests.photos import large_png, small_photo
@@ -21,8 +32,8 @@ from tests.servers import StorageServer
 from tests.storage_relay import StorageRelay
 
 REPOSITORY = Path(__file__).parents[2]
-# Three parts of 8 MiB, the last one short.
-LARGE, PARTS = 24_000_000, (1, 2, 3)
+# Three parts of 15 MiB, as asked for on a good network, the last one short.
+LARGE, PARTS = 33_000_000, (1, 2, 3)
 QUICK = (0.01, 0.02)
 
 
@@ -128,6 +139,91 @@ async def test_storage_that_breaks_off_costs_the_missing_parts_only(
         [result] = await client.upload([photo], purpose="COMMUNITY", idempotency_key="k")
         assert (result.error, result.media_id) == (None, failed.media_id)
     assert by_part(storage) == dict.fromkeys(PARTS, 1)
+
+
+class DyingApi(httpx.AsyncBaseTransport):
+    """The network to an API that dies over the first `operation`, after `meanwhile` has come to pass there.
+
+    If it `answers`, it is another process that has done so, and the request goes on to the API as it is.
+    """
+
+    def __init__(self, operation: str, meanwhile: Callable[[], Awaitable[object]], *, answers: bool = False) -> None:
+        self._network = httpx.AsyncHTTPTransport()
+        self._operation = operation.encode()
+        self._meanwhile = meanwhile
+        self._answers = answers
+        self.died = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST" and self._operation in await request.aread() and not self.died:
+            self.died += 1
+            await self._meanwhile()
+            if not self._answers:
+                raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
+        return await self._network.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._network.aclose()
+
+
+async def put_together(service: RunningService, subject: str) -> None:
+    """What the API does before it has said so anywhere."""
+    [upload] = await service.runtime.database.uploads.find({"owner_id": subject}).to_list(None)
+    await assemble(upload, None, stores=service.runtime.stores, object_store=service.runtime.object_store)
+    media = await service.runtime.database.media.find_one({"owner_id": subject})
+    assert media is not None
+    assert media["status"] == "UPLOADING"
+
+
+async def test_a_queue_goes_on_after_the_api_died_putting_parts_together(
+    service: RunningService,
+    storage: StorageRelay,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(queue_run, "PAUSES_S", (0.01,))
+    network = DyingApi("completeUpload", lambda: put_together(service, "quinn"))
+    token = service.client("quinn").token
+    async with (
+        service.working(),
+        UploadQueue(tmp_path / "uploads.db") as queue,
+        MediaClient(service.url, token, delays_s=(), transport=network) as client,
+    ):
+        await queue.enqueue([photo], purpose="COMMUNITY")
+        sent = await queue.run(client)
+        [result] = await see_ready(client, sent)
+        assert await queue.status() == []
+    assert result.error is None
+    assert result.media is not None
+    assert result.media.status == "READY"
+    assert network.died == 1
+    assert by_part(storage) == dict.fromkeys(PARTS, 1)
+    assert await media_of(service, "quinn") == 1
+
+
+async def test_an_upload_that_its_twin_has_brought_to_an_object_is_completed(
+    service: RunningService, storage: StorageRelay, photo: Path
+) -> None:
+    token = service.client("rosa").token
+
+    async def finish_first() -> None:
+        async with MediaClient(service.url, token, delays_s=QUICK) as twin:
+            file = await inspect_file(photo)
+            [session] = await twin.create_uploads([file], purpose="COMMUNITY", idempotency_key="k-0")
+            assert isinstance(session, UploadSession)
+            await twin.send(session, file)
+        await put_together(service, "rosa")
+
+    network = DyingApi("signUploadParts", finish_first, answers=True)
+    async with service.working(), MediaClient(service.url, token, delays_s=QUICK, transport=network) as client:
+        [result] = await client.upload([photo], purpose="COMMUNITY", idempotency_key="k")
+    assert result.error is None
+    assert result.media is not None
+    assert result.media.status == "READY"
+    assert network.died == 1
+    assert by_part(storage) == dict.fromkeys(PARTS, 1)
+    assert await media_of(service, "rosa") == 1
 
 
 async def test_a_killed_queue_is_drained_by_the_next_command(
