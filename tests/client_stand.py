@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,8 @@ from service.client import MediaClient
 
 PART_BYTES = 1_000
 API, STORAGE = "api.example", "storage.example"
+# Files and parts at once, by network.
+PACES = {"WIFI": (3, 2), "THREE_G": (2, 2), "TWO_G": (1, 1)}
 
 
 @dataclass
@@ -66,8 +68,8 @@ class UploadStand(httpx.AsyncBaseTransport):
         self._putting = 0
         self._keys: dict[str, str] = {}
 
-    def client(self) -> MediaClient:
-        return MediaClient(f"https://{API}", "token", delays_s=[0, 0], transport=self)
+    def client(self, *, network: str = "WIFI", delays_s: Sequence[float] | None = (0, 0)) -> MediaClient:
+        return MediaClient(f"https://{API}", "token", network=network, delays_s=delays_s, transport=self)
 
     def puts(self) -> list[int]:
         """The parts that arrived or were refused, by number, in order of number."""
@@ -196,6 +198,7 @@ class UploadStand(httpx.AsyncBaseTransport):
         return [{"sha256": each, "media": {"id": id_, "status": "READY"}} for each, id_ in found.items()]
 
     def _upload_policy(self, given: dict[str, Any]) -> dict[str, Any]:
+        files, parts = PACES[given["network"]]
         return {
             "contentTypes": ["image/jpeg"],
             "maxBytes": 1_000_000,
@@ -203,9 +206,9 @@ class UploadStand(httpx.AsyncBaseTransport):
             "jpegQuality": 75,
             "multipartThreshold": PART_BYTES,
             "partSize": PART_BYTES,
-            "maxConcurrentUploads": 3,
-            "maxConcurrentParts": 2,
-            "retryDelaysMs": [1_000, 2_000, 4_000, 8_000, 16_000],
+            "maxConcurrentUploads": files,
+            "maxConcurrentParts": parts,
+            "retryDelaysMs": [10, 20, 40],
         }
 
     def _shown(self, session: Session) -> dict[str, Any]:

@@ -5,12 +5,23 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 import pytest
 
-from service.client import ApiError, LocalFile, StorageRefused, Unreachable, UnusableFile, UploadSession, inspect_file
+from service.client import (
+    ApiError,
+    ClientError,
+    LocalFile,
+    StorageRefused,
+    Unreachable,
+    UnusableFile,
+    UploadSession,
+    inspect_file,
+)
+from service.client import retrying as retrying_module
 from service.client.media_client import MediaClient
 from service.client.sending import send_and_complete
 from service.client.tracking import Progress, TrackedFile
@@ -250,6 +261,29 @@ async def test_the_caller_learns_what_is_theirs_already(stand: UploadStand, phot
     async with stand.client() as client:
         found = await client.find_duplicates([photo.sha256, "0" * 64])
     assert {sha256: media.id for sha256, media in found.items()} == {photo.sha256: "m-old"}
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, (0.01, 0.02, 0.04)), ((0.5,), (0.5,))])
+async def test_pauses_are_the_services_unless_the_caller_knows_better(
+    stand: UploadStand,
+    photo: LocalFile,
+    monkeypatch: pytest.MonkeyPatch,
+    given: Sequence[float] | None,
+    expected: Sequence[float],
+) -> None:
+    paused: list[float] = []
+
+    async def note(error: ClientError, delay_s: float) -> None:
+        paused.append(delay_s)
+
+    async with stand.client(delays_s=given) as client:
+        await client.pace("COMMUNITY")
+        session = await opened(client, photo)
+        monkeypatch.setattr(retrying_module, "pause", note)
+        stand.fault = times(99, busy, "completeUpload")
+        with pytest.raises(Unreachable):
+            await client.complete(session.id)
+    assert paused == list(expected)
 
 
 async def test_the_policy_says_how_to_upload(stand: UploadStand) -> None:

@@ -17,7 +17,7 @@ from service.client import ApiError, FileDetails, Progress, QueuedFile, Unusable
 from service.client import queue_run as queue_run_module
 from service.client.queue_rows import QueueRows
 from service.commands.upload import Order, upload_queued
-from tests.client_stand import PART_BYTES, Seen, UploadStand, busy, times, xml
+from tests.client_stand import PACES, PART_BYTES, Seen, UploadStand, busy, times, xml
 from tests.photos import small_photo
 
 LARGE = (small_photo() * 5)[: 2 * PART_BYTES + 300]
@@ -48,9 +48,14 @@ async def enqueued(file: Path, *photos: Path, **more: Any) -> None:
 
 
 async def drained(
-    stand: UploadStand, file: Path, *, lease_s: float = 10, on_progress: Callable[[Progress], None] = lambda _: None
+    stand: UploadStand,
+    file: Path,
+    *,
+    lease_s: float = 10,
+    network: str = "WIFI",
+    on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> list[UploadResult]:
-    async with UploadQueue(file, lease_s=lease_s) as queue, stand.client() as client:
+    async with UploadQueue(file, lease_s=lease_s) as queue, stand.client(network=network) as client:
         return await queue.run(client, on_progress=on_progress)
 
 
@@ -177,11 +182,19 @@ async def test_two_processes_send_each_file_once(stand: UploadStand, tmp_path: P
     assert len(stand.asked("completeUpload")) == 8
 
 
-async def test_no_more_than_three_files_are_under_way(stand: UploadStand, tmp_path: Path) -> None:
-    file = tmp_path / "queue.db"
-    await enqueued(file, *written(tmp_path, *(SMALL + bytes([number]) for number in range(8))))
-    await drained(stand, file)
-    assert stand.puts_at_once <= 3
+@pytest.mark.parametrize("network", PACES)
+@pytest.mark.parametrize("is_large", [False, True], ids=["whole files", "parts"])
+async def test_as_much_is_under_way_as_the_network_bears(
+    stand: UploadStand, tmp_path: Path, network: str, is_large: bool
+) -> None:
+    file, (files, parts) = tmp_path / "queue.db", PACES[network]
+    await enqueued(file, *written(tmp_path, *((LARGE if is_large else SMALL) + bytes([number]) for number in range(8))))
+    await drained(stand, file, network=network)
+    assert stand.puts_at_once <= files * (parts if is_large else 1)
+    # One at a time is less than this machine could do, and not by chance.
+    assert stand.puts_at_once > 1 or files == 1
+    assert stand.asked("uploadPolicy") == [{"purpose": "COMMUNITY", "network": network}]
+    assert {given["client"]["network"] for given in stand.asked("createUploads")} == {network}
 
 
 async def test_a_refused_file_is_kept_with_its_reason(stand: UploadStand, tmp_path: Path) -> None:
