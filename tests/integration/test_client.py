@@ -33,6 +33,8 @@ class LossyNetwork(httpx.AsyncBaseTransport):
         self._network = httpx.AsyncHTTPTransport()
         self._faults = faults
         self.requests: list[httpx.Request] = []
+        self.puts_at_once = 0
+        self._putting = 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
@@ -42,7 +44,12 @@ class LossyNetwork(httpx.AsyncBaseTransport):
             return httpx.Response(503, request=request)
         if fault == "refuse":
             raise httpx.ConnectError("Connection refused", request=request)
-        response = await self._network.handle_async_request(request)
+        self._putting += request.method == "PUT"
+        self.puts_at_once = max(self.puts_at_once, self._putting)
+        try:
+            response = await self._network.handle_async_request(request)
+        finally:
+            self._putting -= request.method == "PUT"
         if fault == "lose the answer":
             await response.aread()
             await response.aclose()
@@ -58,10 +65,15 @@ class LossyNetwork(httpx.AsyncBaseTransport):
 
 @asynccontextmanager
 async def connected(
-    service: RunningService, subject: str, *, network: httpx.AsyncBaseTransport | None = None, url: str | None = None
+    service: RunningService,
+    subject: str,
+    *,
+    network: httpx.AsyncBaseTransport | None = None,
+    quality: str = "WIFI",
+    url: str | None = None,
 ) -> AsyncIterator[MediaClient]:
     token = service.client(subject).token
-    async with MediaClient(url or service.url, token, delays_s=QUICK, transport=network) as client:
+    async with MediaClient(url or service.url, token, network=quality, delays_s=QUICK, transport=network) as client:
         yield client
 
 
@@ -202,6 +214,20 @@ async def test_more_than_a_batch_keeps_its_order(service: RunningService, tmp_pa
     assert [result.path for result in results] == paths
     assert {result.error for result in results} == {None}
     assert len({result.media_id for result in results}) == len(paths)
+
+
+@pytest.mark.parametrize(("quality", "at_once"), [("TWO_G", {1}), ("WIFI", {2, 3})])
+async def test_files_go_up_as_the_network_bears(
+    service: RunningService, tmp_path: Path, quality: str, at_once: set[int]
+) -> None:
+    subject, network = f"on-{quality}", LossyNetwork()
+    paths = written(tmp_path, *(small_photo(seed, 64, 48) for seed in range(60, 66)))
+    async with service.working(), connected(service, subject, network=network, quality=quality) as client:
+        results = await client.upload(paths, purpose="COMMUNITY")
+    assert [result.error for result in results] == [None] * 6
+    assert network.puts_at_once in at_once
+    sessions = service.runtime.database.uploads.find({"owner_id": subject})
+    assert [session["client"]["network"] async for session in sessions] == [quality] * 6
 
 
 async def test_a_bad_file_does_not_hold_up_the_others(service: RunningService, tmp_path: Path) -> None:
