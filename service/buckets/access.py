@@ -28,8 +28,8 @@ PUBLIC_ACCESS_BLOCK: PublicAccessBlockConfigurationTypeDef = {
 def compare_cors(client: S3Client, wanted: BucketDeclaration) -> Comparison:
     """Our rule stands first; rules of others are kept behind it and named."""
     found: list[Any] = read_or([], _NO_CORS, lambda: list(client.get_bucket_cors(Bucket=wanted.name)["CORSRules"]))
-    ours = [rule for rule in found if _is_ours(rule)]
-    foreign = [rule for rule in found if not _is_ours(rule)]
+    ours = [rule for rule in found if _is_ours(rule, wanted)]
+    foreign = [rule for rule in found if not _is_ours(rule, wanted)]
     declared: list[Any] = [] if wanted.cors is None else [wanted.cors]
 
     def repair() -> None:
@@ -49,10 +49,12 @@ def compare_cors(client: S3Client, wanted: BucketDeclaration) -> Comparison:
     )
 
 
-def _is_ours(rule: dict[str, Any]) -> bool:
-    # Version 0.1.0 wrote its rules without an id.
-    is_first_version = "ID" not in rule and set(rule["AllowedMethods"]) <= {"PUT", "GET", "HEAD"}
-    return rule.get("ID") == CORS_ID or (is_first_version and rule.get("MaxAgeSeconds") == 3600)
+def _is_ours(rule: dict[str, Any], wanted: BucketDeclaration) -> bool:
+    if rule.get("ID"):
+        return bool(rule["ID"] == CORS_ID)
+    # To the letter: a rule that merely resembles ours is somebody's.
+    written = {name: value for name, value in rule.items() if name != "ID"}
+    return written == {"AllowedOrigins": rule["AllowedOrigins"], **wanted.earlier_cors}
 
 
 def _comparable_cors(rule: dict[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,9 @@ Rules carry an id, so that ours are told from those of others, which are reporte
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from types_boto3_s3.type_defs import CORSRuleTypeDef, LifecycleRuleOutputTypeDef
@@ -26,11 +27,19 @@ ARCHIVE_DAYS = 180
 # What presigned requests sign, and what pages set on those that complete a multipart upload.
 _UPLOAD_HEADERS = ["content-type", "if-none-match", "x-amz-checksum-sha256", "x-amz-tagging"]
 
+_EARLIER_UPLOAD_CORS: Mapping[str, Any] = {
+    "AllowedMethods": ["PUT", "GET", "HEAD"],
+    "AllowedHeaders": ["content-type", "if-none-match", "x-amz-checksum-sha256"],
+    "ExposeHeaders": ["ETag", "Location"],
+    "MaxAgeSeconds": 3600,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class BucketDeclaration:
     """One bucket. `cors`: None where no web origin may reach it. `kms_key_id`: empty for S3's own keys (SSE-S3).
 
+    `earlier_cors`: the rule without an id that release 0.1.0 wrote; where it names no origins, those of any.
     `deny_insecure_transport`: only where the endpoint is https; a server on http would lock itself out.
     """
 
@@ -38,6 +47,7 @@ class BucketDeclaration:
     region: str
     cors: CORSRuleTypeDef | None
     lifecycle: tuple[LifecycleRuleOutputTypeDef, ...]
+    earlier_cors: Mapping[str, Any] = field(default_factory=dict)
     kms_key_id: str = ""
     deny_insecure_transport: bool = False
 
@@ -51,6 +61,7 @@ def declare_buckets(settings: StorageSettings) -> tuple[BucketDeclaration, Bucke
         region=settings.region,
         cors=_upload_cors(origins) if origins else None,
         lifecycle=(_abort_multipart(), _forget_old_versions(), _expire_abandoned(), _tier_originals()),
+        earlier_cors=_EARLIER_UPLOAD_CORS,
         kms_key_id=settings.kms_key_id,
         deny_insecure_transport=is_secure,
     )
@@ -60,6 +71,8 @@ def declare_buckets(settings: StorageSettings) -> tuple[BucketDeclaration, Bucke
         cors=_media_cors(origins) if origins else None,
         # Renditions stay where they are: tiers charge at least 128 KB for an object, and most are smaller.
         lifecycle=(_abort_multipart(), _forget_old_versions()),
+        # Anybody could have written the same for other origins, so it is only taken for ours with the very same ones.
+        earlier_cors={"AllowedOrigins": origins, "AllowedMethods": ["GET", "HEAD"], "MaxAgeSeconds": 3600},
         kms_key_id=settings.kms_key_id,
         deny_insecure_transport=is_secure,
     )

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from types_boto3_s3.type_defs import ServerSideEncryptionRuleTypeDef
 
 _NO_ENCRYPTION = frozenset({"ServerSideEncryptionConfigurationNotFoundError"})
+# From weak to strong: keys of S3, keys of KMS with an audit trail of their own, two layers under such keys.
+_STRENGTHS = ("AES256", "aws:kms", "aws:kms:dsse")
 _NO_LIFECYCLE = frozenset({"NoSuchLifecycleConfiguration"})
 
 
@@ -25,19 +27,28 @@ def compare_versioning(client: S3Client, wanted: BucketDeclaration) -> Compariso
 
 
 def compare_encryption(client: S3Client, wanted: BucketDeclaration) -> Comparison:
-    """SSE-S3, or SSE-KMS under a key of one's own; with a bucket key, so that not every object costs a call to KMS."""
+    """SSE-S3, or SSE-KMS under a key of one's own; with a bucket key, so that not every object costs a call to KMS.
+
+    What somebody has set that is stronger than declared is kept, and named.
+    """
     rules: list[Any] = read_or(
         [],
         _NO_ENCRYPTION,
         lambda: list(client.get_bucket_encryption(Bucket=wanted.name)["ServerSideEncryptionConfiguration"]["Rules"]),
     )
     declared = _encryption_rule(wanted.kms_key_id)
+    if rules and _strength(rules[0]) > _strength(declared):
+        default = rules[0]["ApplyServerSideEncryptionByDefault"]
+        key = default.get("KMSMasterKeyID", "of AWS")
+        return Comparison(foreign=(f"default encryption {default['SSEAlgorithm']} with key {key}",))
+    # Blocking SSE-C is somebody's decision, and stands in the same rule.
+    blocked: Any = {name: value for rule in rules for name, value in rule.items() if name == "BlockedEncryptionTypes"}
     is_same = len(rules) == 1 and _comparable_encryption(rules[0]) == _comparable_encryption(declared)
     name = f"SSE-KMS with key {wanted.kms_key_id} and a bucket key" if wanted.kms_key_id else "SSE-S3"
     return Comparison(
         drift=() if is_same else (f"default encryption is not {name}",),
         repair=lambda: client.put_bucket_encryption(
-            Bucket=wanted.name, ServerSideEncryptionConfiguration={"Rules": [declared]}
+            Bucket=wanted.name, ServerSideEncryptionConfiguration={"Rules": [{**declared, **blocked}]}
         ),
     )
 
@@ -47,6 +58,11 @@ def _encryption_rule(kms_key_id: str) -> ServerSideEncryptionRuleTypeDef:
         return {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
     default: Any = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": kms_key_id}
     return {"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": True}
+
+
+def _strength(rule: Any) -> int:
+    algorithm = rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"]
+    return _STRENGTHS.index(algorithm) if algorithm in _STRENGTHS else len(_STRENGTHS)
 
 
 def _comparable_encryption(rule: Any) -> tuple[str, str | None, bool]:

@@ -151,6 +151,41 @@ async def test_rules_of_the_first_version_give_way(store: ObjectStore, s3: Any) 
     assert rule["AllowedOrigins"] == [ORIGIN]
 
 
+async def test_rules_that_merely_resemble_an_earlier_one_are_kept(store: ObjectStore, s3: Any) -> None:
+    earlier = {
+        "AllowedMethods": ["PUT", "GET", "HEAD"],
+        "AllowedHeaders": ["content-type", "if-none-match", "x-amz-checksum-sha256"],
+        "ExposeHeaders": ["ETag", "Location"],
+        "MaxAgeSeconds": 3600,
+    }
+    theirs: list[Any] = [
+        {"AllowedOrigins": ["https://1.example"], "AllowedMethods": ["GET", "HEAD"], "MaxAgeSeconds": 3600},
+        {**earlier, "AllowedOrigins": ["https://2.example"], "AllowedHeaders": ["*"]},
+        {**earlier, "AllowedOrigins": ["https://3.example"], "AllowedMethods": ["GET", "PUT", "HEAD"]},
+        {**earlier, "AllowedOrigins": ["https://4.example"], "MaxAgeSeconds": 600},
+    ]
+    await store.ensure_buckets()
+    s3.put_bucket_cors(Bucket=store.upload_bucket, CORSConfiguration={"CORSRules": theirs})
+    report, _ = await store.ensure_buckets()
+    assert report.foreign == [f"CORS rule without an id for https://{number}.example" for number in (1, 2, 3, 4)]
+    ours, *kept = s3.get_bucket_cors(Bucket=store.upload_bucket)["CORSRules"]
+    assert (ours["AllowedOrigins"], kept) == ([ORIGIN], theirs)
+
+
+async def test_an_earlier_rule_for_readers_gives_way_to_the_same_origins_only(store: ObjectStore, s3: Any) -> None:
+    await store.ensure_buckets()
+
+    async def kept(*origins: str) -> list[list[str]]:
+        """The origins of what stands in the media bucket after `origins` had a rule of the earlier form."""
+        rule: Any = {"AllowedOrigins": [*origins], "AllowedMethods": ["GET", "HEAD"], "MaxAgeSeconds": 3600}
+        s3.put_bucket_cors(Bucket=store.media_bucket, CORSConfiguration={"CORSRules": [rule]})
+        await store.ensure_buckets()
+        return [each["AllowedOrigins"] for each in s3.get_bucket_cors(Bucket=store.media_bucket)["CORSRules"]]
+
+    assert await kept(ORIGIN) == [[ORIGIN]]
+    assert await kept("https://theirs.example") == [[ORIGIN], ["https://theirs.example"]]
+
+
 def test_requests_without_tls_are_denied_beside_what_others_allow(ministack: StorageServer) -> None:
     def client(access_key: str, secret_key: str) -> Any:
         session = boto3.session.Session(access_key, secret_key, region_name="us-east-1")
@@ -223,6 +258,18 @@ async def test_a_key_of_ones_own_encrypts_with_a_bucket_key(
     assert rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"] == "alias/media"
     assert rule["BucketKeyEnabled"] is True
     await keyed.close()
+
+
+async def test_encryption_is_never_made_weaker(store: ObjectStore, s3: Any) -> None:
+    await store.ensure_buckets()
+    default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "alias/operations"}
+    rule = {"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": True}
+    s3.put_bucket_encryption(Bucket=store.media_bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    for reports in (await store.compare_buckets(), await store.ensure_buckets()):
+        assert (drift(reports), changes(reports)) == ([], [])
+        assert reports[1].foreign == ["default encryption aws:kms with key alias/operations"]
+    (found,) = s3.get_bucket_encryption(Bucket=store.media_bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert found["ApplyServerSideEncryptionByDefault"] == default
 
 
 async def test_a_deletion_leaves_no_version_and_no_marker(store: ObjectStore, s3: Any) -> None:

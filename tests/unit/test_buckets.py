@@ -1,9 +1,14 @@
-"""The bucket policy, which a server on http cannot be asked to keep: it would lock itself out."""
+"""What no server of the tests can be asked to keep: TLS on plain HTTP would lock it out, others lack the function."""
 
 from __future__ import annotations
 
+from typing import Any, cast
+
+import pytest
+
 from service.buckets import declare_buckets
 from service.buckets.access import insecure_transport_statement, with_statement
+from service.buckets.retention import compare_encryption
 from service.settings import StorageSettings
 
 CDN = {"Sid": "AllowCloudFront", "Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::media/*"}
@@ -32,3 +37,37 @@ def test_every_rule_of_ours_can_be_told_from_those_of_others() -> None:
         assert bucket.cors is not None
         assert bucket.cors["ID"] == "media-service"
         assert all(rule["ID"].startswith("media-service-") for rule in bucket.lifecycle)
+
+
+class Encrypted:
+    """The part of an S3 client that knows a bucket's default encryption."""
+
+    def __init__(self, algorithm: str, **more: Any) -> None:
+        self.rule: dict[str, Any] = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": algorithm}, **more}
+
+    def get_bucket_encryption(self, **_asked: Any) -> dict[str, Any]:
+        return {"ServerSideEncryptionConfiguration": {"Rules": [self.rule]}}
+
+    def put_bucket_encryption(self, **asked: Any) -> None:
+        (self.rule,) = asked["ServerSideEncryptionConfiguration"]["Rules"]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "kms_key_id"), [("aws:kms", ""), ("aws:kms:dsse", ""), ("aws:kms:dsse", "alias/ours"), ("new", "")]
+)
+def test_stronger_encryption_than_declared_is_left_alone(algorithm: str, kms_key_id: str) -> None:
+    bucket, _ = declare_buckets(StorageSettings(kms_key_id=kms_key_id))
+    comparison = compare_encryption(cast("Any", Encrypted(algorithm)), bucket)
+    assert (comparison.drift, comparison.repair) == ((), None)
+    assert comparison.foreign == (f"default encryption {algorithm} with key of AWS",)
+
+
+def test_a_stronger_encryption_takes_over_what_else_was_decided() -> None:
+    bucket, _ = declare_buckets(StorageSettings(kms_key_id="alias/ours"))
+    client = Encrypted("AES256", BlockedEncryptionTypes={"EncryptionType": ["SSE-C"]})
+    comparison = compare_encryption(cast("Any", client), bucket)
+    assert comparison.repair is not None
+    comparison.repair()
+    assert client.rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"] == "alias/ours"
+    assert client.rule["BlockedEncryptionTypes"] == {"EncryptionType": ["SSE-C"]}
+    assert compare_encryption(cast("Any", client), bucket).drift == ()
