@@ -85,11 +85,14 @@ class MediaClient:
         purpose: str,
         idempotency_key: str,
         visibility: str | None = None,
+        capture_id: str | None = None,
         details: FileDetails = NO_DETAILS,
         titles_from_names: bool = False,
     ) -> list[UploadSession | OwnedMedia | ApiError]:
         """For each of 1 to 20 files, in order: a session, the media that has these bytes already, or why not.
 
+        `capture_id`: the caller's own name for the capture they belong to, in which alone content is recognised then;
+        without it each call is a capture by itself, and content is recognised whichever it came with.
         `titles_from_names`: where `details` has no title, a file's name without its extension is one.
         The same key opens no second session. Raises ApiError where the batch as a whole was refused.
         """
@@ -97,6 +100,7 @@ class MediaClient:
             "idempotencyKey": idempotency_key,
             "purpose": purpose,
             "visibility": visibility,
+            "captureId": capture_id,
             "client": {"network": self._network},
             "files": [described(file, details, titles_from_names=titles_from_names) for file in files],
         }
@@ -185,6 +189,7 @@ class MediaClient:
         *,
         purpose: str,
         visibility: str | None = None,
+        capture_id: str | None = None,
         details: FileDetails = NO_DETAILS,
         titles_from_names: bool = False,
         idempotency_key: str | None = None,
@@ -193,11 +198,11 @@ class MediaClient:
     ) -> list[UploadResult]:
         """Upload files and wait until each is READY; one result a file, in order. Fails for single files only.
 
-        `titles_from_names`: where `details` has no title, a file's name without its extension is one.
+        `capture_id`, `titles_from_names`: as for `create_uploads`, which is called for each 20 files.
         The same key and files open no second session. `patience_s`: how long to wait for processing.
         """
         request = UploadRequest(
-            purpose, visibility, details, titles_from_names, idempotency_key or uuid4().hex, patience_s
+            purpose, visibility, capture_id, details, titles_from_names, idempotency_key or uuid4().hex, patience_s
         )
         return await upload_all(self, paths, request, on_progress)
 

@@ -47,6 +47,7 @@ class Wish(BaseModel):
 
     purpose: str
     visibility: str | None
+    capture_id: str | None = None
     details: FileDetails
     titles_from_names: bool
 

@@ -131,6 +131,7 @@ class QueueRun:
             purpose=entry.wish.purpose,
             idempotency_key=entry.idempotency_key,
             visibility=entry.wish.visibility,
+            capture_id=entry.wish.capture_id,
             details=entry.wish.details,
             titles_from_names=entry.wish.titles_from_names,
         )

@@ -82,14 +82,22 @@ class UploadQueue:
         *,
         purpose: str,
         visibility: str | None = None,
+        capture_id: str | None = None,
         details: FileDetails = NO_DETAILS,
         titles_from_names: bool = False,
     ) -> None:
         """Keep files for uploading. On disk when this returns; nothing is read or sent yet.
 
         The same file for the same purpose, with the same details, waits once; if it had failed it is tried again.
+        `capture_id` makes one capture of them, as for `MediaClient.create_uploads`; without it each is its own.
         """
-        wish = Wish(purpose=purpose, visibility=visibility, details=details, titles_from_names=titles_from_names)
+        wish = Wish(
+            purpose=purpose,
+            visibility=visibility,
+            capture_id=capture_id,
+            details=details,
+            titles_from_names=titles_from_names,
+        )
         absolute = [path.absolute() for path in paths]
         await self._call(lambda: self._rows.add(absolute, wish))
 

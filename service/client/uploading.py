@@ -27,6 +27,7 @@ class UploadRequest:
 
     purpose: str
     visibility: str | None
+    capture_id: str | None
     details: FileDetails
     titles_from_names: bool
     idempotency_key: str
@@ -76,6 +77,7 @@ async def _open_batch(
         purpose=request.purpose,
         idempotency_key=key,
         visibility=request.visibility,
+        capture_id=request.capture_id,
         details=request.details,
         titles_from_names=request.titles_from_names,
     )

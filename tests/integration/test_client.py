@@ -17,6 +17,7 @@ from service.client import (
     NotReady,
     Progress,
     Unreachable,
+    UploadQueue,
     UploadSession,
     inspect_file,
 )
@@ -228,6 +229,17 @@ async def test_files_go_up_as_the_network_bears(
     assert network.puts_at_once in at_once
     sessions = service.runtime.database.uploads.find({"owner_id": subject})
     assert [session["client"]["network"] async for session in sessions] == [quality] * 6
+
+
+async def test_what_is_queued_as_one_capture_belongs_together(service: RunningService, tmp_path: Path) -> None:
+    paths, network = written(tmp_path, small_photo(97, 64, 48), small_photo(98, 64, 48)), LossyNetwork()
+    async with UploadQueue(tmp_path / "uploads.db") as queue, connected(service, "walker", network=network) as client:
+        for is_again in (False, True):
+            await queue.enqueue(paths, purpose="COMMUNITY", capture_id="walk-1")
+            assert [result.is_duplicate for result in await queue.run(client)] == [is_again, is_again]
+    media = service.runtime.database.media.find({"owner_id": "walker"})
+    assert [each["capture_id"] async for each in media] == ["walk-1", "walk-1"]
+    assert network.count("PUT") == 2
 
 
 async def test_a_bad_file_does_not_hold_up_the_others(service: RunningService, tmp_path: Path) -> None:

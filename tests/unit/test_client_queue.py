@@ -66,7 +66,9 @@ async def left_in(file: Path) -> list[QueuedFile]:
 
 async def test_queued_files_are_sent_by_a_later_process(stand: UploadStand, tmp_path: Path) -> None:
     photos, file = written(tmp_path, SMALL, LARGE), tmp_path / "queue.db"
-    await enqueued(file, *photos, visibility="PRIVATE", details=FileDetails(title="Miso", tags=("cat",)))
+    await enqueued(
+        file, *photos, visibility="PRIVATE", capture_id="walk", details=FileDetails(title="Miso", tags=("cat",))
+    )
     assert [(each.path, each.status) for each in await left_in(file)] == [(photo, "QUEUED") for photo in photos]
     assert stand.seen == []
     seen: list[Progress] = []
@@ -75,6 +77,7 @@ async def test_queued_files_are_sent_by_a_later_process(stand: UploadStand, tmp_
     bodies = {f"m-{session.id}": session.body for session in stand.sessions.values()}
     assert [bodies[result.media_id or ""] for result in results] == [SMALL, LARGE]
     first = stand.asked("createUploads")[0]
+    assert {given["captureId"] for given in stand.asked("createUploads")} == {"walk"}
     assert (first["visibility"], first["files"][0]["title"], first["files"][0]["tags"]) == ("PRIVATE", "Miso", ["cat"])
     assert await left_in(file) == []
     assert {progress.path: progress.bytes_sent for progress in seen} == {photos[0]: 900, photos[1]: len(LARGE)}
