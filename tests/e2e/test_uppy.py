@@ -168,6 +168,7 @@ async def test_what_is_here_already_is_not_sent_and_what_is_refused_says_why(
     page = await opened(version)
     await page.set_input_files("input", tmp_path / f"uppy{version}-first.jpg")
     await page.evaluate(UPLOAD)
+    await becomes_ready(stack, f"uppy{version}-first.jpg")
     await page.set_input_files("input", [tmp_path / f"uppy{version}-again.jpg", tmp_path / "letter.pdf"])
     assert await page.evaluate(UPLOAD) == {"successful": [f"uppy{version}-again.jpg"], "failed": ["letter.pdf"]}
     assert len(proxy.taken()) == 1
