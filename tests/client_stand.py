@@ -187,6 +187,7 @@ class UploadStand(httpx.AsyncBaseTransport):
         if session.body is None:
             return {"userErrors": [{**problem("UPLOAD_INCOMPLETE"), "retryable": True}]}
         session.status = "UPLOADED"
+        self.owned.setdefault(session.announced["sha256"], f"m-{session.id}")
         return {"userErrors": []}
 
     def _abort_upload(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from service.client.answers import OwnedMedia, UploadPolicy, UploadSession
 from service.client.errors import (
@@ -61,6 +62,7 @@ class QueueRun:
         self._results: dict[int, UploadResult] = {}
         self._refusal: ClientError | None = None
         self._slots: asyncio.Semaphore | None = None
+        self._contents: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def drain(self, files_at_once: int) -> list[UploadResult]:
         """See `UploadQueue.run`. Cancelled, it gives its entries back."""
@@ -126,6 +128,11 @@ class QueueRun:
     async def _send(self, entry: Entry, tracked: TrackedFile) -> None:
         file = await self._file_of(entry)
         tracked.measured(file.byte_size)
+        # The same bytes under two names: once the first are up, the service needs the second no more.
+        async with self._contents.setdefault(file.sha256, asyncio.Lock()):
+            await self._upload(entry, file, tracked)
+
+    async def _upload(self, entry: Entry, file: LocalFile, tracked: TrackedFile) -> None:
         [outcome] = await self._client.create_uploads(
             [file],
             purpose=entry.wish.purpose,

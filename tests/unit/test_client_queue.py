@@ -336,6 +336,15 @@ async def test_what_the_caller_has_already_is_not_sent(stand: UploadStand, tmp_p
     assert await left_in(file) == []
 
 
+async def test_the_same_bytes_under_two_names_are_sent_once(stand: UploadStand, tmp_path: Path) -> None:
+    file = tmp_path / "queue.db"
+    await enqueued(file, *written(tmp_path, LARGE, LARGE, SMALL, SMALL))
+    results = await drained(stand, file)
+    assert [(result.error, result.is_sent) for result in results] == [(None, True)] * 4
+    assert len({result.media_id for result in results}) == 2
+    assert stand.puts() == [0, 1, 2, 3]
+
+
 async def test_the_same_file_waits_once_for_each_purpose(tmp_path: Path) -> None:
     [photo], file = written(tmp_path, SMALL), tmp_path / "queue.db"
     await enqueued(file, photo, photo)
