@@ -37,7 +37,7 @@ class Stage:
     owner: str
 
     async def ready_media(self, **changed: Any) -> str:
-        document = ready_media(owner_id=self.owner, **changed)
+        document = ready_media(**{"owner_id": self.owner, **changed})
         await self.service.runtime.database.media.insert_one(document)
         return encode_id("Media", document["_id"])
 
@@ -70,8 +70,8 @@ class Stage:
             sent.append({"number": number, "etag": answer.headers["etag"]})
         return sent
 
-    async def known_content(self) -> dict[str, Any]:
-        """A file that the owner has as a READY media of the capture `walk`, its original in storage."""
+    async def known_content(self, **changed: Any) -> dict[str, Any]:
+        """A file that the owner has as a READY media, of the capture `walk` unless `changed`; its original is there."""
         body, store = uuid4().bytes, self.service.runtime.object_store
         sha256, media_id = hashlib.sha256(body).hexdigest(), uuid7()
         content = {"type": "image/jpeg", "bytes": len(body), "sha256": sha256}
@@ -84,7 +84,7 @@ class Stage:
             metadata={},
             sha256=sha256,
         )
-        await self.ready_media(_id=media_id, content=content, original=original)
+        await self.ready_media(_id=media_id, content=content, original=original, **changed)
         await self.service.runtime.stores.contents.register(
             self.owner, sha256, media_id, byte_size=len(body), **original
         )
