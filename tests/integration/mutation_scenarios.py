@@ -96,10 +96,10 @@ class Stage:
         await self.fail(media_id)
         return media_id
 
-    async def fail(self, media_id: str) -> None:
+    async def fail(self, media_id: str, code: str = "STORAGE_UNAVAILABLE") -> None:
         """Let an UPLOADED media fail as a worker would."""
         media = self.service.runtime.stores.media
-        failure = {"code": "STORAGE_UNAVAILABLE", "message": "Storage failed.", "retryable": True}
+        failure = {"code": code, "message": "It failed.", "retryable": code == "STORAGE_UNAVAILABLE"}
         assert await media.transition(uuid_of(media_id), MediaStatus.PROCESSING) is not None
         assert await media.transition(uuid_of(media_id), MediaStatus.FAILED, values={"failure": failure}) is not None
 

@@ -233,6 +233,27 @@ async def test_repeat_neither_shows_nor_brings_back_what_was_deleted(stand: Stan
     assert await stand.witness.look() == before
 
 
+async def test_completion_that_proved_wrong_is_not_confirmed_again(stand: Stand) -> None:
+    asked, _, [media_id] = await first_answer(stand, "completeUpload")
+    await stand.stage.fail(media_id, "CHECKSUM_MISMATCH")
+    before = await stand.witness.look()
+    assert errors_of(await send(stand.second, "completeUpload", asked)) == ["CHECKSUM_MISMATCH"]
+    assert await stand.witness.look() == before
+
+
+async def test_file_that_failed_since_keeps_no_other_from_its_outcome(stand: Stand) -> None:
+    files = [await stand.stage.known_content(capture_id="attic"), new_file()]
+    asked = {**batch(*files, captureId="walk"), "idempotencyKey": uuid4().hex}
+    linked, fresh = media_of(await send(stand.stage.client, "createUploads", asked))
+    assert linked is not None
+    assert fresh is not None
+    await stand.stage.fail(linked["id"], "CHECKSUM_MISMATCH")
+    again = await send(stand.second, "createUploads", asked)
+    assert errors_of(again) == []
+    assert [(media or {}).get("id") for media in media_of(again)] == [linked["id"], fresh["id"]]
+    assert [(media or {}).get("status") for media in media_of(again)] == ["FAILED", "INITIATED"]
+
+
 async def test_answer_that_asks_to_try_again_is_no_result(stand: Stand) -> None:
     upload = await stand.stage.open_upload(TWO_PARTS)
     asked = {"uploadId": upload["id"], "idempotencyKey": uuid4().hex}
