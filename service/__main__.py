@@ -167,7 +167,7 @@ def reconcile(
         float, typer.Option(min=0, metavar="HOURS", help="Leave alone what was written or changed since.")
     ] = 24,
     restart: Annotated[
-        bool, typer.Option("--restart/--resume", help="Begin anew, even if a run was interrupted.")
+        bool, typer.Option("--restart/--resume", help="Begin anew, even if a run was interrupted in the last 24 hours.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -78,6 +78,12 @@ class PurposePolicy(_Data):
             raise ValueError(f"{self.purpose}: the default visibility is not allowed")
         return self
 
+    @property
+    def longest_url_life(self) -> timedelta:
+        """How long a rendition's address may still open it after the last one was given out."""
+        lifetimes = [rendition.url_lifetime for rendition in self.renditions]
+        return timedelta(seconds=max(life.window_s + life.minimum_s for life in lifetimes))
+
     def rendition(self, name: RenditionName) -> RenditionPolicy:
         """The policy of one rendition; KeyError if the purpose does not make it."""
         for rendition in self.renditions:

@@ -8,7 +8,7 @@ import orjson
 import typer
 
 from service.errors import MediaServiceError
-from service.reconciliation import Finding, FindingKind, Outcome, RunOptions, Tally, reconcile
+from service.reconciliation import Finding, FindingKind, Interruption, Outcome, RunOptions, Tally, reconcile
 from service.runtime import open_runtime
 from service.settings import Settings
 from service.stores.database import OUTAGE_ERRORS
@@ -37,12 +37,25 @@ async def run_reconciliation(settings: Settings, options: RunOptions, *, as_json
                 stores=runtime.stores,
                 object_store=runtime.object_store,
                 on_finding=show,
+                on_interruption=_tell_interruption,
             )
         except _AWAY as error:
-            typer.echo(f"Stopped: {error.__cause__ or error}. Run the same command again to go on.", err=True)
+            typer.echo(
+                f"Stopped: {error.__cause__ or error}. Run the same command again within a day to go on.", err=True
+            )
             return 1
     typer.echo(orjson.dumps({"summary": dict(tally.counts)}).decode() if as_json else _table(tally))
     return 0 if tally.is_clean else 1
+
+
+def _tell_interruption(interruption: Interruption) -> None:
+    begun = f"{interruption.begun_at:%Y-%m-%d %H:%M} UTC"
+    if interruption.goes_on:
+        text = f"Going on with the run that was begun at {begun}; --restart begins anew."
+    else:
+        text = f"The run that was begun at {begun} was never ended. It is too old to go on with: beginning anew."
+    # Apart from the findings, which others may read line by line.
+    typer.echo(text, err=True)
 
 
 def _line(finding: Finding) -> str:

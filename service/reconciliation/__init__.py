@@ -7,6 +7,6 @@ is about to be removed is looked at once more.
 from __future__ import annotations
 
 from service.reconciliation.findings import Finding, FindingKind, Outcome, Tally
-from service.reconciliation.run import RunOptions, reconcile
+from service.reconciliation.run import Interruption, RunOptions, reconcile
 
-__all__ = ["Finding", "FindingKind", "Outcome", "RunOptions", "Tally", "reconcile"]
+__all__ = ["Finding", "FindingKind", "Interruption", "Outcome", "RunOptions", "Tally", "reconcile"]

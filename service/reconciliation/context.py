@@ -22,11 +22,15 @@ REST_FIELDS = ("status", "purpose", "updated_at")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`cutoff`: objects written and rows changed since then are in motion and left alone. `apply`: repair, too."""
+    """`now`: by the database's clock. `apply`: repair, too.
+
+    `cutoff`: objects written and rows changed since then are in motion and left alone.
+    """
 
     stores: Stores
     scans: ScanStore
     object_store: ObjectStore
+    now: datetime
     cutoff: datetime
     apply: bool
 

@@ -9,7 +9,7 @@ from functools import partial
 from uuid import UUID
 
 from service.deletion import remove_objects
-from service.errors import MediaServiceError, TemporarilyUnavailable
+from service.errors import FailureCode, MediaServiceError, TemporarilyUnavailable
 from service.finalisation import end_abandoned, finalise
 from service.lifecycle import AWAITING_BYTES, MediaStatus
 from service.models import DeletionStage, Job, JobKind, Lane, MediaDocument, UploadDocument
@@ -18,8 +18,10 @@ from service.processing_jobs import REPAIR_FIELDS, enqueue_repair
 from service.reconciliation.context import REST_FIELDS, Context
 from service.reconciliation.findings import Finding, FindingKind, Outcome
 
-MEDIA_FIELDS = (*REST_FIELDS, "original", "content.bytes", "renditions.key", "renditions.bytes", *REPAIR_FIELDS)
-STATUSES = frozenset({*AWAITING_BYTES, MediaStatus.READY, MediaStatus.DELETED})
+MEDIA_FIELDS = (
+    *REST_FIELDS, "original", "content.bytes", "renditions.key", "renditions.bytes", "failure.code", *REPAIR_FIELDS
+)  # fmt: skip
+STATUSES = frozenset(MediaStatus) - {MediaStatus.EXPIRED}
 
 
 async def examine_media(page: Sequence[MediaDocument], context: Context) -> AsyncIterator[Finding]:
@@ -37,30 +39,44 @@ async def _examine(media: MediaDocument, context: Context) -> list[Finding]:
             return await _examine_ready(media, context)
         case MediaStatus.DELETED:
             return await _examine_deleted(media, context)
-        case _:
+        case status if status in AWAITING_BYTES:
             return await _examine_waiting(media, context)
+        case _:
+            lost = await _lost_original(media, context)
+            return [] if lost is None else [lost]
 
 
 async def _examine_ready(media: MediaDocument, context: Context) -> list[Finding]:
-    original, renditions = media["original"], media.get("renditions", [])
-    media_bucket = context.object_store.media_bucket
-    missing, *lacking = await asyncio.gather(
-        _difference(original["bucket"], original["key"], media["content"]["bytes"], context),
-        *(_difference(media_bucket, each["key"], each["bytes"], context) for each in renditions),
+    media_bucket, renditions = context.object_store.media_bucket, media.get("renditions", [])
+    lost, lacking = await asyncio.gather(
+        _lost_original(media, context),
+        asyncio.gather(*(_difference(media_bucket, each["key"], each["bytes"], context) for each in renditions)),
     )
-    media_id, findings = str(media["_id"]), []
-    if missing is not None:
-        # Lost for good: whether to tell its owner, or to fetch it from a backup, is for people to decide.
-        what = f"{original['bucket']}/{original['key']}"
-        findings.append(Finding(FindingKind.MISSING_ORIGINAL, what, missing, Outcome.KEPT, media_id))
+    findings = [] if lost is None else [lost]
     differing = [(each["key"], why) for each, why in zip(renditions, lacking, strict=True) if why is not None]
     if differing:
-        outcome = Outcome.KEPT if missing else await context.settle(partial(_make_again, media, context))
+        outcome = Outcome.KEPT if lost else await context.settle(partial(_make_again, media, context))
         findings += [
-            Finding(FindingKind.MISSING_RENDITION, f"{media_bucket}/{key}", why, outcome, media_id)
+            Finding(FindingKind.MISSING_RENDITION, f"{media_bucket}/{key}", why, outcome, str(media["_id"]))
             for key, why in differing
         ]
     return findings
+
+
+async def _lost_original(media: MediaDocument, context: Context) -> Finding | None:
+    """Lost for good: whether to tell its owner, or to fetch it from a backup, is for people to decide."""
+    if (media.get("failure") or {}).get("code") == FailureCode.CHECKSUM_MISMATCH:
+        # Other bytes than its owner meant, and refused: nobody keeps them.
+        return None
+    bucket, key = media["original"]["bucket"], media["original"]["key"]
+    why = await _difference(bucket, key, media["content"]["bytes"], context)
+    if why is None:
+        return None
+    # In the meantime it may have been deleted, or pointed to the same content elsewhere.
+    later = await context.stores.media.get(media["_id"], fields=("updated_at", "original"))
+    if later is None or any(later.get(name) != media.get(name) for name in ("updated_at", "original")):
+        return None
+    return Finding(FindingKind.MISSING_ORIGINAL, f"{bucket}/{key}", why, Outcome.KEPT, str(media["_id"]))
 
 
 async def _difference(bucket: str, key: str, byte_size: int, context: Context) -> str | None:

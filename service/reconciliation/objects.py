@@ -7,9 +7,10 @@ from functools import partial
 from uuid import UUID
 
 from service.lifecycle import AWAITING_BYTES, MediaStatus
-from service.models import MediaDocument
+from service.models import MediaDocument, MediaPurpose
 from service.object_keys import media_of_original, media_of_rendition
 from service.object_store import ListedObject
+from service.policies import POLICIES
 from service.reconciliation.context import REST_FIELDS, Context
 from service.reconciliation.findings import Finding, FindingKind, Outcome
 
@@ -17,7 +18,7 @@ from service.reconciliation.findings import Finding, FindingKind, Outcome
 _BEING_PROCESSED = frozenset({MediaStatus.UPLOADED, MediaStatus.PROCESSING})
 
 _ORIGINAL_FIELDS = (*REST_FIELDS, "original.key")
-_RENDITION_FIELDS = (*REST_FIELDS, "renditions.key")
+_RENDITION_FIELDS = (*REST_FIELDS, "renditions.key", "processing.replaced_at")
 
 
 async def examine_originals(page: Sequence[ListedObject], context: Context) -> AsyncIterator[Finding]:
@@ -92,7 +93,14 @@ def rendition_reason(key: str, media: MediaDocument | None, context: Context) ->
     if media["status"] in {MediaStatus.DELETED, MediaStatus.EXPIRED}:
         return f"its media is {media['status']}"
     is_listed = any(rendition["key"] == key for rendition in media.get("renditions", ()))
-    return None if is_listed else "its media does not list it"
+    return None if is_listed or _may_be_opened(media, context) else "its media does not list it"
+
+
+def _may_be_opened(media: MediaDocument, context: Context) -> bool:
+    """Whether an address may still be about that was given out before the renditions of a media were replaced."""
+    replaced_at = media.get("processing", {}).get("replaced_at", media["updated_at"])
+    life = POLICIES[MediaPurpose(media["purpose"])].longest_url_life
+    return bool(max(replaced_at, media["updated_at"]) + life > context.now)
 
 
 async def _remove_rendition(key: str, context: Context) -> Outcome:

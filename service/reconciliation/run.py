@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from service.object_store import ObjectStore
@@ -16,16 +16,30 @@ from service.reconciliation.multiparts import examine_multiparts
 from service.reconciliation.objects import examine_originals, examine_renditions
 from service.stores import Stores
 from service.stores.database import Database
-from service.stores.reconciliations import ReconciliationStore
+from service.stores.reconciliations import ReconciliationDocument, ReconciliationStore
 from service.stores.scans import ScanStore
 
 MEDIA_PAGE = 50
 CONTENT_PAGE = 200
 
+# What a run had dealt with before this may well differ again: it is no longer gone on with.
+MAX_RUN_AGE = timedelta(hours=24)
+
 # What a step yields with each page: how many were examined, the findings, and where to go on after a kill.
 Page = tuple[int, AsyncIterator[Finding], str | None]
 Step = Callable[[Context, str | None], AsyncIterator[Page]]
 OnFinding = Callable[[Finding], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """An earlier run that did not come to its end. `goes_on`: now it does; else it is too old, and all begins anew."""
+
+    begun_at: datetime
+    goes_on: bool
+
+
+OnInterruption = Callable[[Interruption], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +61,28 @@ class RunOptions:
 
 
 async def reconcile(
-    options: RunOptions, *, database: Database, stores: Stores, object_store: ObjectStore, on_finding: OnFinding
+    options: RunOptions,
+    *,
+    database: Database,
+    stores: Stores,
+    object_store: ObjectStore,
+    on_finding: OnFinding,
+    on_interruption: OnInterruption,
 ) -> Tally:
     """Compare, repair if told to, and tell each finding; the tally of the whole run, interruptions included.
 
-    Raises TemporarilyUnavailable when storage or the database is away: the same call then goes on where it stopped.
+    Tells first if an earlier run was interrupted, and whether this one goes on with it. Raises TemporarilyUnavailable
+    when storage or the database is away: the same call then goes on where it stopped.
     """
     runs, scans = ReconciliationStore(database), ScanStore(database)
     run_id = options.run_id()
     if options.restart:
         await runs.end(run_id)
-    run = await runs.begin(run_id)
-    tally = Tally.restored(run["counts"])
     # Anew for a run that goes on: what was at rest when it began may be in motion now.
-    cutoff = await stores.media.server_time() - options.older_than
-    context = Context(stores, scans, object_store, cutoff, options.apply)
+    now = await stores.media.server_time()
+    run = await _begin(run_id, now, runs, on_interruption)
+    tally = Tally.restored(run["counts"])
+    context = Context(stores, scans, object_store, now, now - options.older_than, options.apply)
     for number, (name, step) in enumerate(_steps(options, object_store)):
         if number < run["step"]:
             continue
@@ -74,6 +95,19 @@ async def reconcile(
         await runs.advance(run_id, step=number + 1, after=None, counts=tally.counts)
     await runs.end(run_id)
     return tally
+
+
+async def _begin(
+    run_id: str, now: datetime, runs: ReconciliationStore, on_interruption: OnInterruption
+) -> ReconciliationDocument:
+    run = await runs.begin(run_id)
+    goes_on = now - run["started_at"] <= MAX_RUN_AGE
+    if run["step"] or run["after"] is not None:
+        on_interruption(Interruption(run["started_at"], goes_on))
+    if goes_on:
+        return run
+    await runs.end(run_id)
+    return await runs.begin(run_id)
 
 
 async def _take(findings: AsyncIterator[Finding], tally: Tally, on_finding: OnFinding) -> None:

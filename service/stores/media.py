@@ -256,6 +256,8 @@ class MediaStore:
                 "$set": {"renditions": list(renditions)},
                 "$inc": {"processing.repairs": 1},
                 "$unset": {"waiting_since": ""},
+                # Until now, addresses of the replaced ones were given out.
+                "$currentDate": {"processing.replaced_at": True},
             },
         )
         return bool(replaced.matched_count)

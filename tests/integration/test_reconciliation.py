@@ -7,7 +7,7 @@ import hashlib
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from service.__main__ import app
 from service.commands.reconcile import run_reconciliation
 from service.dev.environment import environment_of
 from service.object_store import ObjectStore
-from service.reconciliation import Finding, FindingKind, Outcome, RunOptions, Tally, reconcile
+from service.reconciliation import Finding, FindingKind, Interruption, Outcome, RunOptions, Tally, reconcile
 from service.settings import Settings
 from service.stores.contents import content_id
 from tests.documents import MOMENT, ready_media
@@ -56,7 +56,12 @@ async def empty(service: RunningService) -> RunningService:
 
 
 async def run(
-    service: RunningService, *, apply: bool, older_than: timedelta = NOW, **more: Any
+    service: RunningService,
+    *,
+    apply: bool,
+    older_than: timedelta = NOW,
+    on_interruption: Callable[[Interruption], None] = lambda _: None,
+    **more: Any,
 ) -> tuple[list[Finding], Tally]:
     findings: list[Finding] = []
     runtime = service.runtime
@@ -66,6 +71,7 @@ async def run(
         stores=runtime.stores,
         object_store=runtime.object_store,
         on_finding=findings.append,
+        on_interruption=on_interruption,
     )
     return findings, tally
 
@@ -362,6 +368,41 @@ async def test_a_lost_original_is_told_and_nothing_of_its_media_is_touched(empty
     assert await snapshot(empty) == before
 
 
+async def test_originals_are_missed_from_the_upload_to_the_end(empty: RunningService) -> None:
+    planter = Planter(empty)
+    missed = {old_id(): status for status in ("UPLOADED", "PROCESSING", "FAILED", "QUARANTINED")}
+    for media_id, status in missed.items():
+        await planter.document(media_id, status=status)
+    # Linked to an object that is there, or refused for its bytes: nothing is missing of these.
+    shared = await planter.object(planter.uploads, f"community/raw/{old_id()}.jpg", is_needed=True)
+    linked = await planter.document(old_id(), status="UPLOADED", original={"bucket": planter.uploads, "key": shared})
+    await planter.content(shared, [linked["_id"]], "1" * 64)
+    await planter.document(old_id(), status="FAILED", failure={"code": "CHECKSUM_MISMATCH", "retryable": False})
+    before = await snapshot(empty)
+    findings, tally = await run(empty, apply=True)
+    assert kinds(findings) == [(FindingKind.MISSING_ORIGINAL, Outcome.KEPT)] * 4
+    assert {finding.media_id for finding in findings} == set(map(str, missed))
+    assert not tally.is_clean
+    assert await snapshot(empty) == before
+
+
+async def test_an_original_that_goes_while_it_is_looked_for_is_not_missed(empty: RunningService) -> None:
+    planter, media_id, elsewhere = Planter(empty), old_id(), f"community/raw/{old_id()}.jpg"
+    await planter.document(media_id, status="PROCESSING")
+    head = empty.runtime.object_store.head
+
+    async def head_while_a_worker_links(bucket: str, key: str) -> Any:
+        # It points the media to the same content elsewhere, and then removes the copy.
+        where = {"original": {"bucket": bucket, "key": elsewhere}}
+        await planter.database.media.update_one({"_id": media_id}, {"$set": where})
+        return await head(bucket, key)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(empty.runtime.object_store, "head", head_while_a_worker_links)
+        findings, tally = await run(empty, apply=False)
+    assert (findings, tally.counts["examined:media"]) == ([], 1)
+
+
 KILLED = """
 import asyncio, os, signal
 import service.object_store
@@ -386,6 +427,7 @@ async def main():
         await reconcile(
             RunOptions(apply=True, older_than=timedelta(0)),
             database=runtime.database, stores=runtime.stores, object_store=runtime.object_store, on_finding=tell,
+            on_interruption=print,
         )
 
 asyncio.run(main())
@@ -419,7 +461,7 @@ async def test_restart_begins_anew_and_other_work_is_another_run(empty: RunningS
     planter = Planter(empty)
     keys = [await planter.object(planter.uploads, f"community/raw/{old_id()}.jpg", is_needed=False) for _ in range(3)]
     runs = empty.runtime.database.handle["reconciliations"]
-    interrupted = {"started_at": MOMENT, "step": 2, "after": max(keys), "counts": {}}
+    interrupted = {"started_at": datetime.now(UTC), "step": 2, "after": max(keys), "counts": {}}
     await runs.insert_one({"_id": "check:everything", **interrupted})
     assert len((await run(empty, apply=True))[0]) == 3, "a dry run does not go on for a repair"
     for key in keys:
@@ -429,6 +471,30 @@ async def test_restart_begins_anew_and_other_work_is_another_run(empty: RunningS
     assert len((await run(empty, apply=False, restart=True))[0]) == 3
     assert len((await run(empty, apply=False, buckets=frozenset({planter.media})))[0]) == 0
     assert len((await run(empty, apply=False, buckets=frozenset({planter.uploads})))[0]) == 3
+
+
+async def test_a_run_of_days_ago_is_not_gone_on_with(empty: RunningService, capsys: pytest.CaptureFixture[str]) -> None:
+    planter = Planter(empty)
+    key = await planter.object(planter.uploads, f"community/raw/{old_id()}.jpg", is_needed=False)
+    runs, now = empty.runtime.database.handle["reconciliations"], datetime.now(UTC).replace(microsecond=0)
+    told: list[Interruption] = []
+    for hours, is_found in ((23, False), (25, True)):
+        begun = now - timedelta(hours=hours)
+        rest = {"started_at": begun, "step": 2, "after": key, "counts": {"orphan_object:gone": 7}}
+        for apply in (False, True):
+            await runs.insert_one({"_id": f"{'apply' if apply else 'check'}:everything", **rest})
+        findings, tally = await run(empty, apply=False, on_interruption=told.append)
+        assert told.pop() == Interruption(begun, goes_on=not is_found)
+        assert bool(findings) is is_found, "what lies before the mark is looked at again"
+        assert tally.of(FindingKind.ORPHAN_OBJECT, Outcome.GONE) == (0 if is_found else 7)
+        # The command says so, apart from what it found.
+        assert await run_reconciliation(empty.settings, RunOptions(apply=True, older_than=NOW), as_json=True) == 0
+        said = capsys.readouterr()
+        assert f"begun at {begun:%Y-%m-%d %H:%M} UTC" in said.err
+        assert ("beginning anew" in said.err) is is_found
+        assert (key in said.out) is is_found
+    assert await run(empty, apply=False, on_interruption=told.append)
+    assert told == [], "nothing was interrupted"
 
 
 async def test_uploads_under_way_are_never_touched(empty: RunningService) -> None:

@@ -15,6 +15,7 @@ from service.access import Viewer
 from service.media_changes import update_media
 from service.media_processing import process_media
 from service.models import Job, JobKind
+from service.reconciliation import Finding, RunOptions, reconcile
 from service.rendition_repair import repair_renditions
 from service.stores.jobs import JobStore
 from service.sweeper import sweep
@@ -93,11 +94,40 @@ def digests_of(document: Document, name: str) -> set[str]:
     return {rendition["sha256"] for rendition in document["renditions"] if rendition["name"] == name}
 
 
+async def left_over(service: RunningService, media_id: UUID) -> set[str]:
+    """Keys of renditions of this media that reconciling would remove."""
+    found: list[Finding] = []
+    runtime = service.runtime
+    await reconcile(
+        RunOptions(older_than=timedelta(0), buckets=frozenset({runtime.object_store.media_bucket})),
+        database=runtime.database,
+        stores=runtime.stores,
+        object_store=runtime.object_store,
+        on_finding=found.append,
+        on_interruption=pytest.fail,
+    )
+    return {finding.what.partition("/")[2] for finding in found if finding.media_id == str(media_id)}
+
+
 async def headers_of(service: RunningService, keys: set[str]) -> list[str | None]:
     """The Cache-Control of each object; None for one that is not there."""
     store = service.runtime.object_store
     objects = [await store.get(store.media_bucket, key) for key in sorted(keys)]
     return [None if each is None else each.cache_control for each in objects]
+
+
+async def test_what_was_replaced_is_kept_while_addresses_open_it(service: RunningService, media_id: UUID) -> None:
+    media, before = service.runtime.database.media, await document_of(service, media_id)
+    await change(service, media_id, focus=CORNER)
+    now = await service.runtime.stores.media.server_time()
+    # Nobody came to it for days, in which addresses of the earlier ones were given out.
+    await media.update_one({"_id": media_id}, {"$set": {"updated_at": now - timedelta(days=3)}})
+    await repair(service)
+    assert keys_of(await document_of(service, media_id)).isdisjoint(keys_of(before))
+    assert await left_over(service, media_id) == set()
+    for hours, needless in ((29, set()), (31, keys_of(before))):
+        await media.update_one({"_id": media_id}, {"$set": {"processing.replaced_at": now - timedelta(hours=hours)}})
+        assert await left_over(service, media_id) == needless
 
 
 async def test_new_focus_crops_the_thumbnail_anew(service: RunningService, media_id: UUID) -> None:

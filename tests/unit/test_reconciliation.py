@@ -8,7 +8,9 @@ from uuid import UUID
 
 import pytest
 
+from service.models import MediaPurpose
 from service.object_keys import media_of_original
+from service.policies import POLICIES
 from service.reconciliation.context import Context
 from service.reconciliation.objects import original_reason, rendition_reason
 
@@ -19,17 +21,25 @@ OTHER = "community/raw/019c0000-0000-7000-8000-000000000002.jpg"
 RENDITION = "community/processed/feed/019c0000-0000-7000-8000-000000000001/g1.jpg"
 SETTLED = CUTOFF - timedelta(hours=1)
 IN_WINDOW = CUTOFF - timedelta(minutes=59)
+# The longest that an address of a COMMUNITY rendition lives: a thumbnail's window and what follows it.
+URL_LIFE = timedelta(hours=30)
+OUTLIVED = NOW - URL_LIFE - timedelta(minutes=1)
 
 
 def context() -> Context:
     nothing = cast("Any", None)
-    return Context(nothing, nothing, nothing, CUTOFF, apply=True)
+    return Context(nothing, nothing, nothing, NOW, CUTOFF, apply=True)
 
 
 def media(status: str, *, original: str | None = OWN, updated_at: datetime = SETTLED, **more: Any) -> Any:
     # What is left of a deleted media names no original.
     kept = {} if original is None else {"original": {"key": original}}
     return {"status": status, "purpose": "COMMUNITY", "updated_at": updated_at, **kept, **more}
+
+
+def test_the_life_of_an_address_is_the_policys() -> None:
+    assert POLICIES[MediaPurpose.COMMUNITY].longest_url_life == URL_LIFE
+    assert POLICIES[MediaPurpose.MEDICAL].longest_url_life == timedelta(minutes=10)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +84,14 @@ def test_an_original_is_not_needed_unless_it_is_shared(state: Any, why: str) -> 
         media("UPLOADED"),
         media("PROCESSING"),
         *(media(status, updated_at=NOW) for status in ("READY", "DELETED", "EXPIRED", "FAILED")),
+        # Replaced by others more than a day ago, and yet there may be addresses that open it.
+        media("READY", renditions=[{"key": "other"}]),
+        media(
+            "READY",
+            renditions=[],
+            updated_at=OUTLIVED,
+            processing={"replaced_at": NOW - URL_LIFE + timedelta(minutes=1)},
+        ),
     ],
 )
 def test_a_rendition_is_needed(state: Any) -> None:
@@ -84,8 +102,11 @@ def test_a_rendition_is_needed(state: Any) -> None:
     ("state", "why"),
     [
         (None, "no media has this id"),
-        (media("READY", renditions=[{"key": "other"}]), "its media does not list it"),
-        (media("FAILED"), "its media does not list it"),
+        (media("READY", renditions=[{"key": "other"}], updated_at=OUTLIVED), "its media does not list it"),
+        (media("READY", updated_at=OUTLIVED, processing={"replaced_at": OUTLIVED}), "its media does not list it"),
+        # An address of these lives for minutes.
+        (media("READY", purpose="MEDICAL"), "its media does not list it"),
+        (media("FAILED", updated_at=OUTLIVED), "its media does not list it"),
         # Gone with the request, unlike the original.
         (media("DELETED", original=None, updated_at=IN_WINDOW), "its media is DELETED"),
     ],
