@@ -65,6 +65,9 @@ class UploadStand(httpx.AsyncBaseTransport):
         # Nothing arrives and nothing is answered any more.
         self.is_stopped = False
         self.puts_at_once = 0
+        # The first PUTs are held until so many are under way.
+        self.held_for = 1
+        self._enough = asyncio.Event()
         self._putting = 0
         self._keys: dict[str, str] = {}
 
@@ -88,8 +91,12 @@ class UploadStand(httpx.AsyncBaseTransport):
         self.seen.append(seen)
         self._putting += seen.name == "PUT"
         self.puts_at_once = max(self.puts_at_once, self._putting)
+        if self.puts_at_once >= self.held_for:
+            self._enough.set()
         try:
             await asyncio.sleep(0)
+            if seen.name == "PUT":
+                await self._enough.wait()
             fault = self.fault(seen)
             await self._stop_if_told()
             if isinstance(fault, Exception):
