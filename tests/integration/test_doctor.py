@@ -20,12 +20,15 @@ from service.dev.environment import dev_delivery, variables_of
 from service.dev.folder import write_environment, write_urls
 from service.dev.keys import new_keys
 from service.doctor import Finding, Level, examine
+from service.doctor.queue import check_queue
 from service.production import Role
 from service.settings import DeliverySettings, Environment, Settings, SigningKey
 from service.stores.database import open_database
 from tests.integration.conftest import RunningService, served
 from tests.integration.test_cli import run
 from tests.photos import small_photo
+from tests.queues import Queues, open_queues
+from tests.servers import StorageServer
 
 GROUPS = ("mongo", "storage", "delivery", "auth", "http", "worker")
 
@@ -218,6 +221,34 @@ async def test_an_edge_that_is_away_is_said(service: RunningService, ports: Iter
 async def test_a_jail_without_room_is_said(service: RunningService) -> None:
     cramped = changed(service.settings, "worker", jail_memory_bytes=50_000_000)
     assert list(await problems(cramped, Role.WORKER)) == ["jail"]
+
+
+async def test_the_queue_of_storage_events_is_asked_and_its_dead_letters_looked_for(ministack: StorageServer) -> None:
+    async def said(queues: Queues, **events: Any) -> list[tuple[Level, str]]:
+        found = await check_queue(queues.settings(**events), ministack.settings())
+        assert all(finding.level is Level.OK or finding.remedy for finding in found)
+        return [(finding.level, finding.text) for finding in found]
+
+    with open_queues(ministack) as bare, open_queues(ministack, max_receive_count=3) as redriven:
+        await bare.send("unread")
+        answers = (Level.OK, f"{bare.url} answers.")
+        _, (level, text) = await said(bare)
+        assert (level, "no dead-letter queue" in text) == (Level.WARNING, True)
+        assert await said(bare, dead_letter_url=bare.dead_url) == [
+            answers,
+            (Level.OK, f"Messages that cannot be handled go to {bare.dead_url}."),
+        ]
+        assert (await said(redriven))[1] == (Level.OK, "Its redrive policy takes messages that cannot be handled.")
+        [(level, text)] = await said(bare, queue_url=f"{bare.url}-elsewhere")
+        assert (level, f"{bare.url}-elsewhere does not answer" in text) == (Level.PROBLEM, True)
+        assert await bare.waiting() == (1, 0), "nobody has received it"
+
+
+async def test_a_queue_that_is_away_is_a_problem_of_the_worker(service: RunningService, ports: Iterator[int]) -> None:
+    address = f"http://127.0.0.1:{next(ports)}"
+    away = changed(service.settings, "events", queue_url=f"{address}/1/uploads", endpoint=address)
+    assert "MEDIA_EVENTS__QUEUE_URL" in (await problems(away, Role.WORKER))["queue"]
+    assert "queue" not in {finding.check for finding in await examined(away, Role.API)}
 
 
 async def test_production_rules_are_applied(service: RunningService) -> None:
