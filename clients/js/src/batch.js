@@ -29,6 +29,8 @@ export const MOST_FILES = 20;
  * @property {boolean} resize
  */
 
+const AWAITS_BYTES = new Set(['INITIATED', 'UPLOADING']);
+
 export class Batch {
   #records;
   #planning;
@@ -66,7 +68,7 @@ export class Batch {
     if (problem) throw problem;
     // Cancelled before it was announced.
     if (!record.batch) return NOTHING;
-    return /** @type {Outcome} */ (outcomes[record.batch.index]);
+    return withTwin(/** @type {Outcome} */ (outcomes[record.batch.index]), outcomes);
   }
 
   /** Ask again the next time, in the same words. */
@@ -132,6 +134,18 @@ export class Batch {
     const isWanted = file.size <= this.#planning.digestUpTo || file.size <= multipartThreshold;
     return isWanted && file.size <= maxBytes ? sha256(file) : null;
   }
+}
+
+/**
+ * A file that was chosen twice in one batch is a duplicate of one that has yet to be sent: both follow its session, so
+ * that giving up one of them does not lose the other.
+ * @param {Outcome} outcome
+ * @param {Outcome[]} outcomes
+ */
+function withTwin(outcome, outcomes) {
+  const { duplicate } = outcome;
+  if (!duplicate || !AWAITS_BYTES.has(duplicate.status)) return outcome;
+  return outcomes.find(({ upload }) => upload?.media.id === duplicate.id) ?? outcome;
 }
 
 /** @param {UploadRecord} record */

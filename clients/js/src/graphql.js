@@ -4,6 +4,7 @@ import { Problem } from './problem.js';
 
 const UNREACHABLE = 'The service cannot be reached. Check the connection, then try again.';
 const FAULTY = 'The service answered with an error. Try again.';
+const SIGN_IN = 'You are not signed in any more. Sign in again to go on.';
 const PASSING_CODES = new Set(['INTERNAL', 'TEMPORARILY_UNAVAILABLE', 'RATE_LIMITED']);
 const PASSING_STATUSES = new Set([408, 425, 429]);
 const TIMEOUT_MS = 30_000;
@@ -38,9 +39,9 @@ export class GraphQLEndpoint {
     const body = JSON.stringify({ query, variables });
     let response = await this.#post(body, false, signal);
     if (response.status === 401) response = await this.#post(body, true, signal);
-    const answer = await response.json().catch(() => ({}));
-    const [error] = answer.errors ?? [];
-    if (error || !answer.data) throw asProblem(response.status, error);
+    const answer = await response.json().catch(() => null);
+    const [error] = answer?.errors ?? [];
+    if (error || !answer?.data) throw asProblem(response.status, error);
     return answer.data;
   }
 
@@ -65,7 +66,7 @@ export class GraphQLEndpoint {
    * @param {AbortSignal} [signal]
    */
   async #post(body, isAgain, signal) {
-    const token = await this.#getToken(isAgain);
+    const token = await this.#token(isAgain);
     const timeout = AbortSignal.timeout(TIMEOUT_MS);
     try {
       return await this.#fetch(this.#url, {
@@ -76,6 +77,8 @@ export class GraphQLEndpoint {
           ...(token ? { 'Authorization': `Bearer ${token}` } : {}),
         },
         body,
+        // A network that wants people to sign in sends requests elsewhere: what they say is not for others.
+        redirect: 'error',
         signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
       });
     } catch (cause) {
@@ -83,17 +86,30 @@ export class GraphQLEndpoint {
       throw new Problem(UNREACHABLE, { code: 'UNREACHABLE', retryable: true, cause });
     }
   }
+
+  // A page's own sign-in fails for the same reasons as our requests do.
+  /** @param {boolean} isAgain */
+  async #token(isAgain) {
+    try {
+      return await this.#getToken(isAgain);
+    } catch (cause) {
+      if (cause instanceof Problem) throw cause;
+      throw new Problem(UNREACHABLE, { code: 'UNREACHABLE', retryable: true, cause });
+    }
+  }
 }
 
 /**
+ * What says neither `data` nor `errors` is not from the service: a network's sign-in page, a proxy.
  * @param {number} status
  * @param {{ message?: string, extensions?: { code?: string, retryAfterMs?: number } }} [error]
  */
 function asProblem(status, error) {
-  const code = error?.extensions?.code ?? (status >= 500 ? 'UNREACHABLE' : 'INVALID_ANSWER');
+  if (status === 401) return new Problem(SIGN_IN, { code: 'UNAUTHENTICATED' });
+  const code = error?.extensions?.code ?? (error && status < 500 ? 'INVALID_ANSWER' : 'UNREACHABLE');
   return new Problem(error?.message ?? UNREACHABLE, {
     code,
-    retryable: status >= 500 || PASSING_STATUSES.has(status) || PASSING_CODES.has(code),
+    retryable: !error || status >= 500 || PASSING_STATUSES.has(status) || PASSING_CODES.has(code),
     retryAfterMs: error?.extensions?.retryAfterMs,
   });
 }

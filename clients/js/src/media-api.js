@@ -2,38 +2,46 @@
 
 import { GraphQLEndpoint } from './graphql.js';
 import * as operations from './operations.js';
+import { Problem } from './problem.js';
 
 /** @import * as Types from './types.js' */
 
 export class MediaApi {
   #endpoint;
+  #owner;
 
   /**
    * @param {string} url the GraphQL address
-   * @param {ConstructorParameters<typeof GraphQLEndpoint>[1]} [options]
+   * @param {ConstructorParameters<typeof GraphQLEndpoint>[1] & { owner?: string }} [options] `owner`: the id of the
+   *   viewer that all uploads must belong to, whoever signs in on this page later
    */
-  constructor(url, options) {
+  constructor(url, { owner, ...options } = {}) {
     this.#endpoint = new GraphQLEndpoint(url, options);
+    this.#owner = owner;
   }
 
   /**
-   * An outcome for each file, in their order.
+   * An outcome for each file, in their order. Asked for an `owner`, it first sees whether that is who has signed in.
    * @param {Types.CreateUploadsInput} input
    * @param {AbortSignal} [signal]
    * @returns {Promise<Types.Outcome[]>}
    */
   async createUploads(input, signal) {
+    if (this.#owner) this.#recognise((await this.#endpoint.run(operations.VIEWER, {}, signal)).viewer);
     return (await this.#endpoint.mutate(operations.CREATE_UPLOADS, input, signal)).outcomes;
   }
 
   /**
-   * What the service and storage know of an upload; null if that is nothing.
+   * What the service and storage know of an upload; null if that is nothing. To those who have not signed in, or not
+   * as its owner, every upload is unknown: that is a Problem (UNAUTHENTICATED, OTHER_USER).
    * @param {string} id
    * @param {AbortSignal} [signal]
    * @returns {Promise<Types.Session | null>}
    */
   async upload(id, signal) {
-    return (await this.#endpoint.run(operations.UPLOAD, { id }, signal)).upload;
+    const { viewer, upload } = await this.#endpoint.run(operations.UPLOAD, { id }, signal);
+    this.#recognise(viewer);
+    return upload;
   }
 
   /**
@@ -81,5 +89,13 @@ export class MediaApi {
    */
   async uploadPolicy(purpose, network, signal) {
     return (await this.#endpoint.run(operations.UPLOAD_POLICY, { purpose, network }, signal)).uploadPolicy;
+  }
+
+  /** @param {{ id: string } | null} viewer */
+  #recognise(viewer) {
+    if (!viewer) throw new Problem('Sign in to go on.', { code: 'UNAUTHENTICATED' });
+    if (this.#owner && viewer.id !== this.#owner) {
+      throw new Problem('Somebody else has signed in. Sign in as before to go on.', { code: 'OTHER_USER' });
+    }
   }
 }

@@ -17,8 +17,13 @@ export const CREATE_UPLOADS = `mutation CreateUploads($input: CreateUploadsInput
 }
 ${SESSION}`;
 
-export const UPLOAD = `query Upload($id: ID!) { upload(id: $id) { ...Session } }
+export const UPLOAD = `query Upload($id: ID!) {
+  viewer { id }
+  upload(id: $id) { ...Session }
+}
 ${SESSION}`;
+
+export const VIEWER = `query Viewer { viewer { id } }`;
 
 export const SIGN_UPLOAD_PARTS = `mutation SignUploadParts($input: SignUploadPartsInput!) {
   signUploadParts(input: $input) { parts { number byteSize ${TARGET} } ${PROBLEM} }

@@ -2,7 +2,8 @@
 
 /**
  * @typedef {object} ProblemFacts
- * @property {string} [code] the service's code, or one of our own: UNREACHABLE, STORAGE_REFUSED, FILE_UNREADABLE
+ * @property {string} [code] the service's code, or one of our own: UNREACHABLE, UNAUTHENTICATED,
+ *   OTHER_USER, STORAGE_REFUSED, FILE_UNREADABLE, FILE_NEEDED
  * @property {boolean} [retryable] whether the same request may succeed later
  * @property {number | null} [retryAfterMs] not before so many milliseconds
  * @property {unknown} [cause]
@@ -20,6 +21,26 @@ export class Problem extends Error {
     this.retryable = retryable;
     this.retryAfterMs = retryAfterMs ?? 0;
   }
+}
+
+// What is wrong with the file itself, or with what is said of it: no later try can end otherwise.
+const ABOUT_THE_FILE = new Set([
+  'INVALID_INPUT', 'NOT_FOUND', 'TYPE_NOT_ALLOWED', 'TOO_LARGE', 'CHECKSUM_MISMATCH', 'STORAGE_REFUSED', 'FILE_UNREADABLE',
+]);
+// For whoever has signed in to put right.
+const ABOUT_THE_VIEWER = new Set(['UNAUTHENTICATED', 'NOT_PERMITTED', 'OTHER_USER']);
+
+/**
+ * Whether the file can be given up. Anything else may be a fault of the network, of the sign-in or of the service.
+ * @param {Problem} problem
+ */
+export function isVerdict({ code, retryable }) {
+  return !retryable && ABOUT_THE_FILE.has(code);
+}
+
+/** @param {Problem} problem */
+export function asksForSignIn({ code }) {
+  return ABOUT_THE_VIEWER.has(code);
 }
 
 /**

@@ -9,7 +9,8 @@ import { Problem } from './problem.js';
  * @property {AbortSignal} signal
  * @property {(bytes: number) => void} onProgress hears how many bytes have left
  *
- * @typedef {{ status: number, etag: string | null }} StorageAnswer `etag` without its quotes
+ * @typedef {{ status: number, etag: string | null, code?: string }} StorageAnswer `etag` without its quotes; `code` of a
+ *   refusal: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
  * @typedef {(target: UploadTarget, body: Blob, options: SendOptions) => Promise<StorageAnswer>} Send
  */
 
@@ -35,7 +36,7 @@ export function send(target, body, { signal, onProgress }) {
       signal.removeEventListener('abort', stop);
       if (signal.aborted) reject(signal.reason);
       else if (xhr.status === 0) reject(broken());
-      else resolve({ status: xhr.status, etag: unquoted(xhr.getResponseHeader('ETag')) });
+      else resolve({ status: xhr.status, etag: unquoted(xhr.getResponseHeader('ETag')), code: codeIn(xhr.responseText) });
     };
     xhr.send(body);
   });
@@ -56,6 +57,11 @@ function silenceWatch(onSilence) {
     },
     end: () => clearTimeout(timer),
   };
+}
+
+/** @param {string} xml */
+function codeIn(xml) {
+  return /<Code>(\w+)<\/Code>/.exec(xml)?.[1];
 }
 
 /**

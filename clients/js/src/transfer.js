@@ -27,7 +27,10 @@ const PARTS_PER_SIGNING = 6;
 const EXPIRED = 403;
 // An address is signed for one creation of these very bytes: what is there came from an earlier try.
 const ALREADY_THERE = 412;
-const PASSING = new Set([408, 409, 425, 429, 500, 502, 503, 504]);
+// Too slow for storage, or signed with keys that ended: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+const PASSING_CODES = new Set(['RequestTimeout', 'ExpiredToken']);
+// What only other bytes than announced are answered with; anything else may come from a network in between.
+const FILE_CHANGED = new Set([400, 411, 413]);
 
 /**
  * The upload as the service knows it now. Raises a Problem (UPLOAD_EXPIRED) if it has ended without its file.
@@ -44,6 +47,23 @@ export async function currentSession(api, id, signal) {
 }
 
 /**
+ * Whether storage has every byte, as a whole or in parts: all that is left is to complete.
+ * @param {Session} session
+ */
+export function hasArrived({ bytesConfirmed, byteSize }) {
+  return bytesConfirmed >= byteSize;
+}
+
+/**
+ * The parts to complete with what has arrived; none where storage has it as a whole, put together by an earlier call.
+ * @param {Session} session
+ * @returns {CompletedPart[] | undefined}
+ */
+export function confirmedParts({ parts }) {
+  return parts.length ? parts.map(completed) : undefined;
+}
+
+/**
  * Sends what storage lacks of `file`; the parts to complete with, none for a file sent whole.
  * @param {Session} session
  * @param {Blob} file
@@ -51,12 +71,10 @@ export async function currentSession(api, id, signal) {
  * @returns {Promise<CompletedPart[] | undefined>}
  */
 export async function transferFile(session, file, transfer) {
-  if (session.method === 'MULTIPART' && session.bytesConfirmed < session.byteSize) {
-    return new PartsTransfer(session, file, transfer).run();
-  }
+  if (session.method === 'MULTIPART') return new PartsTransfer(session, file, transfer).run();
   if (session.target) await sendWhole(session.id, session.target, file, transfer);
   transfer.onProgress(file.size);
-  return session.method === 'MULTIPART' && session.parts.length ? session.parts.map(completed) : undefined;
+  return undefined;
 }
 
 /**
@@ -70,12 +88,12 @@ async function sendWhole(uploadId, firstTarget, file, transfer) {
   /** @type {UploadTarget | null} */
   let target = firstTarget;
   await persistently(async () => {
-    target ??= (await currentSession(api, uploadId, signal)).target;
+    target ??= unmetTarget(await currentSession(api, uploadId, signal));
     // Nothing to send to: what looked like a failure has arrived.
     if (!target) return;
-    const { status } = await sendOnce(target, file, onProgress, transfer);
+    const { status, code } = await sendOnce(target, file, onProgress, transfer);
     if (status === EXPIRED) target = null;
-    if (status !== ALREADY_THERE) refuse(status);
+    if (status !== ALREADY_THERE) refuse(status, code);
   }, patience, signal);
 }
 
@@ -148,9 +166,9 @@ class PartsTransfer {
       this.#tell();
     };
     try {
-      const { status, etag } = await sendOnce(target, this.#slice(number), onProgress, { ...this.#transfer, signal });
+      const { status, etag, code } = await sendOnce(target, this.#slice(number), onProgress, { ...this.#transfer, signal });
       if (status === EXPIRED) this.#targets.delete(number);
-      refuse(status);
+      refuse(status, code);
       this.#etags.set(number, etag);
     } finally {
       this.#underWay.delete(number);
@@ -187,7 +205,9 @@ class PartsTransfer {
 
   /** @param {AbortSignal} signal */
   async #askStorage(signal) {
-    this.#confirm((await currentSession(this.#transfer.api, this.#session.id, signal)).parts);
+    const session = await currentSession(this.#transfer.api, this.#session.id, signal);
+    if (hasArrived(session) && !session.parts.length) throw partsGone();
+    this.#confirm(session.parts);
   }
 
   /** @param {UploadPart[]} parts */
@@ -236,20 +256,30 @@ async function sendOnce(target, body, onProgress, { send, signal }) {
 /**
  * Raises a Problem unless storage took the bytes.
  * @param {number} status
+ * @param {string} [code]
  */
-function refuse(status) {
+function refuse(status, code = '') {
   if (status >= 200 && status < 300) return;
   if (status === EXPIRED) {
     throw new Problem('The permission to upload ran out. Try again.', { code: 'STORAGE_REFUSED', retryable: true });
   }
-  if (PASSING.has(status)) {
-    const message = 'Storage cannot be reached. Check the connection, then try again.';
-    throw new Problem(message, { code: 'UNREACHABLE', retryable: true });
+  if (status === 404) throw partsGone();
+  if (FILE_CHANGED.has(status) && !PASSING_CODES.has(code)) {
+    const message = `Storage refused the file (${status}): it changed since it was chosen. Choose it again.`;
+    throw new Problem(message, { code: 'STORAGE_REFUSED' });
   }
-  // Storage knows nothing of the parts any more.
-  if (status === 404) throw new Problem('The upload has expired. Start it again.', { code: 'UPLOAD_EXPIRED' });
-  const message = `Storage refused the file (${status}): it changed since it was chosen. Choose it again.`;
-  throw new Problem(message, { code: 'STORAGE_REFUSED' });
+  const message = 'Storage cannot be reached. Check the connection, then try again.';
+  throw new Problem(message, { code: 'UNREACHABLE', retryable: true });
+}
+
+// Put together by somebody, or dropped: the service knows which.
+function partsGone() {
+  return new Problem('Storage does not keep these parts any more.', { code: 'PARTS_GONE' });
+}
+
+/** @param {Session} session */
+function unmetTarget(session) {
+  return hasArrived(session) ? null : session.target;
 }
 
 /** @param {UploadPart} part */

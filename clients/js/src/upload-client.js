@@ -2,9 +2,10 @@
 
 import { Batch, MOST_FILES } from './batch.js';
 import { browserConnectivity } from './connectivity.js';
+import { Exclusion } from './exclusion.js';
 import { MediaApi } from './media-api.js';
-import { Problem } from './problem.js';
 import { Policies } from './policies.js';
+import { Problem } from './problem.js';
 import { Slots } from './slots.js';
 import { send } from './storage-request.js';
 import { Upload } from './upload.js';
@@ -70,6 +71,7 @@ export class UploadClient extends EventTarget {
       store: { current: options.store ?? new IndexedDbStore() },
       patience: { delaysMs: () => policies.current.retryDelaysMs, connectivity, sleep },
       slots: new Slots(() => policies.filesAtOnce),
+      exclusion: new Exclusion(),
       send: options.send ?? send,
       startOver: (/** @type {UploadRecord} */ record) => new Batch([record], this.#journeys),
     };
@@ -95,7 +97,8 @@ export class UploadClient extends EventTarget {
     signal?.addEventListener('abort', () => uploads.forEach((upload) => upload.cancel()));
     await this.#keep(records);
     for (const upload of uploads) {
-      this.#alone(upload.id, () => {
+      // Two tabs never work on one upload.
+      void this.#journeys.exclusion.run(`media-upload ${upload.id}`, () => {
         upload.start();
         return upload.finished;
       });
@@ -112,7 +115,7 @@ export class UploadClient extends EventTarget {
     const records = await store.current.all().catch(() => []);
     const known = new Set(this.uploads.map(({ id }) => id));
     for (const { record, batch } of this.#batched(records.filter(({ id }) => !known.has(id)))) {
-      this.#alone(record.id, async () => {
+      void this.#journeys.exclusion.run(`media-upload ${record.id}`, async () => {
         const latest = await store.current.get(record.id);
         if (!latest) return;
         Object.assign(record, latest);
@@ -142,17 +145,6 @@ export class UploadClient extends EventTarget {
     upload.finished.then(() => this.#uploads.delete(upload));
     this.dispatchEvent(new UploadEvent(upload));
     return upload;
-  }
-
-  /**
-   * Two tabs never work on one upload: https://w3c.github.io/web-locks/, where the page's address is secure.
-   * @param {string} id
-   * @param {() => Promise<void>} work
-   */
-  #alone(id, work) {
-    const locks = globalThis.navigator?.locks;
-    if (locks) void locks.request(`media-upload ${id}`, work);
-    else void work();
   }
 
   /**

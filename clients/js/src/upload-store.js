@@ -7,6 +7,7 @@
  *
  * @typedef {object} UploadRecord
  * @property {string} id ours, not the service's
+ * @property {string} owner the id of the viewer who added it
  * @property {string} group the `add` that it came with
  * @property {number} createdAt milliseconds since 1970
  * @property {number} index its place in the group
@@ -43,12 +44,13 @@ export class IndexedDbStore {
   #opened;
 
   /**
-   * @param {object} [options]
-   * @param {string} [options.name] of the database: one for each user who may sign in here
+   * @param {object} options
+   * @param {string} options.owner the id of the viewer: each has a database
+   * @param {string} [options.name] what the databases of this page are called
    * @param {boolean} [options.keepsFiles] false: after a reload, uploads wait until their file is chosen again
    */
-  constructor({ name = 'media-uploads', keepsFiles = true } = {}) {
-    this.#name = name;
+  constructor({ owner, name = 'media-uploads', keepsFiles = true }) {
+    this.#name = `${name}/${owner}`;
     this.#keepsFiles = keepsFiles;
   }
 

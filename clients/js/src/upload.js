@@ -7,6 +7,7 @@ import { currentSession, transferFile } from './transfer.js';
 
 /**
  * @import { Batch, Planning } from './batch.js'
+ * @import { Exclusion } from './exclusion.js'
  * @import { Slots } from './slots.js'
  * @import { Send } from './storage-request.js'
  * @import { CompletedPart, MediaReference, Session } from './types.js'
@@ -15,7 +16,7 @@ import { currentSession, transferFile } from './transfer.js';
 
 /**
  * @typedef {'waiting' | 'sending' | 'paused' | 'sent' | 'duplicate' | 'failed' | 'cancelled'} UploadState
- * @typedef {Planning & { slots: Slots, send: Send, startOver: (record: UploadRecord) => Batch }} Journeys
+ * @typedef {Planning & { slots: Slots, exclusion: Exclusion, send: Send, startOver: (record: UploadRecord) => Batch }} Journeys
  */
 
 const AWAITS_BYTES = new Set(['INITIATED', 'UPLOADING']);
@@ -163,6 +164,19 @@ export class Upload extends EventTarget {
   /** @param {AbortSignal} signal */
   async #round(signal) {
     const session = await this.#session(signal);
+    if (!session) return this.#finish('duplicate');
+    // Chosen twice, a file has one session: who comes second waits, and finds it done.
+    const bring = (/** @type {boolean} */ hadToWait) => this.#bring(session, hadToWait, signal);
+    return this.#journeys.exclusion.run(`media-session ${session.id}`, bring, signal);
+  }
+
+  /**
+   * @param {Session} known
+   * @param {boolean} isStale
+   * @param {AbortSignal} signal
+   */
+  async #bring(known, isStale, signal) {
+    const session = isStale ? await this.#session(signal) : known;
     if (!session) return this.#finish('duplicate');
     this.media = session.media;
     if (!AWAITS_BYTES.has(session.media.status)) return this.#finish('sent');

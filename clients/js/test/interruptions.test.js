@@ -230,3 +230,18 @@ test('a file is written once, however often its upload changes', async () => {
   }
   assert.equal(written, 1);
 });
+
+test('a file that was chosen twice is sent once', async () => {
+  const page = new Page();
+  const release = holdAfter(page.service, 2);
+  const [first] = await page.add([file(6 * PART)]);
+  await until(() => page.service.puts.length === 2);
+  const [second] = await page.add([file(6 * PART)]);
+  await until(() => page.service.named('CreateUploads').length === 2);
+  await page.settled();
+  release();
+  await Promise.all([first.finished, second.finished]);
+  assert.deepEqual([first.state, second.state], ['sent', 'sent']);
+  assert.equal(second.media.id, first.media.id);
+  assert.deepEqual(page.service.numbersStored(), [1, 2, 3, 4, 5, 6]);
+});
