@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -66,6 +67,7 @@ class MediaClient:
         self._connection = Connection.to(url, token)
         self._network = network
         self._paces: dict[str, UploadPolicy] = {}
+        self._asking = asyncio.Lock()
         self._keeps_delays = delays_s is not None
         self._delays_s = DELAYS_S if delays_s is None else tuple(delays_s)
         self._http = http_client(transport)
@@ -170,11 +172,12 @@ class MediaClient:
 
     async def pace(self, purpose: str) -> UploadPolicy:
         """`upload_policy` for this machine, asked once for each purpose."""
-        if purpose not in self._paces:
-            policy = self._paces[purpose] = await self.upload_policy(purpose)
-            if not self._keeps_delays:
-                self._delays_s = policy.retry_delays_s
-        return self._paces[purpose]
+        async with self._asking:
+            if purpose not in self._paces:
+                policy = self._paces[purpose] = await self.upload_policy(purpose)
+                if not self._keeps_delays:
+                    self._delays_s = policy.retry_delays_s
+            return self._paces[purpose]
 
     def follow(self, media_ids: Sequence[str], *, after: str | None = None) -> AsyncGenerator[StatusUpdate]:
         """Updates of 1 to 100 media until each is at a terminal status, through lost connections.
