@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -28,7 +26,7 @@ from service.models import (
 )
 from service.object_keys import rendition_key
 from service.object_store import ObjectStore
-from service.original_content import fetch_original, give_up_content, store_once
+from service.original_content import fetch_original, give_up_content, nameless_file, store_once
 from service.perceptual_hash import to_stored
 from service.policies import POLICIES
 from service.processing.jail import Jail
@@ -66,8 +64,7 @@ async def process_media(job: Job, *, stores: Stores, object_store: ObjectStore, 
         await withdraw_if_deleted(job.media_id, media, stores, object_store)
         return None
     reach(Failpoint.MEDIA_HELD)
-    with tempfile.TemporaryDirectory(prefix="media-original-") as folder:
-        path = Path(folder, "original")
+    with nameless_file() as path:
         sha256 = await fetch_original(media, path, object_store)
         if not await store_once(job, media, sha256, stores=stores, object_store=object_store):
             await withdraw_if_deleted(job.media_id, media, stores, object_store)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -10,6 +13,13 @@ from service.failpoints import Failpoint, reach
 from service.models import ContentDocument, Job, MediaDocument
 from service.object_store import ObjectStore
 from service.stores import Stores
+
+
+@contextmanager
+def nameless_file() -> Iterator[Path]:
+    """A file on disk without a name, reached through this process: however it dies, nothing stays on the disk."""
+    with tempfile.TemporaryFile(prefix="media-original-") as file:
+        yield Path(f"/proc/self/fd/{file.fileno()}")
 
 
 async def fetch_original(media: MediaDocument, path: Path, object_store: ObjectStore) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from service.lifecycle import MediaStatus
 from service.media_processing import PIPELINE_FIELDS, processing_request, store_renditions, withdraw_if_deleted
 from service.models import Job, MediaDocument, RenditionDocument, Visibility
 from service.object_store import ObjectStore
-from service.original_content import fetch_original
+from service.original_content import fetch_original, nameless_file
 from service.processing.jail import Jail
 from service.stores import Stores
 
@@ -24,8 +22,7 @@ async def repair_renditions(job: Job, *, stores: Stores, object_store: ObjectSto
     media = await stores.media.get(job.media_id, fields=(*PIPELINE_FIELDS, "renditions.key"))
     if media is None or media["status"] != MediaStatus.READY:
         return
-    with tempfile.TemporaryDirectory(prefix="media-original-") as folder:
-        path = Path(folder, "original")
+    with nameless_file() as path:
         sha256 = await fetch_original(media, path, object_store)
         image = await jail.process(path, processing_request(media))
     renditions = await store_renditions(media, image, sha256, object_store)

@@ -21,6 +21,8 @@ _START_S: Final = 30
 _STOP_S: Final = 5
 _READ_AHEAD_BYTES: Final = 256 * 1024
 
+_OWN_FILES = Path("/proc/self/fd")
+
 
 class ServerGone(Exception):
     """The fork server ended before the job did: killed, out of memory, or closed."""
@@ -118,7 +120,9 @@ class ForkClient:
                 transport.close()
 
     def _send(self, path: Path, request: bytes, reply: int, line: socket.socket) -> None:
-        source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # A file of ours without a name is reached through a link of the kernel's; nobody else can put one there.
+        follow = 0 if path.parent == _OWN_FILES else os.O_NOFOLLOW
+        source = os.open(path, os.O_RDONLY | follow | os.O_CLOEXEC)
         try:
             socket.send_fds(self._control, [request], [source, reply, line.fileno()])
         except (BrokenPipeError, ConnectionResetError) as error:

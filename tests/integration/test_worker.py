@@ -6,8 +6,10 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +17,7 @@ import pytest
 from uuid6 import uuid7
 
 from schema.global_id import decode_id
+from service import media_processing
 from service.deletion import remove_objects
 from service.dev.environment import environment_of
 from service.dev.processes import Children
@@ -360,3 +363,25 @@ async def test_bytes_sent_after_a_deletion_are_removed_without_any_event(
         await remove_objects(job, stores=runtime.stores, object_store=runtime.object_store)
         await jobs.complete(job)
     assert await runtime.object_store.head(upload["bucket"], upload["key"]) is None
+
+
+async def test_a_worker_that_is_killed_leaves_no_original_on_its_disk(
+    service: RunningService, jobs: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    named: list[list[str]] = []
+    fetch = media_processing.fetch_original
+
+    async def fetch_and_look(media: Any, path: Path, object_store: Any) -> str:
+        sha256 = await fetch(media, path, object_store)
+        assert path.stat().st_size == media["content"]["bytes"]
+        # What stands here now would stand here after a kill.
+        named.append([each.name for each in tmp_path.iterdir()])
+        return sha256
+
+    monkeypatch.setattr(media_processing, "fetch_original", fetch_and_look)
+    anna = service.client(uuid7().hex)
+    media_id = await anna.send(small_photo(14))
+    async with service.working():
+        assert await anna.wait(media_id) == {media_id: "READY"}
+    assert named == [[]]
