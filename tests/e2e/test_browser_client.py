@@ -17,16 +17,22 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 GUIDE = (REPOSITORY / "docs" / "client-guide.md").read_text()
 AROUND_IT = """
-async function signIn() {
-  return (await (await fetch('/demo/session', { method: 'POST' })).json()).token;
+async function session() {
+  return (await fetch('/demo/session', { method: 'POST' })).json();
 }
-Object.assign(window, { client, signIn });
+async function signIn() {
+  return (await session()).token;
+}
+async function viewerId() {
+  return (await session()).subject;
+}
+Object.assign(window, { client, signIn, viewerId });
 document.title = 'ready';
 """
 # Stored lying on its side: 2400 x 1800 with an orientation, and a place.
 RESIZING = """async () => {
   const { MemoryStore, UploadClient } = await import('/demo/client/index.js');
-  const small = new UploadClient({ url: '/graphql', getToken: signIn, store: new MemoryStore(), resize: true });
+  const small = new UploadClient({ url: '/graphql', owner: await viewerId(), getToken: signIn, store: new MemoryStore(), resize: true });
   document.querySelector('input').onchange = async ({ target }) => {
     const [upload] = await small.add(target.files, { purpose: 'COMMUNITY', describe: ({ name }) => ({ title: name }) });
     await upload.finished;

@@ -4,6 +4,7 @@ import { sha256 } from './digest.js';
 import { Problem, problemOf } from './problem.js';
 import { resized } from './resizing.js';
 import { persistently } from './retrying.js';
+import { withTwin } from './twins.js';
 
 /**
  * @import { MediaApi } from './media-api.js'
@@ -28,8 +29,6 @@ export const MOST_FILES = 20;
  * @property {number} digestUpTo bytes
  * @property {boolean} resize
  */
-
-const AWAITS_BYTES = new Set(['INITIATED', 'UPLOADING']);
 
 export class Batch {
   #records;
@@ -134,18 +133,6 @@ export class Batch {
     const isWanted = file.size <= this.#planning.digestUpTo || file.size <= multipartThreshold;
     return isWanted && file.size <= maxBytes ? sha256(file) : null;
   }
-}
-
-/**
- * A file that was chosen twice in one batch is a duplicate of one that has yet to be sent: both follow its session, so
- * that giving up one of them does not lose the other.
- * @param {Outcome} outcome
- * @param {Outcome[]} outcomes
- */
-function withTwin(outcome, outcomes) {
-  const { duplicate } = outcome;
-  if (!duplicate || !AWAITS_BYTES.has(duplicate.status)) return outcome;
-  return outcomes.find(({ upload }) => upload?.media.id === duplicate.id) ?? outcome;
 }
 
 /** @param {UploadRecord} record */

@@ -21,6 +21,9 @@ import { persistently } from './retrying.js';
  * @property {(bytes: number) => void} onProgress hears how many bytes of the file have left
  */
 
+/** Statuses of media whose bytes have not all arrived. */
+export const AWAITS_BYTES = new Set(['INITIATED', 'UPLOADING']);
+
 // Signed shortly before they are used: each part is read for its checksum first.
 const PARTS_PER_SIGNING = 6;
 

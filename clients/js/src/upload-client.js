@@ -24,6 +24,7 @@ const MEBIBYTE = 1024 * 1024;
 /**
  * @typedef {object} ClientOptions
  * @property {string} url the GraphQL address
+ * @property {string} owner the id of the viewer: what somebody else left unfinished here is neither seen nor sent
  * @property {GetToken} [getToken] gives the bearer token; asked with `true` after one was refused
  * @property {UploadStore} [store] what survives a reload; by default a database that keeps the files too
  * @property {boolean} [resize] send JPEGs no larger than the service's policy shows them; originals are then lost
@@ -52,6 +53,7 @@ export class UploadEvent extends Event {
 export class UploadClient extends EventTarget {
   /** The service's calls, for what a page does beside. */
   api;
+  #owner;
   #journeys;
   /** @type {Set<Upload>} */
   #uploads = new Set();
@@ -59,16 +61,18 @@ export class UploadClient extends EventTarget {
   /** @param {ClientOptions} options */
   constructor(options) {
     super();
-    const { url, getToken, fetch, sleep, resize = false, digestUpTo = 64 * MEBIBYTE } = options;
+    const { url, owner, getToken, fetch, sleep, resize = false, digestUpTo = 64 * MEBIBYTE } = options;
+    if (!owner) throw new TypeError('UploadClient needs an owner: the id of the viewer.');
     const connectivity = options.connectivity ?? browserConnectivity;
-    this.api = new MediaApi(url, { getToken, fetch });
+    this.#owner = owner;
+    this.api = new MediaApi(url, { owner, getToken, fetch });
     const policies = new Policies(this.api, connectivity);
     this.#journeys = {
       api: this.api,
       policies,
       resize,
       digestUpTo,
-      store: { current: options.store ?? new IndexedDbStore() },
+      store: { current: options.store ?? new IndexedDbStore({ owner }) },
       patience: { delaysMs: () => policies.current.retryDelaysMs, connectivity, sleep },
       slots: new Slots(() => policies.filesAtOnce),
       exclusion: new Exclusion(),
@@ -92,7 +96,9 @@ export class UploadClient extends EventTarget {
     signal?.throwIfAborted();
     if (!globalThis.crypto?.subtle) throw new Problem('Uploads need a page that came by https.', { code: 'INSECURE_PAGE' });
     const group = crypto.randomUUID();
-    const records = [...files].map((file, index) => newRecord(file, { ...describe(file, index) }, details, group, index));
+    const newRecord = (/** @type {File} */ file, /** @type {number} */ index) =>
+      recordOf(file, { ...describe(file, index) }, { owner: this.#owner, details, group, index });
+    const records = [...files].map(newRecord);
     const uploads = this.#batched(records).map(({ record, batch }) => this.#follow(record, batch));
     signal?.addEventListener('abort', () => uploads.forEach((upload) => upload.cancel()));
     await this.#keep(records);
@@ -107,14 +113,16 @@ export class UploadClient extends EventTarget {
   }
 
   /**
-   * Goes on with what an earlier page left unfinished. What another tab is busy with follows when that is closed.
-   * Resolves when everything has been looked through.
+   * Goes on with what an earlier page left unfinished, and with what paused by itself until somebody has signed in.
+   * What another tab is busy with follows when that is closed. Resolves when everything has been looked through.
    */
   async resume() {
     const { store } = this.#journeys;
+    for (const upload of this.uploads) if (upload.isHeld) void upload.resume();
     const records = await store.current.all().catch(() => []);
     const known = new Set(this.uploads.map(({ id }) => id));
-    for (const { record, batch } of this.#batched(records.filter(({ id }) => !known.has(id)))) {
+    const unfinished = records.filter(({ id, owner }) => owner === this.#owner && !known.has(id));
+    for (const { record, batch } of this.#batched(unfinished)) {
       void this.#journeys.exclusion.run(`media-upload ${record.id}`, async () => {
         const latest = await store.current.get(record.id);
         if (!latest) return;
@@ -180,23 +188,19 @@ export class UploadClient extends EventTarget {
 /**
  * @param {File} file
  * @param {Description & { contentType?: string }} known
- * @param {BatchDetails} details
- * @param {string} group
- * @param {number} index
+ * @param {Pick<UploadRecord, 'owner' | 'group' | 'index' | 'details'>} addition
  * @returns {UploadRecord}
  */
-function newRecord(file, { contentType = file.type, ...description }, details, group, index) {
+function recordOf(file, { contentType = file.type, ...description }, addition) {
   return {
+    ...addition,
     id: crypto.randomUUID(),
-    group,
     createdAt: Date.now(),
-    index,
     name: file.name,
     size: file.size,
     contentType: contentType || 'application/octet-stream',
     file,
     description,
-    details,
     isPaused: false,
     isCancelled: false,
     batch: null,

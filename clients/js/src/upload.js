@@ -1,9 +1,10 @@
 // The journey of one file: announced, sent, completed; paused, resumed or cancelled on the way.
 
 import { fileNeeded } from './batch.js';
-import { Problem, problemOf } from './problem.js';
+import { asksForSignIn, isVerdict, Problem, problemOf } from './problem.js';
 import { persistently, unlessAborted } from './retrying.js';
-import { currentSession, transferFile } from './transfer.js';
+import { AWAITS_BYTES, confirmedParts, currentSession, hasArrived, transferFile } from './transfer.js';
+import { isShared } from './twins.js';
 
 /**
  * @import { Batch, Planning } from './batch.js'
@@ -19,8 +20,9 @@ import { currentSession, transferFile } from './transfer.js';
  * @typedef {Planning & { slots: Slots, exclusion: Exclusion, send: Send, startOver: (record: UploadRecord) => Batch }} Journeys
  */
 
-const AWAITS_BYTES = new Set(['INITIATED', 'UPLOADING']);
-// Storage may have lost a part, a session may have ended while the device slept.
+// Storage may have lost a part or have them all already, a session may have ended while the device slept: the service
+// is asked how things stand.
+const LOOKED_INTO = new Set(['UPLOAD_EXPIRED', 'UPLOAD_INCOMPLETE', 'STATE_CONFLICT', 'NOT_FOUND', 'PARTS_GONE']);
 const MOST_ROUNDS = 3;
 
 /** Dispatches `change` whenever something below has changed. */
@@ -32,12 +34,14 @@ export class Upload extends EventTarget {
   /** @type {Promise<void>} */
   #running = Promise.resolve();
   #end = () => {};
+  #isHeld = false;
+  #isGivenUp = false;
 
   /** @type {UploadState} */
   state = 'waiting';
   /** Bytes of the file that have left, those that storage has confirmed before a reload among them. */
   bytesSent = 0;
-  /** @type {Problem | undefined} why it has failed */
+  /** @type {Problem | undefined} why it has failed, or has paused by itself: the sign-in does not hold */
   problem;
   /** @type {MediaReference | undefined} what the file has become, or already was */
   media;
@@ -61,7 +65,10 @@ export class Upload extends EventTarget {
   get name() { return this.#record.name; }
   get size() { return this.#record.size; }
   get file() { return this.#record.file; }
-  get isOver() { return ['sent', 'duplicate', 'cancelled'].includes(this.state); }
+  /** Whether nothing is left to retry or to cancel. */
+  get isOver() { return this.#isGivenUp || ['sent', 'duplicate', 'cancelled'].includes(this.state); }
+  /** Whether it has paused by itself, until somebody has signed in. */
+  get isHeld() { return this.#isHeld; }
 
   /** Begins, or goes on after a failure. */
   start() {
@@ -76,17 +83,18 @@ export class Upload extends EventTarget {
     if (this.#record.isPaused && !this.isOver) this.#become('paused');
   }
 
-  /** Goes on after `pause`. */
+  /** Goes on after `pause`, or once somebody has signed in. */
   async resume() {
-    if (!this.#record.isPaused || this.isOver) return;
-    this.#record.isPaused = false;
+    if (this.isOver || !(this.#record.isPaused || this.#isHeld)) return;
+    if (this.#isHeld) this.#batch.renew();
+    this.#record.isPaused = this.#isHeld = false;
     this.start();
     await this.#save();
   }
 
   /** Tries again after a failure. */
   retry() {
-    if (this.state !== 'failed') return;
+    if (this.state !== 'failed' || this.isOver) return;
     this.#batch.renew();
     this.start();
   }
@@ -113,12 +121,13 @@ export class Upload extends EventTarget {
     await this.release();
   }
 
-  /** Tells the service that nothing more will come. */
+  /** Tells the service that nothing more will come, unless the same file is on its way for another upload too. */
   async release() {
     const { api, patience, store } = this.#journeys;
     const uploadId = this.#record.uploadId ?? (await this.#plannedId());
     const input = { idempotencyKey: `${this.id}/abort/${uploadId}`, uploadId: uploadId ?? '' };
-    if (uploadId) await persistently(() => api.abortUpload(input), patience).catch(problemOf);
+    const isUnwanted = uploadId && !(await isShared(this.#record, uploadId, store.current));
+    if (isUnwanted) await persistently(() => api.abortUpload(input), patience).catch(problemOf);
     await store.current.remove(this.id);
     this.#end();
   }
@@ -134,6 +143,7 @@ export class Upload extends EventTarget {
     if (this.isOver || this.#record.isPaused || this.#record.isCancelled) return;
     this.#stop = new AbortController();
     const { signal } = this.#stop;
+    this.#isHeld = false;
     this.problem = undefined;
     this.#become('waiting');
     const { policies, slots } = this.#journeys;
@@ -154,7 +164,7 @@ export class Upload extends EventTarget {
       } catch (thrown) {
         signal.throwIfAborted();
         const { code } = problemOf(thrown);
-        const isCurable = code === 'UPLOAD_EXPIRED' || code === 'UPLOAD_INCOMPLETE';
+        const isCurable = this.#record.uploadId && LOOKED_INTO.has(code);
         if (!isCurable || round === MOST_ROUNDS) throw thrown;
         if (code === 'UPLOAD_EXPIRED') await this.#startOver();
       }
@@ -211,6 +221,7 @@ export class Upload extends EventTarget {
    */
   #transfer(session, signal) {
     const { api, send, patience, policies } = this.#journeys;
+    if (hasArrived(session)) return confirmedParts(session);
     if (!this.#record.file) throw fileNeeded(this.#record);
     const onProgress = (/** @type {number} */ bytes) => {
       this.bytesSent = bytes;
@@ -251,9 +262,11 @@ export class Upload extends EventTarget {
   /** @param {Problem} problem */
   async #fail(problem) {
     this.problem = problem;
-    this.#become('failed');
+    this.#isHeld = asksForSignIn(problem);
+    this.#isGivenUp = isVerdict(problem);
+    this.#become(this.#isHeld ? 'paused' : 'failed');
     // What cannot succeed leaves nothing behind; the rest is tried again after a reload.
-    if (!problem.retryable && problem.code !== 'FILE_NEEDED') await this.release();
+    if (this.#isGivenUp) await this.release();
   }
 
   // What is said to have stopped must have stopped after a reload as well.

@@ -27,6 +27,8 @@ export class FakeService {
   /** SHA-256 of what the owner has. */
   owned = new Map();
   token = 'first';
+  /** Whose token that is. */
+  viewerId = 'ada';
   /** Runs before each call or PUT: may wait or throw. */
   onCall = async () => {};
   onPut = async () => {};
@@ -42,9 +44,12 @@ export class FakeService {
     const operation = /(?:query|mutation) (\w+)/.exec(query)[1];
     const input = variables.input ?? variables;
     this.calls.push([operation, input]);
-    if (headers.Authorization !== `Bearer ${this.token}`) return answer(401, { errors: [{ message: 'Who are you?' }] });
+    const { Authorization } = headers;
+    if (Authorization && Authorization !== `Bearer ${this.token}`) return answer(401, { errors: [{ message: 'Who are you?' }] });
     await this.onCall(operation, input);
-    return answer(200, { data: { [lowerFirst(operation)]: this[operation](input) } });
+    const viewer = Authorization ? { id: this.viewerId } : null;
+    const asksWho = operation === 'Upload' ? { viewer } : {};
+    return answer(200, { data: { ...asksWho, [lowerFirst(operation)]: this.#answered(operation, input, viewer) } });
   };
 
   send = async (target, body, { signal, onProgress }) => {
@@ -72,19 +77,24 @@ export class FakeService {
     return this.calls.filter(([name]) => name === operation).map(([, input]) => input);
   }
 
+  Viewer() {
+    return { id: this.viewerId };
+  }
+
   CreateUploads(input) {
     const known = this.#plans.get(input.idempotencyKey);
     if (known && known.input !== JSON.stringify(input)) throw new Error('the key was used with other input');
-    const outcomes = known?.outcomes ?? input.files.map((file) => this.#plan(file));
+    const outcomes = known?.outcomes ?? this.#planAll(input.files);
     this.#plans.set(input.idempotencyKey, { input: JSON.stringify(input), outcomes });
     return { outcomes: outcomes.map((outcome) => this.#fresh(outcome)), userErrors: [] };
   }
 
   Upload({ id }) {
-    return this.sessions.has(id) ? this.#shown(id) : null;
+    return this.sessions.get(id)?.owner === this.viewerId ? this.#shown(id) : null;
   }
 
   SignUploadParts({ uploadId, partNumbers, partChecksums }) {
+    if (this.sessions.get(uploadId).isAssembled) return { parts: [], userErrors: [refusal('STATE_CONFLICT', false)] };
     const sums = new Map(partChecksums.map(({ number, sha256 }) => [number, sha256]));
     const parts = partNumbers.map((number) => ({ number, byteSize: PART, target: this.#target(uploadId, number, sums.get(number)) }));
     return { parts, userErrors: [] };
@@ -92,7 +102,7 @@ export class FakeService {
 
   CompleteUpload({ uploadId, parts }) {
     const session = this.sessions.get(uploadId);
-    const sent = session.method === 'SINGLE' ? session.parts.size === 1 : parts?.length === session.partCount
+    const sent = session.isAssembled ? parts === undefined : session.method === 'SINGLE' ? session.parts.size === 1 : parts?.length === session.partCount
       && parts.every(({ number, etag }) => session.parts.get(number)?.etag === etag);
     if (!sent) return { media: null, userErrors: [refusal('UPLOAD_INCOMPLETE', true)] };
     session.media.status = 'UPLOADED';
@@ -110,6 +120,21 @@ export class FakeService {
     return POLICY;
   }
 
+  #answered(operation, input, viewer) {
+    if (viewer || operation === 'UploadPolicy') return this[operation](input);
+    return /^(Upload|Viewer)$/.test(operation) ? null : { userErrors: [refusal('NOT_PERMITTED', false)] };
+  }
+
+  #planAll(files) {
+    const first = new Map();
+    return files.map((file) => {
+      const twin = first.get(file.sha256);
+      const outcome = twin ? { upload: null, duplicate: this.sessions.get(twin).media, userErrors: [] } : this.#plan(file);
+      if (outcome.upload) first.set(file.sha256, outcome.upload.id);
+      return outcome;
+    });
+  }
+
   #plan(file) {
     if (file.byteSize > POLICY.maxBytes) return { upload: null, duplicate: null, userErrors: [refusal('TOO_LARGE', false)] };
     if (this.owned.has(file.sha256)) return { upload: null, duplicate: { id: this.owned.get(file.sha256), status: 'READY' }, userErrors: [] };
@@ -119,7 +144,7 @@ export class FakeService {
     const method = file.byteSize > THRESHOLD ? 'MULTIPART' : 'SINGLE';
     const partCount = method === 'MULTIPART' ? Math.ceil(file.byteSize / PART) : null;
     const media = { id: `media-${id}`, status: 'INITIATED' };
-    this.sessions.set(id, { id, media, file, method, byteSize: file.byteSize, partCount, parts: new Map() });
+    this.sessions.set(id, { id, owner: this.viewerId, media, file, method, byteSize: file.byteSize, partCount, parts: new Map() });
     return { upload: { id }, duplicate: null, userErrors: [] };
   }
 
@@ -128,7 +153,7 @@ export class FakeService {
   }
 
   #shown(id) {
-    const { media, file, method, byteSize, partCount, parts } = this.sessions.get(id);
+    const { media, file, method, byteSize, partCount, parts, isAssembled } = this.sessions.get(id);
     const awaits = method === 'SINGLE' && parts.size === 0 && media.status === 'INITIATED';
     const confirmed = [...parts].map(([number, { byteSize: size, etag }]) => ({ number, byteSize: size, etag }));
     return {
@@ -136,8 +161,8 @@ export class FakeService {
       partSize: partCount ? PART : null,
       objectKey: `community/raw/${id}.jpg`,
       target: awaits ? this.#target(id, 0, file.sha256) : null,
-      parts: method === 'MULTIPART' ? confirmed : [],
-      bytesConfirmed: confirmed.reduce((sum, part) => sum + part.byteSize, 0),
+      parts: method === 'MULTIPART' && !isAssembled ? confirmed : [],
+      bytesConfirmed: isAssembled ? byteSize : confirmed.reduce((sum, part) => sum + part.byteSize, 0),
     };
   }
 
@@ -146,8 +171,8 @@ export class FakeService {
   }
 
   #store({ id, number, bytes, sha256 }, target) {
-    const { parts, media } = this.sessions.get(id);
-    if (media.status !== 'INITIATED') return number ? 404 : 403;
+    const { parts, media, isAssembled } = this.sessions.get(id);
+    if (media.status !== 'INITIATED' || isAssembled) return number ? 404 : 403;
     if (number === 0 && parts.has(0)) return 412;
     if (target.headers[0].value !== sha256) return 400;
     parts.set(number, { byteSize: bytes, etag: `etag-${number}` });

@@ -41,16 +41,18 @@ export class Page {
   uploads = [];
   network = new Network();
 
-  constructor({ service = new FakeService(), database = randomUUID(), ...options } = {}) {
+  constructor({ service = new FakeService(), database = randomUUID(), owner = 'ada', ...options } = {}) {
     this.service = service;
     this.database = database;
+    this.owner = owner;
     this.gone = false;
     // A page that was closed sends nothing and hears nothing any more.
     const whileHere = (work) => (...request) => (this.gone ? new Promise(() => {}) : work(...request));
     this.client = new UploadClient({
       url: 'http://service.test/graphql',
       getToken: () => service.token,
-      store: new IndexedDbStore({ name: database, keepsFiles: options.keepsFiles }),
+      owner,
+      store: new IndexedDbStore({ owner, name: database, keepsFiles: options.keepsFiles }),
       fetch: whileHere(service.fetch),
       send: whileHere(service.send),
       connectivity: this.network,
@@ -67,7 +69,7 @@ export class Page {
   /** The page that a reload makes of this one. */
   async reloaded(options = {}) {
     this.gone = true;
-    const page = new Page({ service: this.service, database: this.database, ...options });
+    const page = new Page({ service: this.service, database: this.database, owner: this.owner, ...options });
     await page.client.resume();
     await page.settled();
     return page;
@@ -79,7 +81,7 @@ export class Page {
   }
 
   async kept() {
-    return new IndexedDbStore({ name: this.database }).all();
+    return new IndexedDbStore({ owner: this.owner, name: this.database }).all();
   }
 }
 

@@ -80,7 +80,9 @@ const socket = new GraphQLSocket(`${location.origin.replace('http', 'ws')}/graph
 const uploads = new Uploads({ socket, hint, onReady: (media) => feed.add(media), addRow });
 
 async function open() {
-  ({ viewer: { id: viewer.viewerId } } = await request(VIEWER));
+  const { viewer: { id } } = await request(VIEWER);
+  if (!viewer.viewerId) uploads.signedIn(id);
+  viewer.viewerId = id;
   showState('off');
   await feed.loadMore();
 }
@@ -97,5 +99,4 @@ async function openUntilItWorks() {
 // Before anything has been answered: what people choose meanwhile waits in the list.
 acceptFiles(uploads);
 byId('clear').onclick = clearFinished;
-uploads.resume();
 openUntilItWorks();

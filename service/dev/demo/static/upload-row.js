@@ -10,10 +10,12 @@ export class UploadRow {
   #ended = false;
   #words = () => '';
 
-  // `controls` has pause, resume and cancel; without them there is nothing to press.
-  constructor(file, controls) {
-    this.name = file.name ?? controls.name;
-    this.controls = controls;
+  // What pauses, resumes and cancels it; until then there is nothing to press.
+  controls;
+
+  // `file`: or the upload of one that the browser did not keep.
+  constructor(file) {
+    this.name = file.name;
     this.preview = file instanceof Blob ? picture(file) : element('span', { className: 'preview none' });
     this.status = element('span', { className: 'status' });
     this.progress = element('progress', { max: 1, value: 0, ariaLabel: `Progress of ${this.name}` });
@@ -27,14 +29,14 @@ export class UploadRow {
   get ended() { return this.#ended; }
 
   // What the client says of it, until it is sent.
-  show({ state, bytesSent, size }) {
+  show({ state, bytesSent, size, problem }) {
     // The service may have made it ready before storage's own answer came through.
     if (this.#ended && state !== 'waiting') return;
     const share = size ? bytesSent / size : 0;
     const percent = `${Math.floor(share * 100)} %`;
     if (state === 'waiting') this.#begin();
     else if (state === 'sending') this.#send(share, () => (navigator.onLine ? `Uploading ${percent}` : `Waiting for the network at ${percent}`));
-    else if (state === 'paused') this.#pause(share ? `Paused at ${percent}` : 'Paused');
+    else if (state === 'paused') this.#pause(problem?.message ?? (share ? `Paused at ${percent}` : 'Paused'));
     else if (state === 'sent') this.#advance(SENT, 'Received');
     else if (state === 'duplicate') this.#end('duplicate', 'Already here, nothing was sent');
     else if (state === 'cancelled') this.#end('cancelled', 'Cancelled');
@@ -51,18 +53,19 @@ export class UploadRow {
     announce(`${this.name} is ready.`);
   }
 
+  // `retry`: where another try may end better.
   fail(problem, retry) {
     if (this.#ended) return;
     this.#end('failed', problem.message);
     if (problem.code === 'FILE_NEEDED') this.actions.append(this.#chooser(), this.#cancelButton());
-    else if (problem.retryable && retry) this.actions.append(button('Try again', retry));
+    else if (retry) this.actions.append(button('Try again', retry), this.#cancelButton());
     announce(`${this.name}: ${problem.message}`);
   }
 
   #begin() {
     this.#ended = false;
     this.progress.value = 0;
-    this.#set('busy', () => 'Preparing', this.#cancelButton());
+    this.#set('busy', () => 'Preparing', ...(this.controls ? [this.#cancelButton()] : []));
   }
 
   #send(share, words) {

@@ -17,16 +17,24 @@ const LOST_TRACK = 'The live status was lost; the photo may still become ready. 
 const DEVICE = { deviceClass: matchMedia('(pointer: coarse)').matches ? 'mobile' : 'desktop', captureMode: 'web' };
 
 export class Uploads {
-  #client = new UploadClient({ url: '/graphql', getToken });
+  #client;
+  #isKnown;
+  // Of files that were chosen before the page knew for whom.
+  #rows = new Map();
   #following = new Slots(() => FOLLOWED_AT_ONCE);
 
   constructor({ socket, hint, onReady, addRow }) {
     Object.assign(this, { socket, hint, onReady, addRow });
-    this.#client.addEventListener('upload', ({ upload }) => this.#accompany(upload));
+    this.#client = new Promise((resolve) => { this.#isKnown = resolve; });
   }
 
-  // Goes on with what was under way when the page was closed.
-  resume() { return this.#client.resume(); }
+  // Goes on with what this viewer had under way when the page was closed. Once is enough.
+  signedIn(owner) {
+    const client = new UploadClient({ url: '/graphql', owner, getToken });
+    client.addEventListener('upload', ({ upload }) => this.#accompany(upload));
+    this.#isKnown(client);
+    return client.resume();
+  }
 
   async start(files, { visibility, caption, altText }) {
     const problems = await Promise.all(files.map(problemOf));
@@ -37,7 +45,9 @@ export class Uploads {
       altText: altText || null,
     });
     const sound = files.filter((_, index) => !problems[index]);
-    await this.#client.add(sound, { purpose: 'COMMUNITY', visibility, client: DEVICE, describe });
+    sound.forEach((file) => this.#await(file));
+    const client = await this.#client;
+    await client.add(sound, { purpose: 'COMMUNITY', visibility, client: DEVICE, describe });
   }
 
   // One bad file does not hold up the others.
@@ -47,13 +57,21 @@ export class Uploads {
     row.fail(problem);
   }
 
-  #accompany(upload) {
-    const row = new UploadRow(upload.file ?? upload, upload);
+  #await(file) {
+    const row = new UploadRow(file);
     this.addRow(row);
+    row.show({ state: 'waiting' });
+    this.#rows.set(file, row);
+  }
+
+  #accompany(upload) {
+    const row = this.#rows.get(upload.file) ?? new UploadRow(upload.file ?? upload);
+    if (!this.#rows.delete(upload.file)) this.addRow(row);
+    row.controls = upload;
     let follows = false;
     const show = () => {
       row.show(upload);
-      if (upload.state === 'failed') row.fail(inOurWords(upload.problem, upload), () => upload.retry());
+      if (upload.state === 'failed') row.fail(inOurWords(upload.problem, upload), upload.isOver ? undefined : () => upload.retry());
       if (!upload.media || follows || !FOLLOWED.has(upload.state)) return;
       follows = true;
       this.#follow(upload, row);
