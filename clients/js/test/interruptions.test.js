@@ -2,16 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { broken, FakeService, PART } from './fake-service.js';
-import { file, Page, until } from './page.js';
-
-/** Lets so many PUTs through, and holds the rest until the returned function is called. */
-function holdAfter(service, count) {
-  let release;
-  const released = new Promise((resolve) => { release = resolve; });
-  let seen = 0;
-  service.onPut = async () => { if (seen++ >= count) await released; };
-  return release;
-}
+import { file, holdAfter, Page, until } from './page.js';
 
 test('a reload goes on from what storage has confirmed, and sends no confirmed part again', async () => {
   const page = new Page();
@@ -229,19 +220,4 @@ test('a file is written once, however often its upload changes', async () => {
     IDBObjectStore.prototype.put = original;
   }
   assert.equal(written, 1);
-});
-
-test('a file that was chosen twice is sent once', async () => {
-  const page = new Page();
-  const release = holdAfter(page.service, 2);
-  const [first] = await page.add([file(6 * PART)]);
-  await until(() => page.service.puts.length === 2);
-  const [second] = await page.add([file(6 * PART)]);
-  await until(() => page.service.named('CreateUploads').length === 2);
-  await page.settled();
-  release();
-  await Promise.all([first.finished, second.finished]);
-  assert.deepEqual([first.state, second.state], ['sent', 'sent']);
-  assert.equal(second.media.id, first.media.id);
-  assert.deepEqual(page.service.numbersStored(), [1, 2, 3, 4, 5, 6]);
 });

@@ -90,6 +90,15 @@ export function file(size, name = 'photo.jpg', seed = size) {
   return new File([bytes], name, { type: 'image/jpeg' });
 }
 
+/** Lets so many PUTs through, and holds the rest until the returned function is called. */
+export function holdAfter(service, count) {
+  let release;
+  const released = new Promise((resolve) => { release = resolve; });
+  let seen = 0;
+  service.onPut = async () => { if (seen++ >= count) await released; };
+  return release;
+}
+
 export async function until(holds) {
   const deadline = Date.now() + 5_000;
   while (!(await holds())) {
