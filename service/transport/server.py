@@ -10,6 +10,10 @@ from starlette.types import ASGIApp
 
 from service.settings import HttpSettings
 
+# Longer than load balancers keep an idle connection (60 s on AWS): they, not we, must be the one that hangs up, or a
+# request that is under way just then gets a 502.
+KEEP_ALIVE_S = 75
+
 
 class GracefulServer(uvicorn.Server):
     """On SIGTERM: `drain`, then stop listening, then wait `drain_s` seconds for requests that are being answered.
@@ -30,6 +34,7 @@ class GracefulServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=max(1, round(settings.drain_s)),
             )
         )
