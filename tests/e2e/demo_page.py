@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from PIL import Image
-from playwright.async_api import FilePayload, Locator, Page, expect
+from playwright.async_api import FilePayload, Locator, Page, Request, expect
 
 
 def photo_file(body: bytes, name: str = "photo.jpg", media_type: str = "image/jpeg") -> FilePayload:
@@ -84,3 +84,14 @@ async def seen(place: Locator) -> Image.Image:
     """What the screen shows there, once it has faded in."""
     await place.evaluate("image => Promise.all(image.getAnimations().map(each => each.finished))")
     return Image.open(io.BytesIO(await place.screenshot()))
+
+
+def recorded(page: Page) -> list[Request]:
+    """Every request of the page from now on."""
+    requests: list[Request] = []
+
+    def record(request: Request) -> None:
+        requests.append(request)
+
+    page.on("request", record)
+    return requests

@@ -32,7 +32,8 @@ document.title = 'ready';
 # Stored lying on its side: 2400 x 1800 with an orientation, and a place.
 RESIZING = """async () => {
   const { MemoryStore, UploadClient } = await import('/demo/client/index.js');
-  const small = new UploadClient({ url: '/graphql', owner: await viewerId(), getToken: signIn, store: new MemoryStore(), resize: true });
+  const who = { owner: await viewerId(), getToken: signIn };
+  const small = new UploadClient({ url: '/graphql', ...who, store: new MemoryStore(), resize: true });
   document.querySelector('input').onchange = async ({ target }) => {
     const [upload] = await small.add(target.files, { purpose: 'COMMUNITY', describe: ({ name }) => ({ title: name }) });
     await upload.finished;

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, Request, Route, WebSocketRoute, expect
 
-from tests.e2e.demo_page import DemoPage, photo_file
+from tests.e2e.demo_page import DemoPage, photo_file, recorded
 from tests.e2e.running_stack import Stack, eventually
 from tests.photos import small_photo
 
@@ -21,17 +21,6 @@ REFUSED = "Failed to load resource: the server responded with a status of"
 @pytest.fixture
 def expected_complaints() -> list[str]:
     return ["Failed to load resource: net::ERR_", *(f"{REFUSED} {status}" for status in (403, 412))]
-
-
-def recorded(page: Page) -> list[Request]:
-    """Every request of the page from now on."""
-    requests: list[Request] = []
-
-    def record(request: Request) -> None:
-        requests.append(request)
-
-    page.on("request", record)
-    return requests
 
 
 def keys_sent(requests: list[Request], operation: str) -> list[str]:

@@ -12,7 +12,7 @@ from playwright.async_api import BrowserContext, Page, Route
 from starlette.requests import Request
 
 from tests.e2e.bundling import PAGES, bundled, js_examples
-from tests.e2e.demo_page import on_disk
+from tests.e2e.demo_page import on_disk, recorded
 from tests.e2e.running_stack import REPOSITORY, Stack, eventually
 from tests.e2e.storage_proxy import StorageProxy
 from tests.photos import large_png, small_photo
@@ -120,6 +120,7 @@ async def test_a_large_file_goes_up_in_parts_and_goes_on_after_a_pause(
     name = f"uppy{version}-large.png"
     page, unfinished = await opened(version), await stack.unfinished_uploads()
     asked = unavailable_once(proxy)
+    requests = recorded(page)
     await page.set_input_files("input", on_disk(tmp_path / name, large_png(17_000_000, seed=10 + version)))
     proxy.hold_after(1)
     uploading = asyncio.create_task(page.evaluate(UPLOAD))
@@ -131,6 +132,10 @@ async def test_a_large_file_goes_up_in_parts_and_goes_on_after_a_pause(
     assert await uploading == {"successful": [name], "failed": []}
     assert sorted(proxy.parts_taken()) == [1, 2, 3]
     assert min(asked.values()) >= 2
+    # Version 6 completes at storage itself, which must not replace anything there; version 5 asks the service to.
+    completions = [each for each in requests if each.method == "POST" and "uploadId=" in each.url]
+    once = [await each.header_value("if-none-match") for each in completions]
+    assert once == (["*"] if version == 6 else [])
     await becomes_ready(stack, name)
     assert await stack.unfinished_uploads() == unfinished
 
@@ -192,3 +197,27 @@ async def test_a_file_whose_answer_was_lost_is_not_sent_twice(
     assert outcome == {"successful": [name], "failed": []}
     assert len(proxy.taken()) == 1
     await becomes_ready(stack, name)
+
+
+@pytest.mark.parametrize(("version", "sent"), [(5, [1, 2, 3]), (6, [1, 1, 2, 3])])
+async def test_what_a_closed_page_left_half_sent_is_not_in_the_way(
+    version: int, sent: list[int], opened: Opened, proxy: StorageProxy, stack: Stack, tmp_path: Path
+) -> None:
+    name = f"uppy{version}-left.png"
+    photo = on_disk(tmp_path / name, large_png(17_000_000, seed=40 + version))
+    page, unfinished = await opened(version), await stack.unfinished_uploads()
+    proxy.hold_after(1)
+    await page.set_input_files("input", photo)
+    await page.evaluate("() => void uppy.upload()")
+    await eventually(proxy.is_holding)
+    await page.reload()
+    proxy.go_on()
+    await page.set_input_files("input", photo)
+    assert await page.evaluate(UPLOAD) == {"successful": [name], "failed": []}
+    assert sorted(proxy.parts_taken()) == sent
+
+    async def is_ready() -> bool:
+        return "READY" in await stack.statuses(name)
+
+    await eventually(is_ready)
+    assert await stack.unfinished_uploads() == unfinished

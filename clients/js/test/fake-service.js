@@ -138,7 +138,7 @@ export class FakeService {
   #plan(file) {
     if (file.byteSize > POLICY.maxBytes) return { upload: null, duplicate: null, userErrors: [refusal('TOO_LARGE', false)] };
     if (this.owned.has(file.sha256)) return { upload: null, duplicate: { id: this.owned.get(file.sha256), status: 'READY' }, userErrors: [] };
-    const open = [...this.sessions.values()].find(({ file: other, media }) => other.sha256 === file.sha256 && media.status === 'INITIATED');
+    const open = [...this.sessions.values()].find(({ file: other, media }) => other.sha256 === file.sha256 && /INITIATED|UPLOADING/.test(media.status));
     if (open) return { upload: { id: open.id }, duplicate: null, userErrors: [] };
     const id = `upload-${this.sessions.size + 1}`;
     const method = file.byteSize > THRESHOLD ? 'MULTIPART' : 'SINGLE';

@@ -201,17 +201,22 @@ test('parts that were put together while the page was away are only completed', 
   assert.deepEqual(page.service.named('AbortUpload'), []);
 });
 
-test('parts that are put together while the page still sends are only completed', async () => {
-  const page = new Page();
-  const { service } = page;
-  service.onPut = async ({ number }) => { if (number === 8) assemble(service); };
-  const [upload] = await page.add([file(12 * PART)]);
-  await upload.finished;
-  assert.equal(upload.state, 'sent');
-  assert.equal(service.sessions.size, 1);
-  assert.deepEqual(service.named('AbortUpload'), []);
-  assert.equal(service.named('CompleteUpload').at(-1).parts, undefined);
-});
+for (const [when, plan] of [
+  ['before they are signed', (service) => { service.onCall = async (operation) => operation === 'SignUploadParts' && assemble(service); }],
+  ['while they are sent', (service) => { service.onPut = async ({ number }) => number === 8 && assemble(service); }],
+]) {
+  test(`parts that are put together ${when} are only completed`, async () => {
+    const page = new Page();
+    const { service } = page;
+    plan(service);
+    const [upload] = await page.add([file(12 * PART)]);
+    await upload.finished;
+    assert.equal(upload.state, 'sent');
+    assert.equal(service.named('CreateUploads').length, 1);
+    assert.deepEqual(service.named('AbortUpload'), []);
+    assert.equal(service.named('CompleteUpload').at(-1).parts, undefined);
+  });
+}
 
 test('a whole file that arrived while the page was away is completed, not sent, even without the file', async () => {
   const page = new Page({ keepsFiles: false });
