@@ -23,19 +23,22 @@ export class Problem extends Error {
   }
 }
 
-// What is wrong with the file itself, or with what is said of it: no later try can end otherwise.
+// What is wrong with the file itself: no later try can end otherwise.
 const ABOUT_THE_FILE = new Set([
-  'INVALID_INPUT', 'NOT_FOUND', 'TYPE_NOT_ALLOWED', 'TOO_LARGE', 'CHECKSUM_MISMATCH', 'STORAGE_REFUSED', 'FILE_UNREADABLE',
+  'TYPE_NOT_ALLOWED', 'TOO_LARGE', 'CHECKSUM_MISMATCH', 'STORAGE_REFUSED', 'FILE_UNREADABLE',
 ]);
+// Likewise with what is said of it, as long as it has not been accepted.
+const ABOUT_ITS_DESCRIPTION = new Set(['INVALID_INPUT', 'NOT_FOUND']);
 // For whoever has signed in to put right.
 const ABOUT_THE_VIEWER = new Set(['UNAUTHENTICATED', 'NOT_PERMITTED', 'OTHER_USER']);
 
 /**
  * Whether the file can be given up. Anything else may be a fault of the network, of the sign-in or of the service.
  * @param {Problem} problem
+ * @param {boolean} isAccepted whether the service has planned its upload
  */
-export function isVerdict({ code, retryable }) {
-  return !retryable && ABOUT_THE_FILE.has(code);
+export function isVerdict({ code, retryable }, isAccepted) {
+  return !retryable && (ABOUT_THE_FILE.has(code) || (!isAccepted && ABOUT_ITS_DESCRIPTION.has(code)));
 }
 
 /** @param {Problem} problem */

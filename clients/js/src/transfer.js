@@ -1,14 +1,15 @@
 // Bringing a file's bytes to storage: whole, or in parts of which none is sent again once storage has confirmed it.
 
 import { assertReadable, sha256 } from './digest.js';
-import { Problem } from './problem.js';
+import { Problem, problemOf } from './problem.js';
 import { persistently } from './retrying.js';
+import { currentSession, hasArrived } from './session.js';
 
 /**
  * @import { MediaApi } from './media-api.js'
  * @import { Patience } from './retrying.js'
  * @import { Send } from './storage-request.js'
- * @import { CompletedPart, Session, UploadPart, UploadTarget } from './types.js'
+ * @import { CompletedPart, Session, UploadPart, UploadPartTarget, UploadTarget } from './types.js'
  */
 
 /**
@@ -21,9 +22,6 @@ import { persistently } from './retrying.js';
  * @property {(bytes: number) => void} onProgress hears how many bytes of the file have left
  */
 
-/** Statuses of media whose bytes have not all arrived. */
-export const AWAITS_BYTES = new Set(['INITIATED', 'UPLOADING']);
-
 // Signed shortly before they are used: each part is read for its checksum first.
 const PARTS_PER_SIGNING = 6;
 
@@ -34,37 +32,6 @@ const ALREADY_THERE = 412;
 const PASSING_CODES = new Set(['RequestTimeout', 'ExpiredToken']);
 // What only other bytes than announced are answered with; anything else may come from a network in between.
 const FILE_CHANGED = new Set([400, 411, 413]);
-
-/**
- * The upload as the service knows it now. Raises a Problem (UPLOAD_EXPIRED) if it has ended without its file.
- * @param {MediaApi} api
- * @param {string} id
- * @param {AbortSignal} signal
- */
-export async function currentSession(api, id, signal) {
-  const session = await api.upload(id, signal);
-  if (!session || session.media.status === 'EXPIRED' || session.media.status === 'DELETED') {
-    throw new Problem('The upload has expired. Start it again.', { code: 'UPLOAD_EXPIRED' });
-  }
-  return session;
-}
-
-/**
- * Whether storage has every byte, as a whole or in parts: all that is left is to complete.
- * @param {Session} session
- */
-export function hasArrived({ bytesConfirmed, byteSize }) {
-  return bytesConfirmed >= byteSize;
-}
-
-/**
- * The parts to complete with what has arrived; none where storage has it as a whole, put together by an earlier call.
- * @param {Session} session
- * @returns {CompletedPart[] | undefined}
- */
-export function confirmedParts({ parts }) {
-  return parts.length ? parts.map(completed) : undefined;
-}
 
 /**
  * Sends what storage lacks of `file`; the parts to complete with, none for a file sent whole.
@@ -115,6 +82,7 @@ class PartsTransfer {
   #targets = new Map();
   /** @type {Promise<void>} */
   #signing = Promise.resolve();
+  #hasChecksums = true;
 
   /**
    * @param {Session} session
@@ -199,11 +167,27 @@ class PartsTransfer {
     if (this.#targets.has(number)) return;
     const unsigned = this.#missing.filter((part) => !this.#targets.has(part));
     const partNumbers = [number, ...unsigned.slice(0, PARTS_PER_SIGNING - 1)];
+    for (const each of await this.#signed(partNumbers, signal)) this.#targets.set(each.number, each.target);
+  }
+
+  /**
+   * @param {number[]} partNumbers
+   * @param {AbortSignal} signal
+   * @returns {Promise<UploadPartTarget[]>}
+   */
+  async #signed(partNumbers, signal) {
     const partChecksums = [];
-    for (const part of partNumbers) partChecksums.push({ number: part, sha256: await sha256(this.#slice(part)) });
-    const input = { uploadId: this.#session.id, partNumbers, partChecksums };
-    const signed = await this.#transfer.api.signUploadParts(input, signal);
-    for (const each of signed) this.#targets.set(each.number, each.target);
+    for (const number of this.#hasChecksums ? partNumbers : []) {
+      partChecksums.push({ number, sha256: await sha256(this.#slice(number)) });
+    }
+    try {
+      return await this.#transfer.api.signUploadParts({ uploadId: this.#session.id, partNumbers, partChecksums }, signal);
+    } catch (thrown) {
+      if (!this.#hasChecksums || problemOf(thrown).code !== 'INVALID_INPUT') throw thrown;
+      // Another client of the owner began this upload, without checksums.
+      this.#hasChecksums = false;
+      return this.#signed(partNumbers, signal);
+    }
   }
 
   /** @param {AbortSignal} signal */
@@ -283,9 +267,4 @@ function partsGone() {
 /** @param {Session} session */
 function unmetTarget(session) {
   return hasArrived(session) ? null : session.target;
-}
-
-/** @param {UploadPart} part */
-function completed({ number, etag }) {
-  return { number, etag };
 }

@@ -1,6 +1,6 @@
 // One file, chosen twice: its uploads share a session, and what becomes of one must not end the other.
 
-import { AWAITS_BYTES } from './transfer.js';
+import { AWAITS_BYTES } from './session.js';
 
 /**
  * @import { Outcome } from './types.js'
@@ -26,7 +26,7 @@ export function withTwin(outcome, outcomes) {
  * @param {UploadStore} store
  */
 export async function isShared(record, uploadId, store) {
-  const others = (await store.all()).filter(({ id, isCancelled }) => id !== record.id && !isCancelled);
+  const others = (await store.all().catch(() => [])).filter(({ id, isCancelled }) => id !== record.id && !isCancelled);
   return others.some((other) => (other.uploadId ? other.uploadId === uploadId : areTwins(other, record)));
 }
 

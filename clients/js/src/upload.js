@@ -3,7 +3,8 @@
 import { fileNeeded } from './batch.js';
 import { asksForSignIn, isVerdict, Problem, problemOf } from './problem.js';
 import { persistently, unlessAborted } from './retrying.js';
-import { AWAITS_BYTES, confirmedParts, currentSession, hasArrived, transferFile } from './transfer.js';
+import { AWAITS_BYTES, confirmedParts, currentSession, hasArrived } from './session.js';
+import { transferFile } from './transfer.js';
 import { isShared } from './twins.js';
 
 /**
@@ -20,8 +21,7 @@ import { isShared } from './twins.js';
  * @typedef {Planning & { slots: Slots, exclusion: Exclusion, send: Send, startOver: (record: UploadRecord) => Batch }} Journeys
  */
 
-// Storage may have lost a part or have them all already, a session may have ended while the device slept: the service
-// is asked how things stand.
+// Parts may be lost, or all there already, and sessions end while a device sleeps: the service is asked how things stand.
 const LOOKED_INTO = new Set(['UPLOAD_EXPIRED', 'UPLOAD_INCOMPLETE', 'STATE_CONFLICT', 'NOT_FOUND', 'PARTS_GONE']);
 const MOST_ROUNDS = 3;
 
@@ -263,7 +263,7 @@ export class Upload extends EventTarget {
   async #fail(problem) {
     this.problem = problem;
     this.#isHeld = asksForSignIn(problem);
-    this.#isGivenUp = isVerdict(problem);
+    this.#isGivenUp = isVerdict(problem, this.#record.uploadId !== null);
     this.#become(this.#isHeld ? 'paused' : 'failed');
     // What cannot succeed leaves nothing behind; the rest is tried again after a reload.
     if (this.#isGivenUp) await this.release();

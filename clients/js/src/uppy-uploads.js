@@ -7,7 +7,7 @@ import { browserConnectivity } from './connectivity.js';
 import { sha256 } from './digest.js';
 import { Problem } from './problem.js';
 import { DEFAULT_DELAYS_MS, persistently } from './retrying.js';
-import { AWAITS_BYTES, hasArrived } from './transfer.js';
+import { AWAITS_BYTES, hasArrived } from './session.js';
 import { isFollower, known } from './uppy-files.js';
 
 /**

@@ -95,6 +95,8 @@ export class FakeService {
 
   SignUploadParts({ uploadId, partNumbers, partChecksums }) {
     if (this.sessions.get(uploadId).isAssembled) return { parts: [], userErrors: [refusal('STATE_CONFLICT', false)] };
+    const isAcceptable = !partChecksums.length || !this.sessions.get(uploadId).isWithoutChecksums;
+    if (!isAcceptable) return { parts: [], userErrors: [refusal('INVALID_INPUT', false)] };
     const sums = new Map(partChecksums.map(({ number, sha256 }) => [number, sha256]));
     const parts = partNumbers.map((number) => ({ number, byteSize: PART, target: this.#target(uploadId, number, sums.get(number)) }));
     return { parts, userErrors: [] };
@@ -174,7 +176,7 @@ export class FakeService {
     const { parts, media, isAssembled } = this.sessions.get(id);
     if (media.status !== 'INITIATED' || isAssembled) return number ? 404 : 403;
     if (number === 0 && parts.has(0)) return 412;
-    if (target.headers[0].value !== sha256) return 400;
+    if ((target.headers[0].value ?? sha256) !== sha256) return 400;
     parts.set(number, { byteSize: bytes, etag: `etag-${number}` });
     return 200;
   }

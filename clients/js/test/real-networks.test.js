@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { FakeService, PART } from './fake-service.js';
-import { file, Page, until } from './page.js';
+import { file, holdAfter, Page, until } from './page.js';
 
 const REFUSED = { code: 'NOT_PERMITTED', message: 'Not you.', retryable: false };
 
@@ -250,4 +250,33 @@ test('a file that changed since it was announced is given up, and nothing of it 
   assert.equal(upload.problem.code, 'STORAGE_REFUSED');
   assert.ok(upload.isOver);
   assert.deepEqual(await page.kept(), []);
+});
+
+test('an upload that another client began without checksums goes on without them', async () => {
+  const page = new Page();
+  const release = holdAfter(page.service, 0);
+  const [upload] = await page.add([file(4 * PART)]);
+  await until(() => page.service.named('SignUploadParts').length > 0);
+  for (const session of page.service.sessions.values()) session.isWithoutChecksums = true;
+  const next = await page.reloaded();
+  release();
+  await next.uploads[0].finished;
+  assert.equal(next.uploads[0].state, 'sent');
+  assert.equal(upload.id, next.uploads[0].id);
+});
+
+test('what is wrong with a call, not with the file, keeps the file', async () => {
+  const page = new Page();
+  const original = page.service.SignUploadParts.bind(page.service);
+  page.service.SignUploadParts = () => ({ parts: [], userErrors: [{ ...REFUSED, code: 'INVALID_INPUT' }] });
+  const [upload] = await page.add([file(4 * PART)]);
+  await until(() => upload.state === 'failed');
+  assert.equal(upload.isOver, false);
+  await page.settled();
+  assert.equal((await page.kept()).length, 1);
+  assert.deepEqual(page.service.named('AbortUpload'), []);
+  page.service.SignUploadParts = original;
+  upload.retry();
+  await upload.finished;
+  assert.equal(upload.state, 'sent');
 });
