@@ -20,7 +20,7 @@ REFUSED = "Failed to load resource: the server responded with a status of"
 
 @pytest.fixture
 def expected_complaints() -> list[str]:
-    return ["Failed to load resource: net::ERR_", *(f"{REFUSED} {status}" for status in (403, 412))]
+    return ["Failed to load resource: net::ERR_", *(f"{REFUSED} {status}" for status in (401, 403, 412))]
 
 
 def keys_sent(requests: list[Request], operation: str) -> list[str]:
@@ -142,10 +142,11 @@ async def test_a_page_that_opens_while_the_service_is_down_recovers(page: Page) 
     await page.goto("/")
     problem = page.get_by_role("alert").filter(has_text="The service cannot be reached.")
     await expect(problem).to_be_visible()
-    await page.unroute("**/graphql")
-    await problem.get_by_role("button", name="Try again").click()
     demo = DemoPage(page)
     await demo.choose(photo_file(small_photo(54), "recovered.jpg"))
+    await expect(demo.status_of("recovered.jpg")).to_have_text("Preparing")
+    await page.unroute("**/graphql")
+    await problem.get_by_role("button", name="Try again").click()
     await demo.is_ready("recovered.jpg")
     await expect(demo.tile("recovered")).to_have_count(1)
     await expect(problem).to_be_hidden()
@@ -167,3 +168,40 @@ async def test_a_picture_whose_address_ran_out_gets_a_new_one(page: Page, stack:
     await demo.is_ready("overnight.jpg")
     await demo.picture_in(demo.tile("overnight"))
     assert len(refused) == 1
+
+
+async def test_a_networks_own_page_is_no_answer(page: Page, stack: Stack) -> None:
+    demo, shown = await DemoPage.opened(page), []
+
+    async def show_a_sign_in_page(route: Route) -> None:
+        if shown or "mutation" not in (route.request.post_data or ""):
+            await route.continue_()
+        else:
+            shown.append(route.request.url)
+            await route.fulfill(status=200, content_type="text/html", body="<h1>Welcome to our network</h1>")
+
+    await page.route("**/graphql", show_a_sign_in_page)
+    await demo.choose(photo_file(small_photo(56), "at-the-station.jpg"))
+    await demo.is_ready("at-the-station.jpg")
+    assert len(shown) == 1
+    assert await stack.statuses("at-the-station") == ["READY"]
+
+
+async def test_a_sign_in_that_does_not_hold_pauses_uploads(page: Page, stack: Stack) -> None:
+    demo = await DemoPage.opened(page)
+
+    async def refuse(route: Route) -> None:
+        if "mutation" in (route.request.post_data or ""):
+            await route.fulfill(status=401, json={"errors": [{"message": "The token has expired."}]})
+        else:
+            await route.continue_()
+
+    await page.route("**/graphql", refuse)
+    await demo.choose(photo_file(small_photo(57), "locked-out.jpg"))
+    await expect(demo.upload("locked-out.jpg")).to_have_attribute("data-state", "paused")
+    await expect(demo.status_of("locked-out.jpg")).to_contain_text("Sign in again to go on.")
+    assert await stack.statuses("locked-out") == []
+    await page.unroute("**/graphql")
+    await demo.upload("locked-out.jpg").get_by_role("button", name="Resume").click()
+    await demo.is_ready("locked-out.jpg")
+    assert await stack.statuses("locked-out") == ["READY"]
