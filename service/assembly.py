@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from service.errors import UploadIncomplete
+from service.errors import PartsMismatch, UploadIncomplete
 from service.failpoints import Failpoint, reach
 from service.models import StoredObject, UploadDocument
 from service.multipart import StoredPart
@@ -16,6 +16,8 @@ from service.stores import Stores
 
 # Enough to name in one sentence.
 _NAMED = 20
+# The one thing about a list of parts that time can mend.
+_UNSENT = "not in storage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ def _check_claims(claimed: Sequence[ClaimedPart], parts: Sequence[StoredPart], u
         "not part of this upload": [number for number in numbers if number not in expected],
         "missing from the list": sorted(set(expected) - set(numbers)),
         "out of order": [after for before, after in pairwise(numbers) if after < before],
-        "not in storage": [number for number in numbers if number in expected and number not in etags],
+        _UNSENT: [number for number in numbers if number in expected and number not in etags],
         "listed with an etag that storage does not have": [
             part.number for part in claimed if part.number in etags and part.etag.strip('"') != etags[part.number]
         ],
@@ -115,7 +117,9 @@ def _check_claims(claimed: Sequence[ClaimedPart], parts: Sequence[StoredPart], u
     sentences = [f"{_named(found)} {_verb(found)} {what}" for what, found in problems.items() if found]
     if sentences:
         advice = "look at the parts that storage confirms, send the others, and complete with the whole list in order."
-        raise UploadIncomplete(f"{'; '.join(sentences)}: {advice}".capitalize(), field=["parts"])
+        is_right = not any(found for what, found in problems.items() if what != _UNSENT)
+        problem = UploadIncomplete if is_right else PartsMismatch
+        raise problem(f"{'; '.join(sentences)}: {advice}".capitalize(), field=["parts"])
 
 
 def _verb(numbers: Sequence[int]) -> str:

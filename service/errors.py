@@ -9,6 +9,7 @@
     ├── QuotaExceeded
     ├── ChecksumMismatch             storage holds other bytes than were announced
     ├── UploadIncomplete             storage does not hold the whole object yet (retryable)
+    │   └── PartsMismatch            the list of parts itself is wrong: it will not hold later either
     ├── UploadExpired                the session is over; start a new one
     ├── StateConflict                the media is in a status that does not allow this
     ├── VersionConflict              the media changed since the caller read it
@@ -122,6 +123,10 @@ class ChecksumMismatch(MediaServiceError):
 class UploadIncomplete(MediaServiceError):
     code = ErrorCode.UPLOAD_INCOMPLETE
     retryable = True
+
+
+class PartsMismatch(UploadIncomplete):
+    retryable = False
 
 
 class UploadExpired(MediaServiceError):

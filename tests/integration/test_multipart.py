@@ -200,6 +200,7 @@ async def test_completing_names_what_is_wrong_with_the_parts(service: RunningSer
         payload = await session.complete(parts)
         [error] = payload["userErrors"]
         assert (payload["media"], error["code"], error["field"]) == (None, "UPLOAD_INCOMPLETE", ["parts"])
+        assert error["retryable"] is (complaint == "part 3 is not in storage")
         assert complaint.lower() in error["message"].lower()
     [error] = (await session.complete())["userErrors"]
     assert error["message"].startswith("Storage does not hold part 3 as announced")
