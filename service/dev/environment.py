@@ -43,10 +43,15 @@ def origins_of(api_port: int) -> tuple[str, str]:
     return f"http://127.0.0.1:{api_port}", f"http://localhost:{api_port}"
 
 
-def dev_settings(keys: DevKeys, *, mongo_uri: str, s3_url: str, ports: Mapping[str, int]) -> Settings:
-    """Settings that point at the embedded parts; `ports` names those of `api`, `edge` and `worker`."""
+def dev_settings(
+    keys: DevKeys, *, mongo_uri: str, s3_url: str, ports: Mapping[str, int], more_origins: Sequence[str] = ()
+) -> Settings:
+    """Settings that point at the embedded parts; `ports` names those of `api`, `edge` and `worker`.
+
+    `more_origins`: pages besides the demo page that may call the API, storage and the edge.
+    """
     api_port = ports["api"]
-    origins = origins_of(api_port)
+    origins = (*origins_of(api_port), *more_origins)
     return Settings(
         environment=Environment.DEVELOPMENT,
         mongo=MongoSettings(uri=SecretStr(mongo_uri)),

@@ -8,12 +8,13 @@ import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.dev.origins import split_origins
 from service.dev.processes import StartFailed
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ class DevOptions(BaseSettings):
     s3_port: int = Field(default=0, ge=0, le=55535)
     mongod_port: int = Field(default=0, ge=0, le=65535)
     samples: bool = Field(default=True, description="Upload the sample photos on the first run")
+    origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_origins)] = Field(
+        default=(), validate_default=False, description="Pages besides our own that may talk to the stack"
+    )
 
 
 def read_options() -> DevOptions:
@@ -52,6 +56,10 @@ def _explained(problem: ErrorDetails) -> str:
             expected = f"it must be a whole number from 0 (any free port) to {schema['maximum']}."
         case "boolean":
             expected = "it must be true or false."
+        case "array":
+            expected = (
+                "it must be origins such as http://localhost:5173, separated by commas, on this machine or with https."
+            )
     return f"DEV_{name.upper()} is {problem['input']!r}: {expected}"
 
 

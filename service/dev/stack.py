@@ -83,7 +83,7 @@ async def _run(options: DevOptions, children: Children, console: Console) -> Non
     keys = kept_keys(folder / "keys.json")
     ports = _ports(options)
     with console.status("Starting the database and the S3 server ..."):
-        settings = await _start_engines(children, folder, keys, ports)
+        settings = await _start_engines(children, options, keys, ports)
         engines = children.running
         try:
             await prepare(settings)
@@ -119,13 +119,14 @@ def _ports(options: DevOptions) -> dict[str, int]:
     return choose_ports([*wanted, "worker", *PORT_NAMES], options.folder / "ports.json", wanted)
 
 
-async def _start_engines(children: Children, folder: Path, keys: DevKeys, ports: Mapping[str, int]) -> Settings:
+async def _start_engines(children: Children, options: DevOptions, keys: DevKeys, ports: Mapping[str, int]) -> Settings:
+    folder = options.folder
     setup = SeaweedSetup(
         folder=folder / "objects",
         ports={name: ports[name] for name in PORT_NAMES},
         access_key=keys.storage_access_key,
         secret_key=keys.storage_secret_key,
-        origins=origins_of(ports["api"]),
+        origins=(*origins_of(ports["api"]), *options.origins),
         webhook=Webhook(
             url=f"http://127.0.0.1:{ports['api']}/events/storage",
             bearer_token=keys.event_token,
@@ -135,7 +136,7 @@ async def _start_engines(children: Children, folder: Path, keys: DevKeys, ports:
     mongo_uri, s3_url = await asyncio.gather(
         start_mongod(children, folder / "mongod", ports["mongod"]), start_seaweed(children, setup)
     )
-    return dev_settings(keys, mongo_uri=mongo_uri, s3_url=s3_url, ports=ports)
+    return dev_settings(keys, mongo_uri=mongo_uri, s3_url=s3_url, ports=ports, more_origins=options.origins)
 
 
 async def prepare(settings: Settings) -> None:

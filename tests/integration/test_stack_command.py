@@ -61,8 +61,8 @@ def start(folder: Path, **options: str) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[RunningStack]:
-    with start(folder) as process:
+def running(folder: Path, **options: str) -> Iterator[RunningStack]:
+    with start(folder, **options) as process:
         try:
             eventually(lambda: (folder / "urls.json").exists() or process.poll() is not None)
             if process.poll() is not None:
@@ -86,6 +86,13 @@ def answers(url: str) -> bool:
 def owner_sees(urls: dict[str, str]) -> Any:
     headers = {"Authorization": f"Bearer {urls['token']}"}
     return httpx.post(urls["graphql"], json={"query": "{ __typename }"}, headers=headers).json()
+
+
+def admits(url: str, origin: str) -> bool:
+    """Whether browsers let a page of `origin` send an upload or a call there, and read the answer."""
+    asked = {"Origin": origin, "Access-Control-Request-Method": "PUT" if "raw" in url else "POST"}
+    said = httpx.options(url, headers={**asked, "Access-Control-Request-Headers": "content-type"})
+    return said.is_success and said.headers.get("access-control-allow-origin") == origin
 
 
 @pytest.mark.timeout(180)
@@ -112,8 +119,13 @@ def test_the_stack_starts_recovers_stops_and_comes_back(tmp_path: Path) -> None:
     assert not [pid for pid in last.values() if Path(f"/proc/{pid}").exists()]
     assert not (folder / "urls.json").exists()
 
-    with running(folder) as again:
+    own_page = "http://localhost:5173"
+    with running(folder, DEV_ORIGINS=own_page) as again:
         assert again.urls()["graphql"] == urls["graphql"]
+        for url in (urls["graphql"], f"{urls['s3']}/media-uploads/community/raw/any.jpg"):
+            assert admits(url, own_page)
+            assert admits(url, urls["demo"].removesuffix("/"))
+            assert not admits(url, "http://localhost:5174")
         # A token of the first run: the folder's keys are kept.
         assert owner_sees(urls) == {"data": {"__typename": "Query"}}
 
@@ -141,6 +153,7 @@ def test_a_port_in_use_is_named_and_nothing_is_started(tmp_path: Path) -> None:
         ({"DEV_SAMPLES": "perhaps"}, "DEV_SAMPLES is 'perhaps': it must be true or false"),
         ({"DEV_S3_PORT": "23456", "DEV_EDGE_PORT": "23456"}, "DEV_EDGE_PORT and DEV_S3_PORT both need port 23456"),
         ({"DEV_S3_PORT": "23456", "DEV_API_PORT": "33456"}, "DEV_API_PORT and DEV_S3_PORT both need port 33456"),
+        ({"DEV_ORIGINS": "http://app.example"}, "DEV_ORIGINS is 'http://app.example': it must be origins such as"),
         ({"DEV_FOLDER": "/dev/null/x"}, "The folder /dev/null/x cannot be used: Not a directory. Set DEV_FOLDER"),
     ],
 )

@@ -26,7 +26,7 @@ from rich.console import Console
 
 from service.dev.edge.app import VIA
 from service.dev.environment import dev_settings, variables_of
-from service.dev.folder import DevOptions, claimed, read_urls, write_urls
+from service.dev.folder import DevOptions, claimed, read_options, read_urls, write_urls
 from service.dev.keys import kept_keys, new_keys
 from service.dev.mongod import start_mongod
 from service.dev.ports import GRPC_OFFSET, choose_ports, grpc_sockets
@@ -382,3 +382,45 @@ def test_variables_of_another_deployment_are_not_passed_on(monkeypatch: pytest.M
 def test_options_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEV_API_PORT", "8080")
     assert DevOptions().api_port == 8080
+
+
+@pytest.mark.parametrize(
+    ("given", "origins"),
+    [
+        ("", ()),
+        ("http://localhost:5173", ("http://localhost:5173",)),
+        (
+            " http://127.0.0.1:3000/, https://App.Example ,http://[::1]:1,https://app.example:443,",
+            ("http://127.0.0.1:3000", "https://app.example", "http://[::1]:1"),
+        ),
+        ("http://shop.localhost:80", ("http://shop.localhost",)),
+    ],
+)
+def test_origins_are_read_as_browsers_write_them(
+    monkeypatch: pytest.MonkeyPatch, given: str, origins: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("DEV_ORIGINS", given)
+    assert DevOptions().origins == origins
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "*",
+        "localhost:5173",
+        "http://app.example",
+        "http://localhost.example:5173",
+        "http://127.0.0.1.example",
+        "http://localhost:5173/page",
+        "http://localhost:70000",
+        "https://user@app.example",
+        "https://app.example; img-src *",
+        "https://*.example",
+        "ws://localhost:5173",
+        "http://localhost:5173 http://localhost:5174",
+    ],
+)
+def test_what_is_no_origin_of_a_developers_page_is_refused(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("DEV_ORIGINS", given)
+    with pytest.raises(StartFailed, match=r"DEV_ORIGINS is .*: it must be origins such as http://localhost:5173"):
+        read_options()

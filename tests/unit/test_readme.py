@@ -52,6 +52,8 @@ def test_readme_describes_every_setting_with_its_default() -> None:
         for variable, default in [*_leaves(Settings, "MEDIA_"), *_leaves(DevOptions, "DEV_")]
     }
     expected["DEV_FOLDER"] = "`.dev`"
+    # Separated by commas, where a MEDIA_* list is JSON.
+    expected["DEV_ORIGINS"] = ""
     assert _described() == expected
 
 
