@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
-from playwright.async_api import BrowserContext, expect
+from playwright.async_api import BrowserContext, WebSocketRoute, expect
 
 from tests.e2e.demo_page import DemoPage, on_disk, photo_file
 from tests.e2e.running_stack import Stack, eventually
@@ -99,9 +100,45 @@ async def test_a_photo_that_is_here_already_is_not_sent_again(proxied: BrowserCo
     await page.reload()
     await demo.choose(photo_file(small_photo(111), "first.jpg"))
     await expect(demo.status_of("first.jpg")).to_have_text("Already here, nothing was sent")
-    # With another title it is another photo, made of the same bytes.
-    await demo.choose(photo_file(small_photo(111), "again.jpg"))
-    await expect(demo.status_of("again.jpg")).to_have_text("Already here, nothing was sent")
-    await expect(demo.tile("again")).to_be_visible()
     await expect(demo.tile("first")).to_have_count(1)
     assert len(proxy.taken()) == 1
+
+
+async def test_new_photos_of_bytes_that_storage_has_are_followed_to_their_end(
+    proxied: BrowserContext, proxy: StorageProxy, stack: Stack
+) -> None:
+    page, news = await proxied.new_page(), asyncio.Event()
+
+    async def hold_until_there_are_to_be_news(socket: WebSocketRoute) -> None:
+        async def to_page(message: str | bytes) -> None:
+            await news.wait()
+            socket.send(message)
+
+        server = socket.connect_to_server()
+        server.on_message(lambda message: asyncio.ensure_future(to_page(message)))
+
+    await page.route_web_socket("**/graphql", hold_until_there_are_to_be_news)
+    news.set()
+    demo = await DemoPage.opened(page)
+    sound, damaged = small_photo(112), small_photo(113)[:2_000]
+    await demo.choose(photo_file(sound, "sound.jpg"), photo_file(damaged, "damaged.jpg"))
+    await demo.is_ready("sound.jpg")
+    why = await demo.has_failed("damaged.jpg")
+    await demo.open_large("sound")
+    await demo.delete_open()
+    await expect(demo.tile("sound")).to_have_count(0)
+    await page.get_by_role("button", name="Clear finished").click()
+
+    news.clear()
+    # The deleted one again, another of the same bytes, and the one that cannot be shown.
+    names = ["sound.jpg", "titled.jpg", "damaged.jpg"]
+    for name in names:
+        await demo.choose(photo_file(damaged if name == "damaged.jpg" else sound, name))
+        await expect(demo.status_of(name)).to_have_text("Nothing was sent: storage had it")
+    news.set()
+    await demo.is_ready("sound.jpg", "titled.jpg")
+    for title in ("sound", "titled"):
+        await expect(demo.tile(title)).to_have_count(1)
+    assert await demo.has_failed("damaged.jpg") == why
+    assert sorted(await stack.statuses("damaged")) == ["FAILED", "FAILED"]
+    assert len(proxy.taken()) == 2

@@ -5,10 +5,13 @@ import { announce, button, element } from '/demo/dom.js';
 // Sending is the first half of the way, what the service does with it the second.
 const SENT = 0.5;
 const WORDS = { UPLOADED: 'Received', PROCESSING: 'Processing' };
+const NOTHING_SENT = 'Nothing was sent: storage had it';
 
 export class UploadRow {
   #ended = false;
   #words = () => '';
+  // Whether storage had its bytes, so that none were sent.
+  #wasThere = false;
 
   // What pauses, resumes and cancels it; until then there is nothing to press.
   controls;
@@ -29,7 +32,7 @@ export class UploadRow {
   get ended() { return this.#ended; }
 
   // What the client says of it, until it is sent.
-  show({ state, bytesSent, size, problem }) {
+  show({ state, bytesSent, size, problem, media }) {
     // The service may have made it ready before storage's own answer came through.
     if (this.#ended && state !== 'waiting') return;
     const share = size ? bytesSent / size : 0;
@@ -38,13 +41,13 @@ export class UploadRow {
     else if (state === 'sending') this.#send(share, () => (navigator.onLine ? `Uploading ${percent}` : `Waiting for the network at ${percent}`));
     else if (state === 'paused') this.#pause(problem?.message ?? (share ? `Paused at ${percent}` : 'Paused'));
     else if (state === 'sent') this.#advance(SENT, 'Received');
-    else if (state === 'duplicate') this.#end('duplicate', 'Already here, nothing was sent');
+    else if (state === 'duplicate') this.#recognise(media);
     else if (state === 'cancelled') this.#end('cancelled', 'Cancelled');
   }
 
   // Snapshots from before the bytes arrived say less than the upload itself does.
   processing(status, progress) {
-    if (status in WORDS) this.#advance(progress, WORDS[status]);
+    if (status in WORDS) this.#advance(progress, this.#wasThere ? NOTHING_SENT : WORDS[status]);
   }
 
   ready() {
@@ -63,7 +66,7 @@ export class UploadRow {
   }
 
   #begin() {
-    this.#ended = false;
+    this.#ended = this.#wasThere = false;
     this.progress.value = 0;
     this.#set('busy', () => 'Preparing', ...(this.controls ? [this.#cancelButton()] : []));
   }
@@ -77,6 +80,13 @@ export class UploadRow {
   #pause(words) {
     const resume = button('Resume', () => this.controls.resume(), 'button small');
     this.#set('paused', () => words, resume, this.#cancelButton());
+  }
+
+  // The same photo, or a new one made of the same bytes, which may still fail.
+  #recognise({ status }) {
+    this.#wasThere = true;
+    if (status === 'READY') this.#end('duplicate', 'Already here, nothing was sent');
+    else this.#advance(SENT, NOTHING_SENT);
   }
 
   #advance(progress, words) {

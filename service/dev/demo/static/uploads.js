@@ -9,10 +9,12 @@ import { UploadRow } from '/demo/upload-row.js';
 
 // The service lets one socket follow fifty.
 const FOLLOWED_AT_ONCE = 40;
-// A duplicate may still be on its way: a photo that was deleted a moment ago is brought back without its bytes.
+// A duplicate may be new: made of bytes that storage had, of a photo that was deleted a moment ago for instance.
 const COMES = new Set(['sent', 'duplicate']);
 const FOLLOWED = new Set(['sending', ...COMES]);
-const ENDED_BADLY = new Set(['FAILED', 'QUARANTINED', 'EXPIRED', 'DELETED']);
+const FAILED = new Set(['FAILED', 'QUARANTINED']);
+// While a file is being sent, its session may run out and be replaced.
+const GONE = new Set(['EXPIRED', 'DELETED']);
 const LOST_TRACK = 'The live status was lost; the photo may still become ready. Reload the page to see.';
 const DEVICE = { deviceClass: matchMedia('(pointer: coarse)').matches ? 'mobile' : 'desktop', captureMode: 'web' };
 
@@ -107,9 +109,9 @@ export class Uploads {
     if (status === 'READY') {
       row.ready();
       if (media.status === 'READY') this.onReady(media);
-    } else if (!ENDED_BADLY.has(status)) {
+    } else if (!FAILED.has(status) && !GONE.has(status)) {
       row.processing(status, progress);
-    } else if (upload.state === 'sent') {
+    } else if (FAILED.has(status) || COMES.has(upload.state)) {
       row.fail(new Problem(media.failure?.message ?? 'This photo was removed.'));
     }
   }
