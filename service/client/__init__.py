@@ -23,6 +23,7 @@ from service.client.answers import (
 from service.client.errors import (
     ApiError,
     ClientError,
+    FileChanged,
     InvalidConnection,
     NotReady,
     StorageRefused,
@@ -43,6 +44,7 @@ __all__ = [
     "DisplayHint",
     "Failure",
     "FeedPage",
+    "FileChanged",
     "FileDetails",
     "InvalidConnection",
     "LocalFile",

@@ -5,7 +5,8 @@ ClientError            code, message, retryable, retry_after_s
 ├── Unreachable        no usable answer from the API or from storage (retryable)
 ├── StorageRefused     storage did not take the bytes; `code` is its own
 │   └── TargetExpired  the presigned request is no longer good; ask the API for another
-├── UnusableFile       the file cannot be read, is empty, or changed on the way
+├── UnusableFile       the file cannot be read, or is empty
+│   └── FileChanged    it changed on the way; as it is now it may go up
 ├── NotReady           the bytes are up, but the media did not become READY; `code` says why
 ├── UnusableQueue      the file of an upload queue cannot be read or written
 └── InvalidConnection  the address or the token cannot be used at all
@@ -21,6 +22,10 @@ EXPIRED: Final = "UPLOAD_EXPIRED"
 STATE_CONFLICT: Final = "STATE_CONFLICT"
 # Of storage: the parts are gone, dropped or put together.
 NO_SUCH_UPLOAD: Final = "NoSuchUpload"
+# Of this side.
+UNUSABLE: Final = "UNUSABLE_FILE"
+# About the file or what was said of it: no later try does better while these stay as they are.
+FINAL: Final = frozenset({"INVALID_INPUT", "BAD_USER_INPUT", "TYPE_NOT_ALLOWED", "TOO_LARGE", UNUSABLE})
 
 
 class ClientError(Exception):
@@ -52,8 +57,13 @@ class TargetExpired(StorageRefused):
 
 
 class UnusableFile(ClientError):
+    def __init__(self, message: str, *, code: str = UNUSABLE) -> None:
+        super().__init__(code, message)
+
+
+class FileChanged(UnusableFile):
     def __init__(self, message: str) -> None:
-        super().__init__("UNUSABLE_FILE", message)
+        super().__init__(message, code="FILE_CHANGED")
 
 
 class NotReady(ClientError):

@@ -12,7 +12,7 @@ from typing import IO, TypeVar
 
 from anyio import to_thread
 
-from service.client.errors import UnusableFile
+from service.client.errors import FileChanged, UnusableFile
 from service.processing.detect import HEAD_BYTES, sniff
 
 T = TypeVar("T")
@@ -83,8 +83,8 @@ class LocalFile:
         same_time = self.modified_ns is None or found.st_mtime_ns == self.modified_ns
         return same_time and found.st_size == self.byte_size
 
-    def _changed(self) -> UnusableFile:
-        return UnusableFile(f"{shown(self.path)} changed while it was being uploaded; upload it again.")
+    def _changed(self) -> FileChanged:
+        return FileChanged(f"{shown(self.path)} changed while it was being uploaded; upload it again.")
 
 
 async def inspect_file(path: Path) -> LocalFile:

@@ -14,9 +14,9 @@ from service.client.errors import (
     INCOMPLETE,
     NO_SUCH_UPLOAD,
     ClientError,
+    FileChanged,
     InvalidConnection,
     StorageRefused,
-    UnusableFile,
     UnusableQueue,
 )
 from service.client.local_file import LocalFile, inspect_file, shown
@@ -163,7 +163,7 @@ class QueueRun:
         return self._slots
 
     async def _file_of(self, entry: Entry) -> LocalFile:
-        """The file as it was announced, or will be. Raises UnusableFile if it has changed since then."""
+        """The file as it was announced, or will be. Raises FileChanged if it is another since then."""
         if entry.file is None:
             file = await inspect_file(entry.path)
             await self._in_turn(lambda: self._rows.note_file(entry.id, file))
@@ -172,7 +172,7 @@ class QueueRun:
             return entry.file
         if entry.upload_id is not None:
             await abandon(self._client, entry.upload_id)
-        raise UnusableFile(f"{shown(entry.path)} changed before it was uploaded; upload it again.")
+        raise FileChanged(f"{shown(entry.path)} changed before it was uploaded; upload it again.")
 
     async def _note_failure(self, entry: Entry, tracked: TrackedFile, error: ClientError) -> None:
         if error.code in ABOUT_THE_CALLER or isinstance(error, InvalidConnection | UnusableQueue):

@@ -22,9 +22,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from service.client.answers import FileDetails
-from service.client.errors import UnusableQueue
+from service.client.errors import FINAL, UnusableQueue
 from service.client.local_file import shown
-from service.client.queue_rows import QUEUED, Entry, QueueRows, Wish
+from service.client.queue_rows import FAILED, QUEUED, Entry, QueueRows, Wish
 from service.client.queue_run import QueueRun
 from service.client.tracking import SENDING, OnProgress, UploadResult
 
@@ -51,6 +51,11 @@ class QueuedFile:
     byte_size: int | None
     error_code: str | None
     error_message: str | None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it failed for what it is, e.g. of no type that is taken: no later try does better."""
+        return self.status == FAILED and self.error_code in FINAL
 
 
 class UploadQueue:

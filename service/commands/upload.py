@@ -84,7 +84,8 @@ async def upload_queued(
 ) -> int:
     """Queue the photos, upload all that waits in the queue, and print what became of it, as `upload_photos` does.
 
-    What failed in an earlier run is tried again. Raises ClientError; the queue is kept.
+    What failed in an earlier run is tried again; what would fail for ever is told once, and taken out of the queue.
+    Raises ClientError; the queue is kept.
     """
     if not photos and not await anyio.Path(queue_file).exists():
         raise UnusableQueue(f"There is no queue {shown(queue_file)}; name the photos to put into one.")
@@ -101,13 +102,23 @@ async def upload_queued(
         with _bars(console, [entry.path for entry in await queue.status()]) as on_progress:
             sent = await queue.run(client, on_progress=_announcing_outage(console, on_progress))
             results = await see_ready(client, sent, on_progress=on_progress)
+        _print_results(results, all_urls=all_urls, as_json=as_json)
+        if not as_json and not results:
+            result_console().print("Nothing was waiting.")
+        await _take_out_final(queue, console)
         left = len(await queue.status())
-    _print_results(results, all_urls=all_urls, as_json=as_json)
-    if not as_json and not results:
-        result_console().print("Nothing was waiting.")
     if left:
-        problem_console().print(Text(f"{left} stay in the queue. To try again: {resuming(queue_file)}"))
+        console.print(Text(f"{left} stay in the queue. To try again: {resuming(queue_file)}"))
     return _exit_code(results)
+
+
+async def _take_out_final(queue: UploadQueue, console: Console) -> None:
+    """Remove what no later run could upload; only now that it was told why."""
+    final = [entry for entry in await queue.status() if entry.is_final]
+    if final:
+        await queue.forget([entry.id for entry in final])
+        names = ", ".join(shown(entry.path) for entry in final)
+        console.print(Text(f"Taken out of the queue, no later try would do better: {names}"))
 
 
 def _announcing_outage(console: Console, on_progress: OnProgress) -> OnProgress:
@@ -134,8 +145,8 @@ def interrupted(queue_file: Path | None) -> str:
     if queue_file is not None:
         return f"Interrupted. What was sent is kept; to go on: {resuming(queue_file)}"
     return (
-        "Interrupted. Photos that had gone up are kept, and the same command does not send them again; "
-        "one that was on its way starts over. With --queue FILE it would go on where it was."
+        "Interrupted. The same command goes on: photos that had gone up are not sent again, and of a large one that "
+        "was on its way only the missing parts. With --queue FILE it would also wait while there is no network."
     )
 
 

@@ -269,7 +269,7 @@ async def test_ctrl_c_says_how_to_go_on(
     storage.go_on()
     assert not storage.confirmed
     if not queued:
-        assert "the same command does not send them again" in err
+        assert "The same command goes on" in err
         assert "--queue FILE" in err
         return
     assert f"to go on: python -m service upload --queue '{queue}'" in err
@@ -280,15 +280,39 @@ async def test_ctrl_c_says_how_to_go_on(
     assert await media_of(service, f"ctrl-{queued}") == 1
 
 
-async def test_a_queue_keeps_what_failed_and_says_so(
+async def test_the_same_command_goes_on_after_ctrl_c(
+    service: RunningService, storage: StorageRelay, photo: Path
+) -> None:
+    storage.stop_after(2)
+    process = await command(service, "again", photo)
+    await storage.stopped.wait()
+    await storage.arrivals(2)
+    process.send_signal(signal.SIGINT)
+    code, out, err = await ended(process)
+    assert (code, out) == (130, "")
+    assert "of a large one that was on its way only the missing parts" in err
+    storage.go_on()
+    async with service.working():
+        code, out, err = await ended(await command(service, "again", photo))
+    assert code == 0, err
+    assert f"{photo}  READY" in out
+    assert by_part(storage) == dict.fromkeys(PARTS, 1)
+    assert await media_of(service, "again") == 1
+
+
+async def test_a_queue_lets_go_of_what_can_never_be_uploaded(
     service: RunningService, storage: StorageRelay, tmp_path: Path
 ) -> None:
-    text, queue = tmp_path / "note.jpg", tmp_path / "uploads.db"
+    text, empty, queue = tmp_path / "note.jpg", tmp_path / "empty.jpg", tmp_path / "uploads.db"
     text.write_text("only words")
-    code, out, err = await ended(await command(service, "rita", text, "--queue", queue))
+    empty.touch()
+    code, out, err = await ended(await command(service, "rita", text, empty, "--queue", queue))
     assert (code, out) == (1, "")
-    assert "TYPE_NOT_ALLOWED" in err
-    assert f"1 stay in the queue. To try again: python -m service upload --queue {queue}" in err
+    assert f"Not uploaded: {text}\n  TYPE_NOT_ALLOWED" in err
+    assert f"Not uploaded: {empty}\n  UNUSABLE_FILE" in err
+    assert f"Taken out of the queue, no later try would do better: {text}, {empty}\n" in err
+    assert "stay in the queue" not in err
+    assert await ended(await command(service, "rita", "--queue", queue)) == (0, "Nothing was waiting.\n", "")
     code, out, err = await ended(await command(service, "rita", "--queue", tmp_path / "other.db"))
     assert code == 1
     assert "There is no queue" in err

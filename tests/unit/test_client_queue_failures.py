@@ -9,9 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.client import ApiError, UnusableQueue, UploadQueue
+from service.client import ApiError, FileDetails, UnusableQueue, UploadQueue
 from service.client import queue_run as queue_run_module
 from service.client.queue_rows import QueueRows
+from service.commands.upload import Order, upload_queued
 from tests.client_stand import Seen, UploadStand, times, xml
 from tests.queue_stand import LARGE, SMALL, drained, enqueued, left_in, written
 
@@ -56,6 +57,26 @@ async def test_a_refused_file_is_kept_with_its_reason(stand: UploadStand, tmp_pa
     async with UploadQueue(file) as queue:
         assert await queue.forget([left[1].id]) == 1
         assert await queue.status() == []
+
+
+async def test_the_command_keeps_only_what_may_still_go_up(
+    stand: UploadStand, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, photo = written(tmp_path, b"only words", SMALL)
+    file = tmp_path / "queue.db"
+    # Of storage, and about the moment rather than the file.
+    stand.fault = times(99, lambda: xml(400, "EntityTooSmall", "Not now."))
+    order = Order("COMMUNITY", private=False, details=FileDetails(), titles_from_names=True)
+    shown_as = {"all_urls": False, "as_json": False}
+    assert await upload_queued(stand.client(), [text, photo], order, file, **shown_as) == 1
+    said = capsys.readouterr().err
+    assert f"Taken out of the queue, no later try would do better: {text}\n1 stay in the queue." in said
+    assert said.index("TYPE_NOT_ALLOWED: No.") < said.index("Taken out")
+    assert [(each.path, each.status) for each in await left_in(file)] == [(photo, "FAILED")]
+    stand.seen.clear()
+    assert await upload_queued(stand.client(), [], order, file, **shown_as) == 1
+    assert text.name not in capsys.readouterr().err
+    assert stand.puts() == [0]
 
 
 async def test_a_session_that_ran_out_is_opened_again(stand: UploadStand, tmp_path: Path) -> None:
@@ -131,6 +152,7 @@ async def test_a_file_that_changed_between_two_runs_is_not_mixed(stand: UploadSt
     [result] = await drained(stand, file)
     assert result.error is not None
     assert "changed before it was uploaded" in result.error.message
+    assert [(each.error_code, each.is_final) for each in await left_in(file)] == [("FILE_CHANGED", False)]
     assert stand.session.status == "EXPIRED"
     assert stand.puts() == []
     assert stand.asked("completeUpload") == []
