@@ -41,7 +41,7 @@ contracts: $(TEST) ## Check who imports whom
 	$(BIN)/lint-imports
 
 client: $(CLIENT) ## Check and test the browser client (needs Node.js)
-	npm --prefix clients/js run --silent types
+	npm --prefix clients/js run --silent check
 	npm --prefix clients/js run --silent test
 
 check: lint types contracts client test ## Everything that must hold before a commit

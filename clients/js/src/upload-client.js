@@ -81,6 +81,31 @@ export class UploadClient extends EventTarget {
     };
   }
 
+  /**
+   * @overload
+   * @param {'upload'} type
+   * @param {(event: UploadEvent) => void} listener
+   * @param {AddEventListenerOptions | boolean} [options]
+   * @returns {void}
+   */
+  /**
+   * @overload
+   * @param {string} type
+   * @param {EventListenerOrEventListenerObject | null} listener
+   * @param {AddEventListenerOptions | boolean} [options]
+   * @returns {void}
+   */
+  // For TypeScript, which knows no events but the platform's.
+  /**
+   * @param {string} type
+   * @param {any} listener
+   * @param {AddEventListenerOptions | boolean} [options]
+   * @override
+   */
+  addEventListener(type, listener, options) {
+    super.addEventListener(type, listener, options);
+  }
+
   /** Those that are not over. */
   get uploads() {
     return [...this.#uploads];

@@ -1,0 +1,11 @@
+export { MediaApi } from "./media-api.js";
+export { Problem } from "./problem.js";
+export { Upload } from "./upload.js";
+export type BatchDetails = import("./types.js").BatchDetails;
+export type MediaReference = import("./types.js").MediaReference;
+export type AddOptions = import("./upload-client.js").AddOptions;
+export type ClientOptions = import("./upload-client.js").ClientOptions;
+export type UploadStore = import("./upload-store.js").UploadStore;
+export type UploadState = import("./upload.js").UploadState;
+export { UploadClient, UploadEvent } from "./upload-client.js";
+export { IndexedDbStore, MemoryStore } from "./upload-store.js";
