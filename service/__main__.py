@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # Where a client finds the API, and tuning that the embedded stack takes from outside: they describe no deployment.
 NO_DEPLOYMENT = ("MEDIA_URL", "MEDIA_TOKEN", "MEDIA_LOG_LEVEL", "MEDIA_WORKER__")
+# Enough to recognise a deployment by.
+NAMED_VARIABLES = 3
 # 128 + SIGINT, as shells say it.
 INTERRUPTED = 130
 SCHEMA_FILE = Path(__file__).parent.parent / "schema" / "schema.graphql"
@@ -317,14 +319,20 @@ def _settings_of_deployment() -> Settings:
 
 
 def _adopt_stack_settings() -> None:
-    """Without settings of its own, this process takes those of the embedded stack; ConfigurationError if none runs."""
+    """Without settings of its own, this process takes those of the embedded stack; ConfigurationError if none runs.
+
+    Says on stderr which it is: one variable that is set for another reason makes them those of another deployment.
+    """
     from service.dev.folder import read_environment, read_urls
 
-    if any(name.startswith("MEDIA_") and not name.startswith(NO_DEPLOYMENT) for name in os.environ):
+    if own := sorted(name for name in os.environ if name.startswith("MEDIA_") and not name.startswith(NO_DEPLOYMENT)):
+        names = ", ".join(own[:NAMED_VARIABLES]) + (", ..." if len(own) > NAMED_VARIABLES else "")
+        typer.echo(f"Settings: from the environment ({names}), not those of a stack of this folder.", err=True)
         return
     folder = _stack_folder()
     if not read_urls(folder):
         raise ConfigurationError(f"No MEDIA_* variable is set, and no stack runs in {folder} (`make run` starts one).")
+    typer.echo(f"Settings: those of the stack in {folder}.", err=True)
     os.environ.update(read_environment(folder) | dict(os.environ))
 
 

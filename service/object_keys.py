@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from uuid import UUID
+from uuid import UUID, uuid4
 
 if TYPE_CHECKING:
     from service.models import MediaFormat, MediaPurpose, RenditionName
@@ -18,6 +18,8 @@ _DOT_SEGMENT = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ORIGINAL = re.compile(rf"[a-z-]+/raw/({_UUID})\.[a-z0-9]+")
 _RENDITION = re.compile(rf"[a-z-]+/processed/[a-z]+/({_UUID})/[A-Za-z0-9_-]+\.[a-z0-9]+")
+# Where workers may write, `*/processed/*`. The other prefix is that of development stacks up to release 0.1.0.
+_PROBE = re.compile(r"(?:probe/processed|readiness)/[0-9a-f]{32}")
 
 
 def original_key(purpose: MediaPurpose, media_id: UUID, content_type: str) -> str:
@@ -45,6 +47,16 @@ def rendition_key(
 def rendition_prefix(purpose: MediaPurpose, name: RenditionName | str, media_id: UUID) -> str:
     """What every generation and format of one rendition starts with; `*` as name stands for all renditions."""
     return f"{purpose.slug}/processed/{name.lower()}/{media_id}/"
+
+
+def probe_key() -> str:
+    """A new key in the media bucket for an object that is written only to see whether storage keeps it."""
+    return f"probe/processed/{uuid4().hex}"
+
+
+def is_probe(key: str) -> bool:
+    """Whether `key` is that of such an object, which nobody needs once it was read again."""
+    return _PROBE.fullmatch(key) is not None
 
 
 def parse_key(key: str) -> UUID | None:

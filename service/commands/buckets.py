@@ -30,10 +30,15 @@ async def set_up_buckets(settings: Settings, *, apply: bool) -> int:
         _print_report(report)
     for problem in problems:
         typer.echo(problem, err=True)
+    is_drifting = any(report.drift for report in reports)
     if apply and not any(report.changed for report in reports):
         typer.echo("Nothing to do.")
+    elif not apply and not is_drifting:
+        # Not left to be read from silence.
+        is_said = any(report.foreign or report.unsupported for report in reports) or problems
+        typer.echo("All else is as declared." if is_said else "Both buckets are as declared.")
     is_lacking = settings.environment is Environment.PRODUCTION and any(report.unsupported for report in reports)
-    return int(bool(problems) or is_lacking or any(report.drift for report in reports))
+    return int(bool(problems) or is_lacking or is_drifting)
 
 
 def _print_report(report: BucketReport) -> None:

@@ -16,7 +16,6 @@ from service.telemetry import Metrics
 
 # Nothing is wrong with the run: it goes on once what it needs answers again.
 _AWAY: tuple[type[Exception], ...] = (MediaServiceError, *OUTAGE_ERRORS)
-_EXAMINED = "examined:"
 _COLUMNS = (Outcome.FOUND, Outcome.REPAIRED, Outcome.ENQUEUED, Outcome.KEPT, Outcome.GONE)
 
 
@@ -44,7 +43,7 @@ async def run_reconciliation(settings: Settings, options: RunOptions, *, as_json
                 f"Stopped: {error.__cause__ or error}. Run the same command again within a day to go on.", err=True
             )
             return 1
-    typer.echo(orjson.dumps({"summary": dict(tally.counts)}).decode() if as_json else _table(tally))
+    typer.echo(orjson.dumps({"summary": tally.sums()}).decode() if as_json else _table(tally))
     return 0 if tally.is_clean else 1
 
 
@@ -63,8 +62,8 @@ def _line(finding: Finding) -> str:
 
 
 def _table(tally: Tally) -> str:
-    examined = sorted((name, number) for name, number in tally.counts.items() if name.startswith(_EXAMINED))
-    seen = ", ".join(f"{number} {name.removeprefix(_EXAMINED)}" for name, number in examined)
+    examined = sorted(tally.sums().get("examined", {}).items())
+    seen = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in examined)
     lines = [f"Examined: {seen}.", " ".join([f"{'':<19}", *(f"{outcome:>9}" for outcome in _COLUMNS)])]
     for kind in FindingKind:
         numbers = [tally.of(kind, outcome) for outcome in _COLUMNS]

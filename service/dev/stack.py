@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from uuid import uuid4
 
 from rich.console import Console
 from rich.text import Text
@@ -28,6 +27,7 @@ from service.dev.seaweed import PORT_NAMES, SeaweedSetup, Webhook, start_seaweed
 from service.dev.supervision import Part, expect_to_live, keep_running, start_part
 from service.dev.tokens import mint_token
 from service.errors import TemporarilyUnavailable
+from service.object_keys import probe_key
 from service.object_store import ObjectStore
 from service.settings import Settings, StorageSettings
 from service.stores.database import open_database
@@ -144,7 +144,7 @@ async def prepare(settings: Settings) -> None:
     store = ObjectStore(settings.storage)
     try:
         await store.ensure_buckets()
-        if not await store.keeps(store.media_bucket, f"readiness/{uuid4().hex}"):
+        if not await store.keeps(store.media_bucket, probe_key()):
             raise StartFailed("The S3 server does not keep objects: one just written could not be read again.")
         async with open_database(settings.mongo) as database:
             # Data of an earlier version may be here; its indexes are ours to rebuild, and others are left alone.

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
-
 from service.doctor.findings import Finding, ok, problem, warning
 from service.doctor.http_probe import NoAnswer, probe
 from service.errors import ConfigurationError, TemporarilyUnavailable
-from service.models import MediaFormat, MediaPurpose, RenditionName
-from service.object_keys import rendition_key
+from service.object_keys import probe_key
 from service.object_store import ObjectStore
 from service.settings import StorageSettings
 
@@ -38,10 +35,9 @@ async def check_storage(settings: StorageSettings, *, writes: bool) -> list[Find
 async def _keeping(store: ObjectStore) -> Finding:
     """A server may answer for its buckets and yet have lost what keeps their objects."""
     bucket = store.media_bucket
-    key = rendition_key(MediaPurpose.COMMUNITY, RenditionName.FEED, uuid4(), "doctor", MediaFormat.JPEG)
     remedy = "See the S3 server's log and its disk; a worker needs s3:PutObject, s3:GetObject and s3:DeleteObject."
     try:
-        is_kept = await store.keeps(bucket, key)
+        is_kept = await store.keeps(bucket, probe_key())
     except TemporarilyUnavailable as error:
         reason = error.__cause__ or error
         return problem("storage", f"{bucket} does not write, read and delete a test object: {reason}.", remedy)

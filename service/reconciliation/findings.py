@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 class FindingKind(enum.StrEnum):
     ORPHAN_OBJECT = "orphan_object"
     ORPHAN_RENDITION = "orphan_rendition"
+    LEFTOVER_PROBE = "leftover_probe"
     ABANDONED_MULTIPART = "abandoned_multipart"
     UNKNOWN_OBJECT = "unknown_object"
     MISSING_ORIGINAL = "missing_original"
@@ -61,12 +62,20 @@ class Tally:
         self.counts.update(f"{finding.kind}:{finding.outcome}" for finding in findings)
 
     def examined(self, what: str, number: int) -> None:
-        """Count what was looked at, e.g. `media`."""
+        """Count what was looked at, e.g. `multipart_uploads`."""
         self.counts[f"examined:{what}"] += number
 
     def of(self, kind: FindingKind, outcome: Outcome) -> int:
         """How many findings of one kind ended so."""
         return self.counts[f"{kind}:{outcome}"]
+
+    def sums(self) -> dict[str, dict[str, int]]:
+        """All numbers for programs: `{"examined": {"media": 2}, "orphan_object": {"found": 1}}`."""
+        nested: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        for name, number in self.counts.items():
+            group, _, part = name.partition(":")
+            nested[group][part] = number
+        return dict(nested)
 
     @property
     def is_clean(self) -> bool:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from service.lifecycle import AWAITING_BYTES, MediaStatus
 from service.models import MediaDocument, MediaPurpose
-from service.object_keys import media_of_original, media_of_rendition
+from service.object_keys import is_probe, media_of_original, media_of_rendition
 from service.object_store import ListedObject
 from service.policies import POLICIES
 from service.reconciliation.context import REST_FIELDS, Context
@@ -66,9 +66,15 @@ async def _remove_original(key: str, context: Context) -> Outcome:
 
 
 async def examine_renditions(page: Sequence[ListedObject], context: Context) -> AsyncIterator[Finding]:
-    """Objects of the media bucket that their media does not list."""
+    """Objects of the media bucket that their media does not list, and what a killed process left of a look at storage."""
     bucket = context.object_store.media_bucket
-    aged = {each.key: media_of_rendition(each.key) for each in page if each.written_at < context.cutoff}
+    old = [each.key for each in page if each.written_at < context.cutoff]
+    for key in filter(is_probe, old):
+        outcome = await context.settle(partial(_remove, key, context))
+        yield Finding(
+            FindingKind.LEFTOVER_PROBE, f"{bucket}/{key}", "it was written to see whether it is kept", outcome
+        )
+    aged = {key: media_of_rendition(key) for key in old if not is_probe(key)}
     for finding in _unknown(bucket, aged):
         yield finding
     keys = [key for key, media_id in aged.items() if media_id]
@@ -106,6 +112,10 @@ def _may_be_opened(media: MediaDocument, context: Context) -> bool:
 async def _remove_rendition(key: str, context: Context) -> Outcome:
     if not await _needless_renditions([key], context):
         return Outcome.GONE
+    return await _remove(key, context)
+
+
+async def _remove(key: str, context: Context) -> Outcome:
     await context.object_store.delete(context.object_store.media_bucket, [key], written_before=context.cutoff)
     return Outcome.REPAIRED
 

@@ -120,7 +120,7 @@ def _steps(options: RunOptions, object_store: ObjectStore) -> list[tuple[str, St
     """Documents first: they let go of objects that are then found to be needed by nobody, in the same run."""
     steps: list[tuple[str, Step]] = [] if options.buckets else [("media", _media), ("contents", _contents)]
     if not options.buckets or object_store.upload_bucket in options.buckets:
-        steps += [("originals", _originals), ("multipart uploads", _multiparts)]
+        steps += [("originals", _originals), ("multipart_uploads", _multiparts)]
     if not options.buckets or object_store.media_bucket in options.buckets:
         steps += [("renditions", _renditions)]
     return steps

@@ -313,3 +313,8 @@ async def test_the_command_says_what_differs_what_it_did_and_what_cannot_be(
     assert ("public access block: not supported by this server." in said.out) is is_lacking
     production = settings.model_copy(update={"environment": Environment.PRODUCTION})
     assert await set_up_buckets(production, apply=False) == int(is_lacking)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == ("All else is as declared." if is_lacking else "Both buckets are as declared.")
+    moved = storage.model_copy(update={"allowed_origins": ("https://elsewhere.example",)})
+    assert await set_up_buckets(settings.model_copy(update={"storage": moved}), apply=False) == 1
+    assert "as declared" not in capsys.readouterr().out

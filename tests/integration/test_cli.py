@@ -226,6 +226,18 @@ async def test_a_python_without_the_packages_is_told_which_one_to_use() -> None:
     assert ".venv/bin/python -m service" in ended.err
 
 
+@pytest.mark.parametrize("command", ["buckets", "indexes", "reconcile", "doctor"])
+async def test_settings_that_are_not_those_of_the_stack_are_said_to_be_others(command: str, tmp_path: Path) -> None:
+    write_urls(tmp_path, {"graphql": "http://127.0.0.1:9/graphql"})
+    # Meant for the stack in the folder, and unfit for any other.
+    origin = "http://localhost:5173"
+    ended = await run(command, DEV_FOLDER=str(tmp_path), MEDIA_STORAGE__ALLOWED_ORIGINS=f'["{origin}"]')
+    assert ended.code == 1
+    assert ended.err.startswith("Settings: from the environment (MEDIA_STORAGE__ALLOWED_ORIGINS), not those of a stack")
+    assert "Allowed origins must be https" in ended.out + ended.err
+    assert origin not in ended.err
+
+
 @pytest.mark.parametrize("words", [("feed",), ("doctor",)])
 async def test_a_port_that_is_none_is_named(words: tuple[str, ...]) -> None:
     ended = await run(*words, DEV_API_PORT="foo")

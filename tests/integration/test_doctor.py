@@ -264,6 +264,7 @@ async def test_the_command_examines_the_running_stack(service: RunningService, t
     # Where a client finds the API says nothing about a deployment.
     ended = await run("doctor", DEV_FOLDER=str(tmp_path), MEDIA_URL="https://elsewhere", MEDIA_LOG_LEVEL="ERROR")
     assert ended.code == 0, ended.out
+    assert ended.err == f"Settings: those of the stack in {tmp_path}.\n"
     assert {line.split()[0] for line in ended.out.splitlines()} == {"ok"}
     assert not [secret for secret in secrets_of(service.settings) if secret in ended.out + ended.err]
 

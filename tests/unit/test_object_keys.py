@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from uuid import UUID
 
 import pytest
@@ -10,11 +11,13 @@ from hypothesis import strategies as st
 
 from service.models import MediaFormat, MediaPurpose, RenditionName
 from service.object_keys import (
+    is_probe,
     is_safe_key,
     media_of_original,
     media_of_rendition,
     original_key,
     parse_key,
+    probe_key,
     rendition_key,
 )
 from service.policies import POLICIES
@@ -63,3 +66,14 @@ def test_a_generation_outside_the_alphabet_is_refused(generation: str) -> None:
 )
 def test_keys_of_others_belong_to_no_media(key: str) -> None:
     assert parse_key(key) is None
+
+
+def test_probes_lie_where_workers_may_write_and_belong_to_no_media() -> None:
+    key = probe_key()
+    assert is_probe(key)
+    assert is_safe_key(key)
+    assert fnmatchcase(key, "*/processed/*")
+    assert parse_key(key) is None
+    assert probe_key() != key
+    assert not is_probe(f"{key}/x")
+    assert not is_probe("readiness/notes.txt")
