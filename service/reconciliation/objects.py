@@ -66,14 +66,12 @@ async def _remove_original(key: str, context: Context) -> Outcome:
 
 
 async def examine_renditions(page: Sequence[ListedObject], context: Context) -> AsyncIterator[Finding]:
-    """Objects of the media bucket that their media does not list, and what a killed process left of a look at storage."""
+    """Objects of the media bucket that their media does not list, and probes that a killed process left."""
     bucket = context.object_store.media_bucket
     old = [each.key for each in page if each.written_at < context.cutoff]
     for key in filter(is_probe, old):
         outcome = await context.settle(partial(_remove, key, context))
-        yield Finding(
-            FindingKind.LEFTOVER_PROBE, f"{bucket}/{key}", "it was written to see whether it is kept", outcome
-        )
+        yield Finding(FindingKind.LEFTOVER_PROBE, f"{bucket}/{key}", "a probe that was left behind", outcome)
     aged = {key: media_of_rendition(key) for key in old if not is_probe(key)}
     for finding in _unknown(bucket, aged):
         yield finding
