@@ -36,6 +36,8 @@ export class UppyUploads {
   #lastWords = new Map();
   /** @type {Map<string, Promise<unknown>>} */
   #completing = new Map();
+  /** @type {Promise<unknown>} a removed file that is chosen again at once must not join what is being ended */
+  #abandoning = Promise.resolve();
 
   /**
    * @param {Uppy} uppy
@@ -54,7 +56,7 @@ export class UppyUploads {
     uppy.addPostProcessor((ids) => this.#untilCompleted(ids));
     uppy.on('upload-success', (file) => this.#arrived(file.id));
     uppy.on('upload-error', (file, error) => this.#lookInto(file, error));
-    uppy.on('file-removed', (file) => this.#abandon(file));
+    uppy.on('file-removed', (file) => (this.#abandoning = Promise.all([this.#abandoning, this.#abandon(file)])));
   }
 
   common = {
@@ -118,6 +120,7 @@ export class UppyUploads {
   /** @param {string[]} ids */
   async #announce(ids) {
     const files = ids.map((id) => this.#uppy.getFile(id)).filter((file) => file && !file.mediaUpload && !file.error);
+    await this.#abandoning;
     for (let first = 0; first < files.length; first += MOST_FILES) {
       const some = /** @type {File[]} */ (files.slice(first, first + MOST_FILES));
       const described = [];

@@ -101,6 +101,24 @@ for (const [version, options] of [[5, uppy5Options], [6, uppyOptions]]) {
     assert.deepEqual(uppy.service.named('AbortUpload'), []);
   });
 
+  test(`Uppy ${version}: a file that is removed and chosen again at once gets an upload of its own`, async () => {
+    const uppy = new FakeUppy(options);
+    uppy.add('one.jpg', 4 * PART, 1);
+    await uppy.announce();
+    // The abort is on its way for as long as whoever does not wait for it needs to announce the file again.
+    uppy.service.onCall = async (operation) => {
+      for (let turn = 0; operation === 'AbortUpload' && uppy.service.named('CreateUploads').length === 1 && turn < 10_000; turn += 1) {
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    const removing = uppy.remove('one.jpg');
+    uppy.add('one.jpg', 4 * PART, 1);
+    assert.deepEqual(await uppy.announce(), ['one.jpg']);
+    await removing;
+    assert.deepEqual([...uppy.service.sessions.values()].map(({ media }) => media.status), ['EXPIRED', 'INITIATED']);
+    assert.equal(uppy.getFile('one.jpg').mediaUpload.id, 'upload-2');
+  });
+
   test(`Uppy ${version}: what has arrived already is completed, and nothing sent`, async () => {
     const service = new FakeService();
     const session = await leftBehind(service, 4);
