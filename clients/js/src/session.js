@@ -33,6 +33,14 @@ export function hasArrived({ bytesConfirmed, byteSize }) {
 }
 
 /**
+ * Whether parts are being sent, by this page or another.
+ * @param {Session} session
+ */
+export function isBegun(session) {
+  return session.media.status === 'UPLOADING' && !hasArrived(session);
+}
+
+/**
  * The parts to complete with what has arrived; none where storage has it as a whole, put together by an earlier call.
  * @param {Session} session
  * @returns {CompletedPart[] | undefined}

@@ -7,7 +7,7 @@ import { browserConnectivity } from './connectivity.js';
 import { sha256 } from './digest.js';
 import { Problem } from './problem.js';
 import { DEFAULT_DELAYS_MS, persistently } from './retrying.js';
-import { AWAITS_BYTES, hasArrived } from './session.js';
+import { AWAITS_BYTES, hasArrived, isBegun } from './session.js';
 import { isFollower, known } from './uppy-files.js';
 
 /**
@@ -148,8 +148,7 @@ export class UppyUploads {
    * @returns {session is Session}
    */
   #mustBeginAnew(session) {
-    const isBegun = session?.media.status === 'UPLOADING' && !hasArrived(session);
-    return isBegun && !this.#follows(session.id) && !this.#goOn(session);
+    return session !== null && isBegun(session) && !this.#follows(session.id) && !this.#goOn(session);
   }
 
   /**
@@ -195,9 +194,8 @@ export class UppyUploads {
    */
   #begin(file, session) {
     const { id, objectKey, method, partSize, media } = session;
-    const isBegun = media.status === 'UPLOADING' && !hasArrived(session);
     this.#ids.set(objectKey, id);
-    this.#uppy.setFileState(file.id, { mediaUpload: { id, objectKey, method, partSize }, ...(isBegun ? this.#goOn(session) : {}) });
+    this.#uppy.setFileState(file.id, { mediaUpload: { id, objectKey, method, partSize }, ...(isBegun(session) ? this.#goOn(session) : {}) });
     this.#uppy.setFileMeta(file.id, { mediaId: media.id, isDuplicate: false });
     if (hasArrived(session)) this.#succeed(file.id);
   }
@@ -235,16 +233,20 @@ export class UppyUploads {
     if (status === ALREADY_THERE) this.#succeed(file.id);
     // The next try is with a new one.
     else if (error.code === 'UPLOAD_EXPIRED') this.#forget(file.id);
-    else if (status === NO_SUCH_MULTIPART || error.code === 'STATE_CONFLICT') this.#toldLater(file.id, this.#unlessArrived(file));
+    else if (status === NO_SUCH_MULTIPART || error.code === 'STATE_CONFLICT') this.#toldLater(file.id, this.#unlessArrived(file, error));
   }
 
   /**
    * Whether the answer to the last request was lost: the service knows.
    * @param {File} file
+   * @param {{ code?: string }} error
    */
-  async #unlessArrived(file) {
+  async #unlessArrived(file, { code }) {
     const session = file.mediaUpload && (await this.current(file.mediaUpload.id).catch(() => null));
-    if (!session || (AWAITS_BYTES.has(session.media.status) && !hasArrived(session))) return;
+    if (!session || (AWAITS_BYTES.has(session.media.status) && !hasArrived(session))) {
+      // Another page has begun it: the next try asks what is to be done.
+      return code === 'STATE_CONFLICT' ? this.#forget(file.id) : undefined;
+    }
     this.#completing.delete(file.id);
     // Version 5 has asked for it to be aborted, in vain.
     this.#uppy.setFileState(file.id, { mediaUpload: file.mediaUpload });

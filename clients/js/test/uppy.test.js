@@ -167,6 +167,21 @@ test('Uppy 5 goes on with the parts of an earlier page', async () => {
   assert.deepEqual(parts.map(({ PartNumber }) => PartNumber), [1, 2]);
 });
 
+test('Uppy 6 begins anew at the next try where another page was faster to begin', async () => {
+  const uppy = new FakeUppy(uppyOptions);
+  uppy.add('large.jpg', 4 * PART, 1);
+  await uppy.announce();
+  const [session] = uppy.service.sessions.values();
+  session.media.status = 'UPLOADING';
+  uppy.emit('upload-error', uppy.getFile('large.jpg'), Object.assign(new Error('It has begun.'), { code: 'STATE_CONFLICT' }));
+  await uppy.end();
+  assert.equal(uppy.getFile('large.jpg').error, 'It has begun.');
+  uppy.setFileState('large.jpg', { error: null });
+  assert.deepEqual(await uppy.announce(), ['large.jpg']);
+  assert.equal(session.media.status, 'EXPIRED');
+  assert.equal(uppy.getFile('large.jpg').mediaUpload.id, 'upload-2');
+});
+
 test('Uppy 6 cannot, and begins anew: the earlier upload is ended, not left behind', async () => {
   const service = new FakeService();
   const session = await leftBehind(service, 2);

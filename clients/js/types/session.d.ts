@@ -11,6 +11,11 @@ export function currentSession(api: MediaApi, id: string, signal: AbortSignal): 
  */
 export function hasArrived({ bytesConfirmed, byteSize }: Session): boolean;
 /**
+ * Whether parts are being sent, by this page or another.
+ * @param {Session} session
+ */
+export function isBegun(session: Session): boolean;
+/**
  * The parts to complete with what has arrived; none where storage has it as a whole, put together by an earlier call.
  * @param {Session} session
  * @returns {CompletedPart[] | undefined}
