@@ -34,6 +34,7 @@ from service.client.errors import (
 )
 from service.client.local_file import LocalFile, inspect_file
 from service.client.media_client import MediaClient
+from service.client.outages import OnOutage, Outage
 from service.client.readiness import see_ready
 from service.client.tracking import Progress, UploadResult
 from service.client.upload_queue import QueuedFile, UploadQueue
@@ -50,6 +51,8 @@ __all__ = [
     "LocalFile",
     "MediaClient",
     "NotReady",
+    "OnOutage",
+    "Outage",
     "OwnedMedia",
     "Progress",
     "QueuedFile",

@@ -33,6 +33,11 @@ class Connection:
         return cls(parts._replace(path=parts.path.rstrip("/") or "/graphql", fragment="").geturl(), token or None)
 
     @property
+    def place(self) -> str:
+        """The API, in a sentence."""
+        return f"The API at {self.url}"
+
+    @property
     def websocket_url(self) -> str:
         return "ws" + self.url.removeprefix("http")
 

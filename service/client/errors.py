@@ -18,6 +18,7 @@ from typing import Final
 
 # Codes of the API that this client has an answer to.
 INCOMPLETE: Final = "UPLOAD_INCOMPLETE"
+RATE_LIMITED: Final = "RATE_LIMITED"
 EXPIRED: Final = "UPLOAD_EXPIRED"
 STATE_CONFLICT: Final = "STATE_CONFLICT"
 # Of storage: the parts are gone, dropped or put together.
@@ -44,8 +45,11 @@ class ApiError(ClientError):
 
 
 class Unreachable(ClientError):
-    def __init__(self, message: str, *, retry_after_s: float = 0) -> None:
+    """`reason`: the same whatever was asked for, as a predicate: "does not answer (connection refused)"."""
+
+    def __init__(self, message: str, *, reason: str = "does not answer", retry_after_s: float = 0) -> None:
         super().__init__("UNREACHABLE", message, retryable=True, retry_after_s=retry_after_s)
+        self.reason = reason
 
 
 class StorageRefused(ClientError):

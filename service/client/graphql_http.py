@@ -10,6 +10,7 @@ import orjson
 
 from service.client.connection import Connection
 from service.client.errors import ApiError, Unreachable
+from service.client.outages import in_words
 
 _ACCEPT = "application/graphql-response+json, application/json;q=0.9"
 _TRY_AGAIN = (408, 425, 429)
@@ -24,7 +25,8 @@ async def run_operation(
     try:
         response = await http.post(connection.url, content=body, headers=headers)
     except httpx.HTTPError as error:
-        raise Unreachable(f"The API at {connection.url} does not answer ({_cause(error)}).") from error
+        reason = f"does not answer ({in_words(error)})"
+        raise Unreachable(f"{connection.place} {reason}.", reason=reason) from error
     return _data(connection, response)
 
 
@@ -35,8 +37,8 @@ def _data(connection: Connection, response: httpx.Response) -> dict[str, Any]:
     if isinstance(data := answer.get("data"), dict):
         return data
     if _may_pass(response.status_code):
-        message = f"The API at {connection.url} answers with status {response.status_code}."
-        raise Unreachable(message, retry_after_s=_retry_after(response))
+        reason = f"answers with status {response.status_code}"
+        raise Unreachable(f"{connection.place} {reason}.", reason=reason, retry_after_s=_retry_after(response))
     message = f"{connection.url} answers with status {response.status_code} but not in GraphQL; is the address right?"
     raise ApiError("NOT_GRAPHQL", message)
 
@@ -56,10 +58,6 @@ def _may_pass(status: int) -> bool:
 def _retry_after(response: httpx.Response) -> float:
     seconds = response.headers.get("retry-after", "")
     return float(seconds) if seconds.isdecimal() else 0
-
-
-def _cause(error: httpx.HTTPError) -> str:
-    return str(error) or type(error).__name__
 
 
 def api_error(errors: Sequence[Any], *, retryable: bool = False, retry_after_s: float = 0) -> ApiError:

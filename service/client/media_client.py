@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,10 +36,11 @@ from service.client.graphql_http import run_operation
 from service.client.local_file import LocalFile
 from service.client.multipart import PARTS_AT_ONCE, PartCalls, parts_of, send_parts
 from service.client.mutations import completion, described, outcome_of, run_mutation
+from service.client.outages import OnOutage, Outages
 from service.client.retrying import DELAYS_S, retrying
 from service.client.status import follow
 from service.client.tracking import OnProgress, UploadResult
-from service.client.transfer import BytesSent, FilePart, put
+from service.client.transfer import BytesSent, FilePart, place_of, put
 from service.client.uploading import UploadRequest, upload_all
 
 NO_DETAILS = FileDetails()
@@ -53,6 +54,8 @@ class MediaClient:
     Cancelling a call leaves nothing that a repeat with the same arguments would not resume.
     `network` is what this machine is on, e.g. THREE_G: the service says how much to send at once there, and how large
     the parts of large files are. `transport` takes the place of that network, for storage and API, except for `follow`.
+    `on_outage`, to be set at any time, hears when the API or storage begins not to answer, and why, when the reason
+    changes, and when it is over.
     """
 
     def __init__(
@@ -70,7 +73,16 @@ class MediaClient:
         self._asking = asyncio.Lock()
         self._keeps_delays = delays_s is not None
         self._delays_s = DELAYS_S if delays_s is None else tuple(delays_s)
+        self._outages = Outages()
         self._http = http_client(transport)
+
+    @property
+    def on_outage(self) -> OnOutage:
+        return self._outages.listener
+
+    @on_outage.setter
+    def on_outage(self, listener: OnOutage) -> None:
+        self._outages.listener = listener
 
     async def __aenter__(self) -> MediaClient:
         return self
@@ -184,7 +196,7 @@ class MediaClient:
 
         `after`, a cursor, leaves out what was seen before.
         """
-        return follow(self._connection, media_ids, after=after, delays_s=self._delays_s)
+        return follow(self._connection, media_ids, after=after, delays_s=self._delays_s, outages=self._outages)
 
     async def upload(
         self,
@@ -221,7 +233,7 @@ class MediaClient:
 
         async def send_to(target: UploadTarget | None) -> None:
             if target is not None:
-                await retrying(lambda: put(self._http, target, file, whole, on_bytes), self._delays_s)
+                await retrying(lambda: self._put(target, file, whole, on_bytes), self._delays_s)
 
         try:
             await send_to(session.target)
@@ -237,12 +249,15 @@ class MediaClient:
             present.parts,
             PartCalls(
                 lambda digests: self._sign_parts(present.id, digests),
-                lambda target, part, on_part: put(self._http, target, file, part, on_part),
+                lambda target, part, on_part: self._put(target, file, part, on_part),
             ),
             at_once=parts_at_once,
             delays_s=self._delays_s,
             on_bytes=on_bytes,
         )
+
+    async def _put(self, target: UploadTarget, file: LocalFile, part: FilePart, on_bytes: BytesSent) -> str | None:
+        return await self._outages.reach(place_of(target), lambda: put(self._http, target, file, part, on_bytes))
 
     async def _sign_parts(self, upload_id: str, digests: Mapping[int, str]) -> dict[int, UploadTarget]:
         checksums = [{"number": number, "sha256": sha256} for number, sha256 in digests.items()]
@@ -253,9 +268,15 @@ class MediaClient:
     async def _mutate(
         self, document: str, field: str, given: dict[str, Any], *, unless: Sequence[str] = ()
     ) -> dict[str, Any]:
-        return await retrying(
-            lambda: run_mutation(self._http, self._connection, document, field, given), self._delays_s, unless=unless
+        return await self._retrying_api(
+            lambda: run_mutation(self._http, self._connection, document, field, given), unless=unless
         )
 
     async def _run(self, document: str, variables: dict[str, Any]) -> dict[str, Any]:
-        return await retrying(lambda: run_operation(self._http, self._connection, document, variables), self._delays_s)
+        return await self._retrying_api(lambda: run_operation(self._http, self._connection, document, variables))
+
+    async def _retrying_api(
+        self, call: Callable[[], Awaitable[dict[str, Any]]], *, unless: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        place = self._connection.place
+        return await retrying(lambda: self._outages.reach(place, call), self._delays_s, unless=unless)

@@ -16,6 +16,7 @@ from service.client.connection import Connection
 from service.client.documents import MEDIA_STATUS
 from service.client.errors import ApiError, ClientError, Unreachable
 from service.client.graphql_http import api_error
+from service.client.outages import Outages, in_words
 from service.client.retrying import pause
 
 _SUBPROTOCOL = Subprotocol("graphql-transport-ws")
@@ -27,7 +28,12 @@ _INIT_TIMEOUT = 4408
 
 
 async def follow(
-    connection: Connection, media_ids: Sequence[str], *, after: str | None, delays_s: Sequence[float]
+    connection: Connection,
+    media_ids: Sequence[str],
+    *,
+    after: str | None,
+    delays_s: Sequence[float],
+    outages: Outages,
 ) -> AsyncGenerator[StatusUpdate]:
     """Updates until every media is at a terminal status; reconnects and resumes without a gap.
 
@@ -39,8 +45,10 @@ async def follow(
             async with aclosing(_follow_once(connection, media_ids, cursor)) as updates:
                 async for update in updates:
                     cursor, failures = update.cursor, 0
+                    outages.note(connection.place, None)
                     yield update
         except ClientError as error:
+            outages.note(connection.place, error)
             if not error.retryable or failures == len(delays_s):
                 raise
             await pause(error, delays_s[failures])
@@ -64,7 +72,8 @@ async def _follow_once(
     except InvalidStatus as refused:
         raise _handshake_error(connection, refused.response.status_code) from refused
     except (OSError, InvalidHandshake) as error:
-        raise Unreachable(f"The API at {connection.websocket_url} does not answer ({error}).") from error
+        reason = f"does not answer ({in_words(error)})"
+        raise Unreachable(f"{connection.place} {reason}.", reason=reason) from error
 
 
 async def _subscribe(socket: ClientConnection, connection: Connection, variables: dict[str, Any]) -> None:
@@ -110,12 +119,14 @@ def _closing_error(closed: ConnectionClosed) -> ClientError:
         return ApiError("UNAUTHENTICATED", "The API does not take this token, or no longer; get a new one.")
     if code in _OUR_FAULT and code != _INIT_TIMEOUT:
         return ApiError("PROTOCOL_ERROR", f"The API closed the connection: {reason or code}.")
-    return Unreachable(f"The connection to the API was lost ({reason or code}).")
+    lost = f"({reason or code})"
+    return Unreachable(f"The connection to the API was lost {lost}.", reason=f"has ended the connection {lost}")
 
 
 def _handshake_error(connection: Connection, status: int) -> ClientError:
     # A draining server refuses handshakes with 403; another is about to take its place.
     if status >= 500 or status in {403, 408, 429}:
-        return Unreachable(f"The API at {connection.websocket_url} answers with status {status}.")
+        reason = f"answers with status {status}"
+        return Unreachable(f"{connection.place} {reason}.", reason=reason)
     message = f"{connection.websocket_url} answers with status {status} instead of a WebSocket; is the address right?"
     return ApiError("NOT_GRAPHQL", message)

@@ -6,12 +6,14 @@ import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import httpx
 
 from service.client.answers import UploadTarget
 from service.client.errors import StorageRefused, TargetExpired, Unreachable
 from service.client.local_file import LocalFile, shown
+from service.client.outages import in_words
 
 # 409: another request for the same key is under way (S3, conditional writes).
 _TRY_AGAIN = (408, 409, 425, 429)
@@ -48,11 +50,19 @@ async def put(
         async with aclosing(_counted(file, part, on_bytes)) as body:
             response = await http.request(target.method, target.url, headers=headers, content=body)
     except httpx.HTTPError as error:
-        raise Unreachable(f"Storage did not take {shown(file.path)} ({str(error) or type(error).__name__}).") from error
+        cause = in_words(error)
+        message = f"{place_of(target)} did not take {shown(file.path)} ({cause})."
+        raise Unreachable(message, reason=f"does not answer ({cause})") from error
     if response.is_success or response.status_code == _ALREADY_THERE:
         on_bytes(part.length)
         return response.headers.get("ETag") if response.is_success else None
     raise _refusal(response, file)
+
+
+def place_of(target: UploadTarget) -> str:
+    """Storage, in a sentence: without the path and its signature."""
+    parts = urlsplit(target.url)
+    return f"Storage at {parts.scheme}://{parts.netloc}"
 
 
 async def _counted(file: LocalFile, part: FilePart, on_bytes: BytesSent) -> AsyncGenerator[bytes]:
@@ -71,7 +81,8 @@ def _refusal(response: httpx.Response, file: LocalFile) -> StorageRefused | Unre
     message = _found(_MESSAGE, response) or f"status {status}"
     # S3 reports a connection that stalled as 400.
     if status >= 500 or status in _TRY_AGAIN or code == "RequestTimeout":
-        return Unreachable(f"Storage did not take {shown(file.path)} ({code}: {message}).")
+        answer = f"{code}: {message.rstrip('.')}"
+        return Unreachable(f"Storage did not take {shown(file.path)} ({answer}).", reason=f"answers {answer}")
     refused = f"Storage refused {shown(file.path)}: {message.rstrip('.')}."
     if code == _EXPIRED or (status == 403 and code != _BAD_SIGNATURE):
         return TargetExpired(code, refused)

@@ -7,7 +7,8 @@ from rich.text import Text
 
 from service.client import DisplayHint, FeedPage, MediaClient
 from service.client.answers import FeedMedia
-from service.commands.printing import human_size, json_line, print_table, result_console
+from service.commands.outages import telling_outages
+from service.commands.printing import human_size, json_line, print_table, problem_console, result_console
 
 _HEADINGS = ("ID", "Created", "Owner", "Title", "Pixels", "Display", "Bytes", "URL")
 
@@ -16,6 +17,7 @@ async def show_feed(
     client: MediaClient, *, purpose: str, first: int, after: str | None, hint: DisplayHint | None, as_json: bool
 ) -> None:
     """Print one page and, if there is another, its cursor. Raises ClientError."""
+    client.on_outage = telling_outages(problem_console())
     async with client:
         page = await client.feed(purpose=purpose, first=first, after=after, hint=hint)
     if as_json:

@@ -31,7 +31,8 @@ from service.client import (
 )
 from service.client.local_file import shown
 from service.client.readiness import STILL_PROCESSING
-from service.client.tracking import OFFLINE, OnProgress
+from service.client.tracking import OnProgress
+from service.commands.outages import telling_outages
 from service.commands.printing import human_size, json_line, print_table, problem_console, result_console
 
 _HEADINGS = ("Rendition", "Format", "Pixels", "Bytes", "URL")
@@ -40,6 +41,7 @@ _NOT_UPLOADED, _NOT_PROCESSED, _UNFINISHED = (
     "Uploaded, but could not be processed",
     "Uploaded, but not seen to become READY",
 )
+_WAITING = "Trying again until it does; Ctrl-C ends that, the queue is kept."
 _MORE = "All sizes and formats: --urls, or as JSON: --json."
 
 
@@ -65,7 +67,9 @@ async def upload_photos(
 
     A line of text and one URL a photo; the table of its renditions instead with `all_urls`.
     """
-    with _bars(problem_console(), photos) as on_progress:
+    console = problem_console()
+    client.on_outage = telling_outages(console)
+    with _bars(console, photos) as on_progress:
         async with client:
             results = await client.upload(
                 photos,
@@ -99,8 +103,9 @@ async def upload_queued(
             titles_from_names=order.titles_from_names,
         )
         console = problem_console()
+        client.on_outage = telling_outages(console, then=_WAITING)
         with _bars(console, [entry.path for entry in await queue.status()]) as on_progress:
-            sent = await queue.run(client, on_progress=_announcing_outage(console, on_progress))
+            sent = await queue.run(client, on_progress=on_progress)
             results = await see_ready(client, sent, on_progress=on_progress)
         _print_results(results, all_urls=all_urls, as_json=as_json)
         if not as_json and not results:
@@ -119,20 +124,6 @@ async def _take_out_final(queue: UploadQueue, console: Console) -> None:
         await queue.forget([entry.id for entry in final])
         names = ", ".join(shown(entry.path) for entry in final)
         console.print(Text(f"Taken out of the queue, no later try would do better: {names}"))
-
-
-def _announcing_outage(console: Console, on_progress: OnProgress) -> OnProgress:
-    """`on_progress`, but the first wait for the network is told in words: there may be nobody to watch bars."""
-    announced = False
-
-    def report(progress: Progress) -> None:
-        nonlocal announced
-        if progress.status == OFFLINE and not announced:
-            announced = True
-            console.print("The API or storage does not answer. Waiting; Ctrl-C ends that, the queue is kept.")
-        on_progress(progress)
-
-    return report
 
 
 def resuming(queue_file: Path) -> str:

@@ -318,3 +318,19 @@ async def test_a_queue_lets_go_of_what_can_never_be_uploaded(
     assert "There is no queue" in err
     assert not (tmp_path / "other.db").exists()
     assert not storage.confirmed
+
+
+async def test_an_address_where_nothing_listens_is_named_at_once(service: RunningService, tmp_path: Path) -> None:
+    photo, queue = tmp_path / "photo.jpg", tmp_path / "uploads.db"
+    photo.write_bytes(small_photo(93))
+    process = await command(service, "nobody", photo, "--queue", queue, "--url", "http://127.0.0.1:1/graphql")
+    assert process.stderr is not None
+    line = (await asyncio.wait_for(process.stderr.readline(), 30)).decode()
+    assert line == (
+        "The API at http://127.0.0.1:1/graphql does not answer (connection refused, nothing listens there). "
+        "Trying again until it does; Ctrl-C ends that, the queue is kept.\n"
+    )
+    process.send_signal(signal.SIGINT)
+    code, out, err = await ended(process)
+    assert (code, out) == (130, "")
+    assert err.startswith("Interrupted. What was sent is kept")

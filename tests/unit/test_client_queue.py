@@ -124,7 +124,8 @@ async def test_the_command_says_that_it_waits(
         await waiting
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.count("does not answer. Waiting; Ctrl-C ends that, the queue is kept.") == 1
+    told = "Trying again until it does; Ctrl-C ends that, the queue is kept."
+    assert said.err == f"The API at https://api.example/graphql does not answer (no network). {told}\n"
     # Given back, not left to run out: the next run need not wait.
     assert [each.status for each in await left_in(file)] == ["QUEUED"]
 
