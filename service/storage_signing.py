@@ -103,9 +103,10 @@ async def _bound(
         if await object_store.multipart.list_parts(upload["key"], storage_upload_id) is None:
             raise unknown
         bound = await stores.uploads.remember_multipart(upload["_id"], storage_upload_id, checksums=False)
-        await stores.media.transition(upload["_id"], MediaStatus.UPLOADING, sources={MediaStatus.INITIATED})
     if bound is None or bound.get("storage_upload_id") != storage_upload_id:
         raise unknown
+    # Also where it was bound before: whoever bound it may have died before it could say so.
+    await stores.media.transition(upload["_id"], MediaStatus.UPLOADING, sources={MediaStatus.INITIATED})
     return bound
 
 

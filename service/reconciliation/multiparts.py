@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from service.lifecycle import AWAITING_BYTES
@@ -12,10 +12,10 @@ from service.reconciliation.context import Context
 from service.reconciliation.findings import Finding, FindingKind, Outcome
 
 
-async def examine_multiparts(context: Context) -> AsyncIterator[Finding]:
+async def examine_multiparts(page: Sequence[PendingMultipart], context: Context) -> AsyncIterator[Finding]:
     """Multipart uploads of the upload bucket, begun before the cutoff, whose session has ended or knows another."""
     bucket = context.object_store.upload_bucket
-    async for pending in context.object_store.multipart.list_pending():
+    for pending in page:
         if pending.begun_at >= context.cutoff:
             continue
         media_id = parse_key(pending.key)

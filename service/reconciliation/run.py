@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from service.multipart import PendingMultipart
 from service.object_store import ObjectStore
 from service.reconciliation.contents import examine_contents
 from service.reconciliation.context import Context
@@ -21,6 +22,7 @@ from service.stores.scans import ScanStore
 
 MEDIA_PAGE = 50
 CONTENT_PAGE = 200
+MULTIPART_PAGE = 1_000
 
 # What a run had dealt with before this may well differ again: it is no longer gone on with.
 MAX_RUN_AGE = timedelta(hours=24)
@@ -150,5 +152,11 @@ async def _renditions(context: Context, after: str | None) -> AsyncIterator[Page
 
 
 async def _multiparts(context: Context, _after: str | None) -> AsyncIterator[Page]:
-    # Few at any time, and listed in one go: an interrupted look begins anew.
-    yield 0, examine_multiparts(context), None
+    # Few at any time: an interrupted look begins anew.
+    page: list[PendingMultipart] = []
+    async for pending in context.object_store.multipart.list_pending():
+        page.append(pending)
+        if len(page) == MULTIPART_PAGE:
+            yield len(page), examine_multiparts(page, context), None
+            page = []
+    yield len(page), examine_multiparts(page, context), None
