@@ -20,6 +20,7 @@ from typing import Final
 INCOMPLETE: Final = "UPLOAD_INCOMPLETE"
 RATE_LIMITED: Final = "RATE_LIMITED"
 EXPIRED: Final = "UPLOAD_EXPIRED"
+NOT_FOUND: Final = "NOT_FOUND"
 STATE_CONFLICT: Final = "STATE_CONFLICT"
 # Of storage: the parts are gone, dropped or put together.
 NO_SUCH_UPLOAD: Final = "NoSuchUpload"

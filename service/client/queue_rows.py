@@ -17,10 +17,11 @@ from service.client.answers import FileDetails
 from service.client.errors import ClientError
 from service.client.local_file import LocalFile
 
-VERSION = 1
+VERSION = 2
 # How long to wait for another process that is writing.
 BUSY_TIMEOUT_S = 30
-QUEUED, FAILED = "QUEUED", "FAILED"
+# SENT: confirmed, and kept for whoever wants to know what became of it.
+QUEUED, FAILED, SENT = "QUEUED", "FAILED", "SENT"
 
 _TABLE = """CREATE TABLE IF NOT EXISTS entries (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -36,6 +37,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS entries (
   leased_by TEXT,
   leased_until REAL NOT NULL DEFAULT 0,
   error_code TEXT, error_message TEXT,
+  media_id TEXT,
   UNIQUE (path, wish)
 ) STRICT"""
 
@@ -68,6 +70,7 @@ class Entry:
     is_leased: bool
     error_code: str | None
     error_message: str | None
+    media_id: str | None
 
 
 class QueueRows:
@@ -80,11 +83,21 @@ class QueueRows:
         self._database.execute("PRAGMA journal_mode = WAL")
         # A key must outlast the power, or what was begun under it would be begun again.
         self._database.execute("PRAGMA synchronous = FULL")
-        [version] = self._database.execute("PRAGMA user_version").fetchone()
-        if version not in {0, VERSION}:
+        try:
+            with self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                self._prepare()
+        except sqlite3.Error:
             self._database.close()
+            raise
+
+    def _prepare(self) -> None:
+        [version] = self._database.execute("PRAGMA user_version").fetchone()
+        if version not in {0, 1, VERSION}:
             raise sqlite3.DatabaseError(f"this queue was written by another version of the client ({version})")
         self._database.execute(_TABLE)
+        if version == 1:
+            self._database.execute("ALTER TABLE entries ADD COLUMN media_id TEXT")
         self._database.execute(f"PRAGMA user_version = {VERSION}")
 
     def close(self) -> None:
@@ -92,11 +105,14 @@ class QueueRows:
         self._database.close()
 
     def add(self, paths: Sequence[Path], wish: Wish) -> None:
-        """Add each path, or put it back if it failed; one that waits already is left as it is."""
+        """Add each path, or put it back if it failed; what waits is left as it is, what was sent begins anew."""
         statement = (
             "INSERT INTO entries (path, wish, idempotency_key) VALUES (?, ?, ?) ON CONFLICT (path, wish) DO UPDATE "
-            "SET state = 'QUEUED', failures = 0, not_before = 0, error_code = NULL, error_message = NULL "
-            "WHERE state = 'FAILED'"
+            "SET state = 'QUEUED', failures = 0, not_before = 0, error_code = NULL, error_message = NULL, "
+            "media_id = NULL, "
+            "idempotency_key = iif(state = 'SENT', excluded.idempotency_key, idempotency_key), "
+            "sha256 = iif(state = 'SENT', NULL, sha256), upload_id = iif(state = 'SENT', NULL, upload_id) "
+            "WHERE state IN ('FAILED', 'SENT')"
         )
         said = wish.model_dump_json()
         with self._database:
@@ -149,6 +165,14 @@ class QueueRows:
     def remove(self, entry_id: int, owner: str) -> None:
         """It is done."""
         self._database.execute("DELETE FROM entries WHERE id = ? AND leased_by = ?", [entry_id, owner])
+
+    def keep_sent(self, entry_id: int, owner: str, media_id: str | None) -> None:
+        """It is done, as `media_id`; somebody wants to know what becomes of that."""
+        self._database.execute(
+            """UPDATE entries SET state = 'SENT', media_id = ?, leased_by = NULL, leased_until = 0
+            WHERE id = ? AND leased_by = ?""",
+            [media_id, entry_id, owner],
+        )
 
     def postpone(self, entry_id: int, owner: str, pause_s: float) -> None:
         """It could not be done just now."""
@@ -221,4 +245,5 @@ def _entry(row: sqlite3.Row) -> Entry:
         is_leased=bool(row["is_leased"]),
         error_code=row["error_code"],
         error_message=row["error_message"],
+        media_id=row["media_id"],
     )

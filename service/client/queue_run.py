@@ -50,12 +50,20 @@ class QueueRun:
     """Claims entries under leases, sends them, and writes down what became of each before going on."""
 
     def __init__(
-        self, client: MediaClient, rows: QueueRows, in_turn: InTurn, *, lease_s: float, on_progress: OnProgress
+        self,
+        client: MediaClient,
+        rows: QueueRows,
+        in_turn: InTurn,
+        *,
+        lease_s: float,
+        keep_sent: bool,
+        on_progress: OnProgress,
     ) -> None:
         self._client = client
         self._rows = rows
         self._in_turn = in_turn
         self._lease_s = lease_s
+        self._keep_sent = keep_sent
         self._on_progress = on_progress
         self._owner = uuid4().hex
         self._sending: dict[int, asyncio.Task[None]] = {}
@@ -122,7 +130,10 @@ class QueueRun:
         else:
             # From here on a lease that is gone is one that was given back.
             self._sending.pop(entry.id, None)
-            await self._in_turn(lambda: self._rows.remove(entry.id, self._owner))
+            if self._keep_sent:
+                await self._in_turn(lambda: self._rows.keep_sent(entry.id, self._owner, tracked.media_id))
+            else:
+                await self._in_turn(lambda: self._rows.remove(entry.id, self._owner))
             self._results[entry.id] = tracked.result()
 
     async def _send(self, entry: Entry, tracked: TrackedFile) -> None:

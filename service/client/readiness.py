@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from service.client.answers import StatusUpdate
-from service.client.errors import ClientError, NotReady
+from service.client.errors import NOT_FOUND, ClientError, NotReady
 from service.client.tracking import OnProgress, TrackedFile, UploadResult
 from service.lifecycle import MediaStatus
 
@@ -56,6 +57,11 @@ async def watch(client: MediaClient, files: Sequence[TrackedFile]) -> None:
                 for file in watchers[update.media_id]:
                     file.follow(update)
     except ClientError as error:
+        if error.code == NOT_FOUND and len(watchers) > 1:
+            # Which one, it does not say; that one is gone must not cost the others.
+            groups, half = list(watchers.values()), len(watchers) // 2
+            await asyncio.gather(*(watch(client, [*chain(*part)]) for part in (groups[:half], groups[half:])))
+            return
         for file in files:
             file.lose(error)
 

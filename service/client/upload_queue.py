@@ -42,7 +42,10 @@ LEASE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class QueuedFile:
-    """A file in the queue: QUEUED, SENDING (by any process) or FAILED, and then why. `byte_size` once it was read."""
+    """A file in the queue: QUEUED, SENDING (by any process), FAILED, and then why, or SENT, as `media_id`, if kept.
+
+    `byte_size` once it was read.
+    """
 
     id: int
     path: Path
@@ -51,6 +54,7 @@ class QueuedFile:
     byte_size: int | None
     error_code: str | None
     error_message: str | None
+    media_id: str | None
 
     @property
     def is_final(self) -> bool:
@@ -111,15 +115,19 @@ class UploadQueue:
         client: MediaClient,
         *,
         files_at_once: int = FILES_AT_ONCE,
+        keep_sent: bool = False,
         on_progress: OnProgress = lambda progress: None,
     ) -> list[UploadResult]:
         """Upload until nothing is left but what failed; one result a file that this call has seen to its end.
 
         Waits for as long as the API or storage do not answer, and for files that another process is sending.
-        A file is removed once storage and service have confirmed it (it may not be READY yet: see `see_ready`).
+        A file is removed once storage and service have confirmed it (it may not be READY yet: see `see_ready`); with
+        `keep_sent` it stays as SENT until `forget`, so that a process that dies first owes nobody an answer.
         Raises ApiError, and leaves everything queued, where the API takes no requests from this client at all.
         """
-        run = QueueRun(client, self._rows, self._call, lease_s=self._lease_s, on_progress=on_progress)
+        run = QueueRun(
+            client, self._rows, self._call, lease_s=self._lease_s, keep_sent=keep_sent, on_progress=on_progress
+        )
         return await run.drain(files_at_once)
 
     async def status(self) -> list[QueuedFile]:
@@ -144,7 +152,8 @@ class UploadQueue:
 def _queued(entry: Entry) -> QueuedFile:
     status = SENDING if entry.state == QUEUED and entry.is_leased else entry.state
     size = None if entry.file is None else entry.file.byte_size
-    return QueuedFile(entry.id, entry.path, entry.wish.purpose, status, size, entry.error_code, entry.error_message)
+    why = entry.error_code, entry.error_message
+    return QueuedFile(entry.id, entry.path, entry.wish.purpose, status, size, *why, entry.media_id)
 
 
 def _unusable(path: Path, error: sqlite3.Error) -> UnusableQueue:

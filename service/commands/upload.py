@@ -29,7 +29,9 @@ from service.client import (
     UploadResult,
     see_ready,
 )
+from service.client.errors import NOT_FOUND
 from service.client.local_file import shown
+from service.client.queue_rows import SENT
 from service.client.readiness import STILL_PROCESSING
 from service.client.tracking import OnProgress
 from service.commands.outages import telling_outages
@@ -104,17 +106,33 @@ async def upload_queued(
         )
         console = problem_console()
         client.on_outage = telling_outages(console, then=_WAITING)
-        with _bars(console, [entry.path for entry in await queue.status()]) as on_progress:
-            sent = await queue.run(client, on_progress=on_progress)
-            results = await see_ready(client, sent, on_progress=on_progress)
+        waiting = await queue.status()
+        # Sent by a run that was interrupted before it could say what became of them.
+        earlier = [UploadResult(each.path, each.media_id, is_sent=True) for each in waiting if each.status == SENT]
+        with _bars(console, [entry.path for entry in waiting]) as on_progress:
+            sent = await queue.run(client, keep_sent=True, on_progress=on_progress)
+            results = await see_ready(client, [*earlier, *sent], on_progress=on_progress)
         _print_results(results, all_urls=all_urls, as_json=as_json)
         if not as_json and not results:
             result_console().print("Nothing was waiting.")
+        await _take_out_told(queue, results)
         await _take_out_final(queue, console)
         left = len(await queue.status())
     if left:
         console.print(Text(f"{left} stay in the queue. To try again: {resuming(queue_file)}"))
     return _exit_code(results)
+
+
+async def _take_out_told(queue: UploadQueue, results: Sequence[UploadResult]) -> None:
+    """Remove what was sent and has ended, whichever way; for the rest the next run looks again."""
+    told = {result.media_id for result in results if result.media is not None or _has_ended_badly(result.error)}
+    sent = [entry for entry in await queue.status() if entry.status == SENT]
+    await queue.forget([entry.id for entry in sent if entry.media_id in told])
+
+
+def _has_ended_badly(error: ClientError | None) -> bool:
+    is_end = isinstance(error, NotReady) and error.code != STILL_PROCESSING
+    return is_end or (error is not None and error.code == NOT_FOUND)
 
 
 async def _take_out_final(queue: UploadQueue, console: Console) -> None:

@@ -27,6 +27,7 @@ from service.client import (
 )
 from service.settings import Settings
 from tests.integration.conftest import RunningService, served
+from tests.integration.mutation_scenarios import uuid_of
 from tests.photos import large_png, small_photo
 from tests.servers import StorageServer
 from tests.storage_relay import StorageRelay
@@ -334,3 +335,31 @@ async def test_an_address_where_nothing_listens_is_named_at_once(service: Runnin
     code, out, err = await ended(process)
     assert (code, out) == (130, "")
     assert err.startswith("Interrupted. What was sent is kept")
+
+
+async def test_what_an_interrupted_run_had_sent_is_reported_by_the_next(
+    service: RunningService, storage: StorageRelay, tmp_path: Path
+) -> None:
+    sent, gone, waiting = (tmp_path / f"{name}.jpg" for name in ("sent", "gone", "waiting"))
+    for seed, photo in enumerate((sent, gone, waiting), start=94):
+        photo.write_bytes(small_photo(seed))
+    queue = tmp_path / "uploads.db"
+    # Nobody processes anything: this run waits after its uploads.
+    process = await command(service, "erin", sent, gone, "--queue", queue)
+    async with UploadQueue(queue) as rows:
+        while [each.status for each in await rows.status()] != ["SENT", "SENT"]:
+            assert process.returncode is None
+            await asyncio.sleep(0.05)
+        ids = [each.media_id for each in await rows.status()]
+    process.send_signal(signal.SIGINT)
+    assert (await ended(process))[0] == 130
+    await service.runtime.database.media.delete_one({"_id": uuid_of(ids[1] or "")})
+    async with service.working():
+        code, out, err = await ended(await command(service, "erin", waiting, "--queue", queue))
+        assert f"{sent}  READY  {ids[0]}" in out
+        assert f"{waiting}  READY" in out
+        assert f"Uploaded, but not seen to become READY: {gone} (id {ids[1]})\n  NOT_FOUND" in err
+        assert code == 1
+        # Told once.
+        assert await ended(await command(service, "erin", "--queue", queue)) == (0, "Nothing was waiting.\n", "")
+    assert by_part(storage) == {0: 3}

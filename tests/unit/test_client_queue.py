@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -128,6 +130,32 @@ async def test_the_command_says_that_it_waits(
     assert said.err == f"The API at https://api.example/graphql does not answer (no network). {told}\n"
     # Given back, not left to run out: the next run need not wait.
     assert [each.status for each in await left_in(file)] == ["QUEUED"]
+
+
+async def test_what_was_sent_is_kept_on_request_and_may_be_sent_again(stand: UploadStand, tmp_path: Path) -> None:
+    [photo], file = written(tmp_path, SMALL), tmp_path / "queue.db"
+    await enqueued(file, photo)
+    async with UploadQueue(file) as queue, stand.client() as client:
+        await queue.run(client, keep_sent=True)
+        assert [(each.status, each.media_id) for each in await queue.status()] == [("SENT", "m-u1")]
+        assert await queue.run(client, keep_sent=True) == []
+        # The same name for other bytes, before anybody has asked for the first.
+        photo.write_bytes(LARGE)
+        await queue.enqueue([photo], purpose="COMMUNITY")
+        [result] = await queue.run(client)
+        assert (result.error, result.media_id) == (None, "m-u2")
+        assert await queue.status() == []
+    assert [session.body for session in stand.sessions.values()] == [SMALL, LARGE]
+
+
+async def test_a_queue_of_the_version_before_is_drained(stand: UploadStand, tmp_path: Path) -> None:
+    file = tmp_path / "queue.db"
+    await enqueued(file, *written(tmp_path, SMALL))
+    with closing(sqlite3.connect(file)) as before:
+        before.execute("ALTER TABLE entries DROP COLUMN media_id")
+        before.execute("PRAGMA user_version = 1")
+    [result] = await drained(stand, file)
+    assert result.error is None
 
 
 async def test_storage_that_is_away_holds_nobody_else_up(stand: UploadStand, tmp_path: Path) -> None:
