@@ -68,7 +68,7 @@ def api_error(errors: Sequence[Any], *, retryable: bool = False, retry_after_s: 
         str(extensions.get("code", "GRAPHQL_ERROR")),
         str(first.get("message", "The API answered with an error that it does not explain.")),
         retryable=bool(extensions.get("retryable", retryable)),
-        retry_after_s=extensions.get("retryAfterMs", retry_after_s * 1000) / 1000,
+        retry_after_s=(extensions.get("retryAfterMs") or retry_after_s * 1000) / 1000,
     )
 
 
