@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import os
+import select
 import signal
 import socket
 import stat
@@ -160,7 +161,7 @@ async def test_stopping_takes_grandchildren_and_the_stubborn_along(own_children:
     await own_children.wait_until(child, ready, timeout_s=10)
     await own_children.stop_all()
     assert child.process.returncode == -signal.SIGKILL
-    assert not is_alive(int((tmp_path / "grandchild").read_text()))
+    assert_ends(int((tmp_path / "grandchild").read_text()))
 
 
 def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
@@ -184,14 +185,16 @@ def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         child = int(parent.stdout.readline())
         assert is_alive(child)
         parent.kill()
-    # Ready to read once the process is gone; the kernel tells, nobody sleeps.
+    assert_ends(child)
+
+
+def assert_ends(process_id: int) -> None:
+    """A process that was killed is gone in a moment: ready to read then; the kernel tells, nobody sleeps."""
     try:
-        descriptor = os.pidfd_open(child)
+        descriptor = os.pidfd_open(process_id)
     except ProcessLookupError:
         return
     with os.fdopen(descriptor, "rb", buffering=0) as gone:
-        import select
-
         assert select.select([gone], [], [], 10)[0]
 
 
