@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 try:
     import typer
@@ -16,6 +14,7 @@ except ModuleNotFoundError:
     sys.exit("The packages of this project are not installed for this Python. Use .venv/bin/python -m service ...")
 
 from service.commands.options import JsonOption, PurposeOption, TokenOption, UrlOption
+from service.commands.target import adopt_stack_settings, client_of, explained, settings_of_deployment
 from service.errors import ConfigurationError
 from service.failpoints import arm
 from service.models import MediaPurpose
@@ -23,28 +22,11 @@ from service.production import Role, load_settings, read_settings
 from service.settings import Environment, Settings
 from service.telemetry import configure_logging
 
-if TYPE_CHECKING:
-    from service.client import MediaClient
-
-# Where a client finds the API, and tuning that the embedded stack takes from outside: they describe no deployment.
-NO_DEPLOYMENT = ("MEDIA_URL", "MEDIA_TOKEN", "MEDIA_LOG_LEVEL", "MEDIA_WORKER__")
-# Enough to recognise a deployment by.
-NAMED_VARIABLES = 3
 # 128 + SIGINT, as shells say it.
 INTERRUPTED = 130
 SCHEMA_FILE = Path(__file__).parent.parent / "schema" / "schema.graphql"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """A wrong configuration ends the process with sentences, not with a stack trace."""
-    try:
-        yield
-    except ConfigurationError as error:
-        typer.echo(f"Not started.\n{error}", err=True)
-        raise typer.Exit(1) from None
 
 
 @app.command()
@@ -60,7 +42,7 @@ def api() -> None:
     """Run the GraphQL API."""
     from service.runtime import preflight
 
-    with _explained():
+    with explained():
         settings = _begin(Role.API)
         asyncio.run(preflight(settings))
         _serve_api(settings)
@@ -101,7 +83,7 @@ def worker() -> None:
 
 
 def _work(run: Callable[[Settings], Coroutine[None, None, None]]) -> None:
-    with _explained():
+    with explained():
         asyncio.run(run(_begin(Role.WORKER)))
 
 
@@ -122,7 +104,7 @@ def edge() -> None:
 
     from service.dev.edge import edge_from_settings
 
-    with _explained():
+    with explained():
         settings = load_settings(Role.WORKER)
         configure_logging(settings.log_level)
         uvicorn.run(
@@ -142,8 +124,8 @@ def indexes(
     """Compare MongoDB's indexes with their declarations."""
     from service.commands.indexes import compare_indexes
 
-    with _explained():
-        settings = _settings_of_deployment()
+    with explained():
+        settings = settings_of_deployment()
         raise typer.Exit(asyncio.run(compare_indexes(settings, apply=apply)))
 
 
@@ -156,8 +138,8 @@ def buckets(
     """Compare both buckets with their declaration: access, CORS, encryption, versions, lifecycle."""
     from service.commands.buckets import set_up_buckets
 
-    with _explained():
-        settings = _settings_of_deployment()
+    with explained():
+        settings = settings_of_deployment()
         raise typer.Exit(asyncio.run(set_up_buckets(settings, apply=apply)))
 
 
@@ -180,8 +162,8 @@ def reconcile(
     from service.reconciliation import RunOptions
 
     options = RunOptions(apply, timedelta(hours=older_than), frozenset(bucket or ()), restart)
-    with _explained():
-        settings = _settings_of_deployment()
+    with explained():
+        settings = settings_of_deployment()
         raise typer.Exit(asyncio.run(run_reconciliation(settings, options, as_json=as_json)))
 
 
@@ -198,36 +180,6 @@ def schema(
     elif not SCHEMA_FILE.exists() or SCHEMA_FILE.read_text() != exported:
         typer.echo("schema/schema.graphql is out of date: run `python -m service schema` and commit it.", err=True)
         raise typer.Exit(1)
-
-
-@contextmanager
-def _client(url: str | None, token: str | None) -> Iterator[MediaClient]:
-    """A client for the block; what it is told ends the process with one sentence."""
-    try:
-        from service.client import ClientError
-    except ModuleNotFoundError as error:
-        typer.echo(f"{error.name} is missing: install media-metadata-service[client].", err=True)
-        raise typer.Exit(1) from None
-    from service.commands.connecting import open_client
-    from service.dev.folder import read_urls
-
-    try:
-        with _explained():
-            yield open_client(url, token, read_urls(_stack_folder()))
-    except ClientError as error:
-        typer.echo(f"{error.code}: {error.message}", err=True)
-        raise typer.Exit(1) from None
-
-
-def _stack_folder() -> Path:
-    """Where the embedded stack lives. Raises ConfigurationError if a DEV_* variable makes no sense."""
-    from service.dev.folder import read_options
-    from service.dev.processes import StartFailed
-
-    try:
-        return read_options().folder
-    except StartFailed as error:
-        raise ConfigurationError(str(error)) from None
 
 
 @app.command()
@@ -256,7 +208,7 @@ def upload(  # noqa: PLR0913, PLR0917 - each parameter is an option
     """Upload photos, wait until they are READY, and print a signed URL for each."""
     if not photos and queue is None:
         raise typer.BadParameter("Name at least one photo, or a --queue to go on with.", param_hint="PHOTO...")
-    with _client(url, token) as client:
+    with client_of(url, token) as client:
         from service.client import FileDetails
         from service.commands.upload import Order, interrupted, upload_photos, upload_queued
 
@@ -287,7 +239,7 @@ def feed(
     as_json: JsonOption = False,
 ) -> None:
     """List a page of the feed, each media with the picture to show."""
-    with _client(url, token) as client:
+    with client_of(url, token) as client:
         from service.client import DisplayHint
         from service.commands.feed import show_feed
 
@@ -304,36 +256,12 @@ def doctor(
     from service.commands.doctor import report, report_unreadable
 
     try:
-        _adopt_stack_settings()
+        adopt_stack_settings()
         settings = read_settings()
     except ConfigurationError as error:
         report_unreadable(error, as_json=as_json)
         raise typer.Exit(1) from None
     raise typer.Exit(asyncio.run(report(settings, roles=list(Role) if role is None else [role], as_json=as_json)))
-
-
-def _settings_of_deployment() -> Settings:
-    """For commands that look after a deployment: its settings, or those of this folder's embedded stack."""
-    _adopt_stack_settings()
-    return load_settings(Role.WORKER)
-
-
-def _adopt_stack_settings() -> None:
-    """Without settings of its own, this process takes those of the embedded stack; ConfigurationError if none runs.
-
-    Says on stderr which it is: one variable that is set for another reason makes them those of another deployment.
-    """
-    from service.dev.folder import read_environment, read_urls
-
-    if own := sorted(name for name in os.environ if name.startswith("MEDIA_") and not name.startswith(NO_DEPLOYMENT)):
-        names = ", ".join(own[:NAMED_VARIABLES]) + (", ..." if len(own) > NAMED_VARIABLES else "")
-        typer.echo(f"Settings: from the environment ({names}), not those of a stack of this folder.", err=True)
-        return
-    folder = _stack_folder()
-    if not read_urls(folder):
-        raise ConfigurationError(f"No MEDIA_* variable is set, and no stack runs in {folder} (`make run` starts one).")
-    typer.echo(f"Settings: those of the stack in {folder}.", err=True)
-    os.environ.update(read_environment(folder) | dict(os.environ))
 
 
 if __name__ == "__main__":
