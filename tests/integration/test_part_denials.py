@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from service.object_store import ObjectStore
 from service.presigning import Part
+from tests.presigned_attempt import Attempt, sha256_base64
 from tests.servers import StorageServer
 
 BODY = b"the first part of a picture " * 400
 OTHER = b"the first part of another one " * 400
-
-
-@dataclass(frozen=True)
-class PartRequest:
-    """A request as somebody might send it."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    body: bytes
-
-    def with_query(self, **changes: str) -> PartRequest:
-        parts = urlsplit(self.url)
-        query = dict(parse_qsl(parts.query, keep_blank_values=True)) | changes
-        return replace(self, url=urlunsplit(parts._replace(query=urlencode(query))))
-
-    async def send(self) -> httpx.Response:
-        async with httpx.AsyncClient(timeout=10) as client:
-            return await client.request(self.method, self.url, headers=dict(self.headers), content=self.body)
 
 
 @dataclass
@@ -49,8 +27,8 @@ class Begun:
     storage_upload_id: str
     foreign_id: str
 
-    def signed(self, *, number: int = 1, now: datetime | None = None) -> PartRequest:
-        checksum = base64.b64encode(hashlib.sha256(BODY).digest()).decode()
+    def signed(self, *, number: int = 1, now: datetime | None = None) -> Attempt:
+        checksum = sha256_base64(BODY)
         [request] = self.store.presigner.parts(
             key=self.key,
             storage_upload_id=self.storage_upload_id,
@@ -58,7 +36,7 @@ class Begun:
             expires_s=600,
             now=now,
         )
-        return PartRequest(request.method, request.url, request.headers, BODY)
+        return Attempt(request.method, request.url, request.headers, BODY)
 
     async def part_numbers(self) -> list[int]:
         parts = await self.store.multipart.list_parts(self.key, self.storage_upload_id)
@@ -74,7 +52,7 @@ async def begun(object_store: ObjectStore) -> AsyncIterator[Begun]:
         await object_store.multipart.abort_all(key)
 
 
-ALTERED: dict[str, Callable[[Begun, PartRequest], PartRequest]] = {
+ALTERED: dict[str, Callable[[Begun, Attempt], Attempt]] = {
     "longer": lambda begun, request: replace(request, body=BODY + b"more"),
     "shorter": lambda begun, request: replace(request, body=BODY[:-1]),
     "other bytes": lambda begun, request: replace(request, body=OTHER[: len(BODY)]),
@@ -82,7 +60,7 @@ ALTERED: dict[str, Callable[[Begun, PartRequest], PartRequest]] = {
         request,
         body=OTHER[: len(BODY)],
         headers={
-            "x-amz-checksum-sha256": base64.b64encode(hashlib.sha256(OTHER[: len(BODY)]).digest()).decode(),
+            "x-amz-checksum-sha256": sha256_base64(OTHER[: len(BODY)]),
         },
     ),
     "no checksum": lambda begun, request: replace(request, headers={}),
@@ -133,9 +111,9 @@ async def test_a_call_on_the_upload_is_good_for_nothing_else(
         signed_for, key=begun.key, storage_upload_id=begun.storage_upload_id, expires_s=60
     )
     for method in {"GET", "POST", "DELETE", "PUT"} - {signed_for}:
-        response = await PartRequest(method, request.url, {}, OTHER if method == "PUT" else b"").send()
+        response = await Attempt(method, request.url, {}, OTHER if method == "PUT" else b"").send()
         assert response.status_code in {400, 403, 405}, (storage_server.name, method, response.text)
-    foreign = PartRequest(signed_for, request.url, {}, b"").with_query(uploadId=begun.foreign_id)
+    foreign = Attempt(signed_for, request.url, {}, b"").with_query(uploadId=begun.foreign_id)
     assert (await foreign.send()).status_code == 403
     assert await begun.part_numbers() == [1]
 
@@ -145,10 +123,10 @@ async def test_completing_does_not_overwrite_an_object(begun: Begun) -> None:
     second = await store.multipart.begin(begun.key, "image/png", checksums=False)
     assert (await begun.signed().send()).status_code == 200
     other = store.presigner.parts(key=begun.key, storage_upload_id=second, parts=[Part(1, len(OTHER))], expires_s=60)[0]
-    sent = await PartRequest(other.method, other.url, other.headers, OTHER).send()
+    sent = await Attempt(other.method, other.url, other.headers, OTHER).send()
     assert sent.status_code == 200
     [part] = await store.multipart.list_parts(begun.key, begun.storage_upload_id) or []
-    checksum = base64.b64encode(hashlib.sha256(BODY).digest()).decode()
+    checksum = sha256_base64(BODY)
     assert await store.multipart.complete(begun.key, begun.storage_upload_id, [replace(part, checksum=checksum)])
     before = await store.head(bucket, begun.key)
     assert before is not None
@@ -157,7 +135,7 @@ async def test_completing_does_not_overwrite_an_object(begun: Begun) -> None:
     presigned = store.presigner.on_multipart("POST", key=begun.key, storage_upload_id=second, expires_s=60)
     listed = f"<Part><PartNumber>1</PartNumber><ETag>{late.etag}</ETag></Part>"
     xml = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
-    assert (await PartRequest("POST", presigned.url, presigned.headers, xml).send()).status_code == 412
-    assert (await PartRequest("POST", presigned.url, {}, xml).send()).status_code == 403
+    assert (await Attempt("POST", presigned.url, presigned.headers, xml).send()).status_code == 412
+    assert (await Attempt("POST", presigned.url, {}, xml).send()).status_code == 403
     assert await store.head(bucket, begun.key) == before
     await store.delete(bucket, [begun.key])

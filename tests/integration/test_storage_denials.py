@@ -7,47 +7,21 @@ that it does, so that a change is noticed, and the other server shows the denial
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from service.object_store import ObjectStore
+from tests.presigned_attempt import Attempt, sha256_base64
 from tests.servers import StorageServer
 
 PHOTO = b"\xff\xd8\xff\xe0" + b"the announced bytes " * 200
 OTHER = b"\xff\xd8\xff\xe0" + b"some other bytes .. " * 200
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A request as somebody might send it."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    body: bytes
-
-    def with_query(self, **changes: str) -> Attempt:
-        parts = urlsplit(self.url)
-        query = dict(parse_qsl(parts.query, keep_blank_values=True)) | changes
-        return replace(self, url=urlunsplit(parts._replace(query=urlencode(query))))
-
-    def with_headers(self, **changes: str) -> Attempt:
-        return replace(self, headers={**self.headers, **changes})
-
-    def without_header(self, name: str) -> Attempt:
-        return replace(self, headers={key: value for key, value in self.headers.items() if key != name})
-
-
-def sha256_base64(body: bytes) -> str:
-    return base64.b64encode(hashlib.sha256(body).digest()).decode()
 
 
 def announced(store: ObjectStore, key: str, *, expires_s: int = 60, now: datetime | None = None) -> Attempt:
@@ -100,11 +74,6 @@ ALTERED: dict[str, Callable[[Attempt], Attempt]] = {
 NOT_ENFORCED = {"ministack": {"extra metadata"}, "seaweed": set[str]()}
 
 
-async def send(attempt: Attempt) -> httpx.Response:
-    async with httpx.AsyncClient(timeout=10) as client:
-        return await client.request(attempt.method, attempt.url, headers=dict(attempt.headers), content=attempt.body)
-
-
 @pytest.fixture(scope="module")
 async def foreign_object(object_store: ObjectStore) -> str:
     """An object that exists, which no upload may copy."""
@@ -129,7 +98,7 @@ async def test_an_altered_upload_is_refused_and_leaves_nothing(
     attempt = ALTERED[how](announced(object_store, key))
     if how == "copy from elsewhere":
         attempt = attempt.with_headers(**{"x-amz-copy-source": foreign_object})
-    response = await send(attempt)
+    response = await attempt.send()
     if how in NOT_ENFORCED[storage_server.name]:
         assert response.status_code == 200
         await object_store.delete(object_store.upload_bucket, [key])
@@ -141,7 +110,7 @@ async def test_an_altered_upload_is_refused_and_leaves_nothing(
 async def test_an_expired_url_is_refused(object_store: ObjectStore) -> None:
     an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
     attempt = announced(object_store, "denied/late.jpg", expires_s=3_599, now=an_hour_ago)
-    response = await send(attempt)
+    response = await attempt.send()
     assert response.status_code == 403
     assert "expired" in response.text
     assert await object_store.head(object_store.upload_bucket, "denied/late.jpg") is None
@@ -150,7 +119,7 @@ async def test_an_expired_url_is_refused(object_store: ObjectStore) -> None:
 async def test_a_url_lives_until_it_expires(object_store: ObjectStore) -> None:
     an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
     attempt = announced(object_store, "in-time/photo.jpg", expires_s=3_700, now=an_hour_ago)
-    assert (await send(attempt)).status_code == 200
+    assert (await attempt.send()).status_code == 200
 
 
 @pytest.fixture
@@ -158,7 +127,7 @@ async def stored(object_store: ObjectStore) -> AsyncIterator[Attempt]:
     """An upload that has happened; afterwards its object is as it was."""
     key = f"stored/{uuid4().hex}.jpg"
     attempt = announced(object_store, key)
-    assert (await send(attempt)).status_code == 200
+    assert (await attempt.send()).status_code == 200
     before = await object_store.head(object_store.upload_bucket, key)
     yield attempt
     assert before is not None
@@ -167,14 +136,14 @@ async def stored(object_store: ObjectStore) -> AsyncIterator[Attempt]:
 
 
 async def test_an_existing_object_is_not_overwritten(stored: Attempt) -> None:
-    response = await send(stored)
+    response = await stored.send()
     assert response.status_code == 412
     assert "PreconditionFailed" in response.text
 
 
 async def test_of_many_at_once_one_upload_wins(object_store: ObjectStore) -> None:
     attempt = announced(object_store, "race/photo.jpg")
-    statuses = [response.status_code for response in await asyncio.gather(*(send(attempt) for _ in range(8)))]
+    statuses = [response.status_code for response in await asyncio.gather(*(attempt.send() for _ in range(8)))]
     assert statuses.count(200) == 1
     assert set(statuses) <= {200, 409, 412}
 
@@ -182,7 +151,7 @@ async def test_of_many_at_once_one_upload_wins(object_store: ObjectStore) -> Non
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
 async def test_an_upload_url_neither_reads_nor_deletes(stored: Attempt, method: str) -> None:
     for headers in (stored.headers, {}):
-        response = await send(replace(stored, method=method, headers=headers, body=b""))
+        response = await replace(stored, method=method, headers=headers, body=b"").send()
         assert response.status_code == 403
         assert PHOTO not in response.content
 
@@ -190,6 +159,6 @@ async def test_an_upload_url_neither_reads_nor_deletes(stored: Attempt, method: 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 async def test_nothing_is_open_to_the_unsigned(stored: Attempt, method: str) -> None:
     bare = stored.url.partition("?")[0]
-    response = await send(Attempt(method, bare, {}, OTHER if method == "PUT" else b""))
+    response = await Attempt(method, bare, {}, OTHER if method == "PUT" else b"").send()
     assert response.status_code == 403
     assert PHOTO not in response.content
