@@ -23,9 +23,8 @@ help: ## List the targets
 run: $(DEV) ## Start everything on this machine (Ctrl-C stops it; the data stays in .dev)
 	@exec $(BIN)/python -m service dev
 
-# Whole files to two processes, each with servers of its own.
 test: $(TEST) $(MINISTACK) ## Run the suite; ARGS="tests/unit -k delivery" narrows it
-	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 2 --dist loadfile)
+	$(BIN)/python -m pytest $(ARGS)
 
 environments: $(TEST) $(MINISTACK) ## Build what the other targets need
 

@@ -38,11 +38,8 @@ def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def ports(worker_id: str) -> Iterator[int]:
-    """Free ports; where the suite runs in several processes, none that another of them may choose at the same time."""
-    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    mine = 0 if worker_id == "master" else int(worker_id.removeprefix("gw"))
-    return (port for port in free_ports() if port % processes == mine)
+def ports() -> Iterator[int]:
+    return free_ports()
 
 
 @pytest.fixture(scope="session")
