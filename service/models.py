@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NotRequired, TypedDict
@@ -83,7 +84,7 @@ class DeletionStage(enum.StrEnum):
 
 
 class Lane(enum.StrEnum):
-    """Which jobs go first: somebody waits for the first, nobody for the last."""
+    """Which jobs go first: somebody waits for the first, some soon will for the second, nobody for the last."""
 
     FIRST_VISIBLE = "first_visible"
     STANDARD = "standard"
@@ -91,9 +92,15 @@ class Lane(enum.StrEnum):
 
 
 class JobKind(enum.StrEnum):
+    """PROCESS makes a media READY, RENDER gives a READY one all the renditions it should have, RETIRE removes those
+    that were replaced, ANNOTATE runs one annotator, DELETE empties storage.
+    """
+
     PROCESS = "process"
+    RENDER = "render"
+    RETIRE = "retire"
+    ANNOTATE = "annotate"
     DELETE = "delete"
-    REPAIR = "repair"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,7 @@ class BoundingBox:
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
-    """One encoded picture as it leaves the jail. `width`, `height` in pixels."""
+    """One encoded picture or clip as it leaves the jail. `width`, `height` in pixels."""
 
     name: RenditionName
     format: MediaFormat
@@ -118,16 +125,56 @@ class Rendition:
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessedImage:
-    """Everything the pipeline learns from an original."""
+class Fingerprints:
+    """What stands for a picture. `perceptual_hash`: 16 hex digits; `thumbhash`: base64; `dominant_color`: #rrggbb."""
+
+    thumbhash: str
+    dominant_color: str
+    perceptual_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What one step of the processing did: how long it took, with which tool, told what. Times in milliseconds."""
+
+    step: str
+    wall_ms: float
+    cpu_ms: float
+    tool: str
+    parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+
+class MetadataField(enum.StrEnum):
+    """What may be read from a file's metadata and kept; everything else is dropped unread."""
+
+    CAPTURED_AT = "CAPTURED_AT"
+    CAMERA = "CAMERA"
+    LOCATION = "LOCATION"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedMetadata:
+    """What a file says of how it was taken, as far as it was asked for. `location`: latitude, longitude in degrees."""
+
+    captured_at: datetime | None = None
+    camera_make: str | None = None
+    camera_model: str | None = None
+    location: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessedFile:
+    """What the pipeline made of an original, and learnt from it. `fingerprints` only where they were asked for."""
 
     content_type: str
     width: int
     height: int
-    thumbhash: str
-    dominant_color: str
-    perceptual_hash: str
     renditions: tuple[Rendition, ...]
+    frame_count: int = 1
+    duration_ms: int | None = None
+    fingerprints: Fingerprints | None = None
+    metadata: EmbeddedMetadata = field(default_factory=EmbeddedMetadata)
+    receipts: tuple[Receipt, ...] = ()
 
 
 class StatusChangeDocument(TypedDict):
@@ -236,7 +283,10 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A claimed job: `fence` grows with every claim and must accompany every write made for it."""
+    """A claimed job: `fence` grows with every claim and must accompany every write made for it.
+
+    `topic` tells jobs of one media and kind apart: which annotator is to run.
+    """
 
     id: str
     kind: JobKind
@@ -246,6 +296,7 @@ class Job:
     fence: int
     enqueued_at: datetime
     generation: int = 1
+    topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,20 +8,39 @@ from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from service.models import Lane, MediaFormat, MediaPurpose, RenditionName, Visibility
+from service.models import MediaFormat, MediaKind, MediaPurpose, RenditionName, Visibility
 
 MEGABYTE = 1_000_000
 # The largest object that S3 takes in one piece, and ours in any.
 MAX_BYTES = 5 * 1024**3
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
-IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
-IMAGE_FORMATS = (MediaFormat.JPEG, MediaFormat.WEBP)
+IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/avif", "image/heic", "image/heif", "image/gif")
+CLIP_TYPES = ("video/mp4", "video/quicktime", "video/webm")
+IMAGE_FORMATS = (MediaFormat.JPEG, MediaFormat.WEBP, MediaFormat.AVIF)
 
 # Decoded memory grows with pixels, and by format: caps come from measured peaks.
 MAX_PIXELS: Mapping[str, int] = MappingProxyType(
-    {"image/jpeg": 100_000_000, "image/png": 50_000_000, "image/webp": 25_000_000}
+    {
+        "image/jpeg": 100_000_000,
+        "image/png": 50_000_000,
+        "image/webp": 25_000_000,
+        "image/avif": 50_000_000,
+        "image/heic": 50_000_000,
+        "image/heif": 50_000_000,
+        "image/gif": 25_000_000,
+        **dict.fromkeys(CLIP_TYPES, 3840 * 2160),
+    }
 )
+MAX_CLIP_S = 120
+# Of an animated picture; what comes after is not shown in its PREVIEW.
+MAX_ANIMATION_FRAMES = 1_000
+MAX_ANIMATION_S = 60
+
+
+def kind_of(content_type: str) -> MediaKind:
+    """Whether files of `content_type` are pictures or clips."""
+    return MediaKind.VIDEO if content_type.startswith("video/") else MediaKind.IMAGE
 
 
 class _Data(BaseModel):
@@ -36,12 +55,18 @@ class UrlLifetime(_Data):
 
 
 class RenditionPolicy(_Data):
-    """One rendition: its longest side in pixels, whether it is cropped to a square, how long its URL and bytes keep."""
+    """One rendition: its longest side in pixels, whether it is cropped to a square, how long its URL and bytes keep.
+
+    `kinds` have it, and `animated` pictures. An `urgent` one makes a media viewable: as JPEG, before all others.
+    """
 
     name: RenditionName
     max_side: int = Field(gt=0, le=4096)
     crop: bool = False
     formats: tuple[MediaFormat, ...] = IMAGE_FORMATS
+    kinds: frozenset[MediaKind] = frozenset(MediaKind)
+    animated: bool = False
+    urgent: bool = False
     url_lifetime: UrlLifetime
     cache_max_age_s: int = Field(ge=0)
 
@@ -49,7 +74,8 @@ class RenditionPolicy(_Data):
 class PurposePolicy(_Data):
     purpose: MediaPurpose
     content_types: tuple[str, ...] = IMAGE_TYPES
-    max_bytes: int = Field(gt=0, le=MAX_BYTES)
+    max_bytes: int = Field(gt=0, le=MAX_BYTES, description="Of a picture")
+    max_clip_bytes: int = Field(default=0, ge=0, le=MAX_BYTES, description="Of a clip")
     multipart_threshold: int = Field(
         default=16 * MEGABYTE, gt=0, description="Files of more bytes are sent in parts, each retried by itself"
     )
@@ -57,7 +83,6 @@ class PurposePolicy(_Data):
     allowed_visibilities: frozenset[Visibility] = frozenset(Visibility)
     renditions: tuple[RenditionPolicy, ...]
     display: RenditionName
-    lane: Lane = Lane.STANDARD
     upload_expires_s: int = Field(default=HOUR, gt=0, le=DAY)
     multipart_expires_s: int = Field(default=DAY, gt=0, le=7 * DAY)
     deletion_window_s: int = Field(
@@ -74,6 +99,8 @@ class PurposePolicy(_Data):
             raise ValueError(f"{self.purpose}: a rendition is listed twice")
         if self.display not in names:
             raise ValueError(f"{self.purpose}: display {self.display} is not among its renditions")
+        if not any(rendition.urgent for rendition in self.renditions):
+            raise ValueError(f"{self.purpose}: nothing makes it viewable")
         if self.default_visibility not in self.allowed_visibilities:
             raise ValueError(f"{self.purpose}: the default visibility is not allowed")
         return self
@@ -83,6 +110,10 @@ class PurposePolicy(_Data):
         """How long a rendition's address may still open it after the last one was given out."""
         lifetimes = [rendition.url_lifetime for rendition in self.renditions]
         return timedelta(seconds=max(life.window_s + life.minimum_s for life in lifetimes))
+
+    def max_bytes_of(self, content_type: str) -> int:
+        """The largest file of `content_type` that the purpose takes."""
+        return self.max_clip_bytes if kind_of(content_type) is MediaKind.VIDEO else self.max_bytes
 
     def rendition(self, name: RenditionName) -> RenditionPolicy:
         """The policy of one rendition; KeyError if the purpose does not make it."""
@@ -95,12 +126,34 @@ class PurposePolicy(_Data):
 def _renditions(
     *, thumbnail: UrlLifetime, feed: UrlLifetime, full: UrlLifetime, cache: tuple[int, int, int]
 ) -> tuple[RenditionPolicy, ...]:
+    pictures, clips = frozenset({MediaKind.IMAGE}), frozenset({MediaKind.VIDEO})
     return (
         RenditionPolicy(
-            name=RenditionName.THUMBNAIL, max_side=200, crop=True, url_lifetime=thumbnail, cache_max_age_s=cache[0]
+            name=RenditionName.THUMBNAIL,
+            max_side=200,
+            crop=True,
+            urgent=True,
+            url_lifetime=thumbnail,
+            cache_max_age_s=cache[0],
         ),
-        RenditionPolicy(name=RenditionName.FEED, max_side=720, url_lifetime=feed, cache_max_age_s=cache[1]),
-        RenditionPolicy(name=RenditionName.FULL, max_side=1080, url_lifetime=full, cache_max_age_s=cache[2]),
+        RenditionPolicy(
+            name=RenditionName.FEED, max_side=720, urgent=True, url_lifetime=feed, cache_max_age_s=cache[1]
+        ),
+        RenditionPolicy(
+            name=RenditionName.FULL, max_side=1080, kinds=pictures, url_lifetime=full, cache_max_age_s=cache[2]
+        ),
+        RenditionPolicy(
+            name=RenditionName.POSTER, max_side=1280, kinds=clips, url_lifetime=full, cache_max_age_s=cache[2]
+        ),
+        RenditionPolicy(
+            name=RenditionName.PREVIEW,
+            max_side=1280,
+            formats=(MediaFormat.MP4,),
+            kinds=clips,
+            animated=True,
+            url_lifetime=full,
+            cache_max_age_s=cache[2],
+        ),
     )
 
 
@@ -126,32 +179,38 @@ def _policy(
     renditions: tuple[RenditionPolicy, ...],
     display: RenditionName = RenditionName.FEED,
     max_bytes: int = 20 * MEGABYTE,
-    lane: Lane = Lane.STANDARD,
+    max_clip_bytes: int = 0,
     only_private: bool = False,
     deletion_window_s: int = HOUR,
 ) -> PurposePolicy:
     return PurposePolicy(
         purpose=purpose,
+        content_types=(*IMAGE_TYPES, *CLIP_TYPES) if max_clip_bytes else IMAGE_TYPES,
         max_bytes=max_bytes,
+        max_clip_bytes=max_clip_bytes,
         default_visibility=visibility,
         allowed_visibilities=frozenset({Visibility.PRIVATE}) if only_private else frozenset(Visibility),
         renditions=renditions,
         display=display,
-        lane=lane,
         deletion_window_s=deletion_window_s,
     )
 
 
 _ALL = (
     # Cameras with 48 megapixels write PNG and JPEG files of this size.
-    _policy(MediaPurpose.COMMUNITY, visibility=Visibility.PUBLIC, renditions=_SHARED, max_bytes=100 * MEGABYTE),
+    _policy(
+        MediaPurpose.COMMUNITY,
+        visibility=Visibility.PUBLIC,
+        renditions=_SHARED,
+        max_bytes=100 * MEGABYTE,
+        max_clip_bytes=500 * MEGABYTE,
+    ),
     _policy(
         MediaPurpose.PROFILE,
         visibility=Visibility.PUBLIC,
         renditions=_PORTRAIT,
         display=RenditionName.THUMBNAIL,
         max_bytes=10 * MEGABYTE,
-        lane=Lane.FIRST_VISIBLE,
     ),
     _policy(
         MediaPurpose.COVER,
@@ -159,7 +218,6 @@ _ALL = (
         renditions=_PORTRAIT,
         display=RenditionName.FULL,
         max_bytes=15 * MEGABYTE,
-        lane=Lane.FIRST_VISIBLE,
     ),
     _policy(
         MediaPurpose.ONBOARDING,
@@ -167,7 +225,6 @@ _ALL = (
         renditions=_SHARED,
         display=RenditionName.THUMBNAIL,
         max_bytes=10 * MEGABYTE,
-        lane=Lane.FIRST_VISIBLE,
     ),
     _policy(
         MediaPurpose.PET_TAG,
@@ -175,13 +232,13 @@ _ALL = (
         renditions=_SHARED,
         display=RenditionName.THUMBNAIL,
         max_bytes=10 * MEGABYTE,
-        lane=Lane.FIRST_VISIBLE,
     ),
     _policy(MediaPurpose.FOOD_LABEL, visibility=Visibility.PRIVATE, renditions=_SHARED),
     _policy(
         MediaPurpose.MEDICAL,
         visibility=Visibility.PRIVATE,
         renditions=_SENSITIVE,
+        max_clip_bytes=500 * MEGABYTE,
         only_private=True,
         # Deleted means gone: nobody expects a copy to be kept for convenience.
         deletion_window_s=0,

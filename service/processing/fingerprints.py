@@ -9,6 +9,7 @@ import imagehash
 import thumbhash
 from PIL import Image
 
+from service.models import Fingerprints
 from service.processing.colour import flatten
 from service.processing.renditions import fit
 from service.processing.work import Work
@@ -21,12 +22,17 @@ _THUMBHASH_SIDE: Final = 32
 
 
 def describe(work: Work) -> None:
-    """Fill in placeholder, dominant colour and perceptual hash."""
+    """Fill in placeholder, dominant colour and perceptual hash, where they are wanted."""
+    if not work.request.fingerprints:
+        return
     canonical = _canonical(work)
     small = canonical.resize(fit(canonical.size, _THUMBHASH_SIDE), Image.Resampling.LANCZOS)
-    work.thumbhash = _thumbhash(small)
-    work.dominant_color = _dominant_color(small)
-    work.perceptual_hash = str(imagehash.phash(canonical))
+    work.fingerprints = Fingerprints(
+        thumbhash=_thumbhash(small),
+        dominant_color=_dominant_color(small),
+        perceptual_hash=str(imagehash.phash(canonical)),
+    )
+    work.note(f"imagehash {imagehash.__version__}", hash="phash", side=_CANONICAL_SIDE)
 
 
 def _canonical(work: Work) -> Image.Image:

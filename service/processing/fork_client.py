@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from service.errors import ConfigurationError
-from service.processing.wire import Limits
+from service.processing.wire import Launch, Limits
 
 _READY: Final = b"ready"
 _START_S: Final = 30
@@ -95,14 +95,14 @@ class ForkClient:
         return self._process.returncode is None and self._control.fileno() >= 0
 
     @contextlib.asynccontextmanager
-    async def job(self, path: Path, request: bytes) -> AsyncIterator[RunningJob]:
-        """Run one job on the file at `path`; leaving the block kills the child if it still runs."""
+    async def job(self, path: Path, launch: Launch, request: bytes) -> AsyncIterator[RunningJob]:
+        """Run one job on the file at `path` as `launch` says; leaving the block kills the child if it still runs."""
         readable, writable = os.pipe()
         output = os.fdopen(readable, "rb", 0)
         line, their_line = socket.socketpair()
         with line, their_line:
             try:
-                self._send(path, request, writable, their_line)
+                self._send(path, launch.model_dump_json().encode() + b"\n" + request, writable, their_line)
             except BaseException:
                 output.close()
                 raise
@@ -119,12 +119,12 @@ class ForkClient:
             finally:
                 transport.close()
 
-    def _send(self, path: Path, request: bytes, reply: int, line: socket.socket) -> None:
+    def _send(self, path: Path, message: bytes, reply: int, line: socket.socket) -> None:
         # A file of ours without a name is reached through a link of the kernel's; nobody else can put one there.
         follow = 0 if path.parent == _OWN_FILES else os.O_NOFOLLOW
         source = os.open(path, os.O_RDONLY | follow | os.O_CLOEXEC)
         try:
-            socket.send_fds(self._control, [request], [source, reply, line.fileno()])
+            socket.send_fds(self._control, [message], [source, reply, line.fileno()])
         except (BrokenPipeError, ConnectionResetError) as error:
             raise ServerGone from error
         finally:

@@ -4,9 +4,9 @@ Why not multiprocessing's fork server: its children unpickle, import the parent'
 environment (secrets included) and hold the resource tracker's pipe. This one is started with an almost empty
 environment and hands a child nothing but two open files.
 
-The jail speaks to it over one socket, a message per job: the request, with three file descriptors (the original,
-opened for reading; where the reply goes; and a line). The line carries the child's exit status back. Closing the
-jail's end of a line kills its child; closing the socket ends everything.
+The jail speaks to it over one socket, a message per job: how to run it and, on the next line, the request, with three
+file descriptors (the original, opened for reading; where the reply goes; and a line). The line carries the child's exit
+status back. Closing the jail's end of a line kills its child; closing the socket ends everything.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final, NoReturn, Protocol, cast
 
 from service.processing.confinement import confine
-from service.processing.wire import MAX_REQUEST_BYTES, Limits
+from service.processing.wire import MAX_REQUEST_BYTES, Launch, Limits
 
 READY: Final = b"ready"
 DESCRIPTORS_PER_JOB: Final = 3
@@ -49,10 +49,9 @@ class _Child:
 
 
 class _ForkServer:
-    def __init__(self, control: socket.socket, work: Work, limits: Limits) -> None:
+    def __init__(self, control: socket.socket, work: Work) -> None:
         self._control = control
         self._work = work
-        self._limits = limits
         self._selector = selectors.DefaultSelector()
         self._children: dict[int, _Child] = {}
 
@@ -72,13 +71,13 @@ class _ForkServer:
                     self._attend(child, exited=key.fd == child.handle)
 
     def _accept(self) -> bool:
-        request, descriptors, _, _ = socket.recv_fds(self._control, MAX_REQUEST_BYTES, DESCRIPTORS_PER_JOB)
-        if not request:
+        message, descriptors, _, _ = socket.recv_fds(self._control, MAX_REQUEST_BYTES, DESCRIPTORS_PER_JOB)
+        if not message:
             return False
         source, reply, line = descriptors
         pid = os.fork()
         if pid == 0:
-            _run_child(self._work, self._limits, request, source, reply)
+            _run_child(self._work, message, source, reply)
         os.close(source)
         os.close(reply)
         child = _Child(pid, os.pidfd_open(pid), socket.socket(fileno=line))
@@ -107,12 +106,15 @@ class _ForkServer:
             os.kill(child.pid, signal.SIGKILL)
 
 
-def _run_child(work: Work, limits: Limits, request: bytes, source: int, reply: int) -> NoReturn:
+def _run_child(work: Work, message: bytes, source: int, reply: int) -> NoReturn:
     status = 1
     try:
         _keep_only(source, reply)
+        head, request = message.split(b"\n", 1)
+        launch = Launch.model_validate_json(head)
+        os.nice(launch.niceness)
         with open(source, "rb") as original, open(reply, "wb") as answer:
-            confine(limits)
+            confine(launch.limits)
             work.run(original, request, answer)
         status = 0
     finally:
@@ -162,7 +164,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=int(descriptor)) as control:
-        _ForkServer(control, work, limits).serve()
+        _ForkServer(control, work).serve()
 
 
 if __name__ == "__main__":

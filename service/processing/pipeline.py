@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import time
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import BinaryIO, Final
 
 from PIL import Image
 
 from service.errors import FailureCode, ProcessingFailed
+from service.models import Receipt
 from service.processing.colour import to_srgb
 from service.processing.decoding import decode, shrink
 from service.processing.fingerprints import describe
@@ -19,10 +22,23 @@ from service.processing.opening import open_original
 from service.processing.orientation import turn_upright
 from service.processing.renditions import encode_all, resize_all
 from service.processing.trusted import trusted_pictures, trusted_request
-from service.processing.wire import LENGTH_BYTES, Crashed, Processed, ProcessingRequest, Refused, RenditionHeader, Reply
-from service.processing.work import Work
+from service.processing.wire import (
+    LENGTH_BYTES,
+    Crashed,
+    FingerprintsHeader,
+    MetadataHeader,
+    Processed,
+    ProcessingRequest,
+    ReceiptHeader,
+    Refused,
+    RenditionHeader,
+    Reply,
+)
+from service.processing.work import PILLOW, Work
 
-STEPS: Final[tuple[Callable[[Work], None], ...]] = (
+Step = Callable[[Work], None]
+
+STEPS: Final[tuple[Step, ...]] = (
     open_original,
     check_limits,
     decode,
@@ -52,10 +68,10 @@ def run(source: BinaryIO, request: bytes, reply: BinaryIO) -> None:
 
 
 def _outcome(work: Work) -> Reply:
-    step: Callable[[Work], None] = STEPS[0]
+    step: Step = STEPS[0]
     try:
         for step in STEPS:
-            step(work)
+            _take(step, work)
     except ProcessingFailed as refusal:
         return Refused(failure=refusal.failure, message=refusal.message, quarantine=refusal.quarantine)
     except MemoryError:
@@ -66,13 +82,42 @@ def _outcome(work: Work) -> Reply:
         )
     except Exception as error:  # noqa: BLE001 - the process' edge: what escapes here is our fault, and must be told
         return Crashed(detail=f"{step.__name__}: {error!r}"[:4_000])
+    return _processed(work)
+
+
+def _take(step: Step, work: Work) -> None:
+    """Run one step, and keep a receipt of it."""
+    work.used, work.parameters = PILLOW, {}
+    wall, cpu = time.perf_counter(), time.process_time()
+    step(work)
+    work.receipts.append(
+        Receipt(
+            step=step.__name__,
+            wall_ms=round(1e3 * (time.perf_counter() - wall), 3),
+            cpu_ms=round(1e3 * (time.process_time() - cpu), 3),
+            tool=work.used,
+            parameters=work.parameters,
+        )
+    )
+
+
+def _processed(work: Work) -> Processed:
     width, height = work.size
+    learnt, place = work.metadata, work.metadata.location or (None, None)
     return Processed(
         width=width,
         height=height,
-        thumbhash=work.thumbhash,
-        dominant_color=work.dominant_color,
-        perceptual_hash=work.perceptual_hash,
+        frame_count=work.frame_count,
+        duration_ms=work.duration_ms,
+        fingerprints=None if work.fingerprints is None else FingerprintsHeader(**asdict(work.fingerprints)),
+        metadata=MetadataHeader(
+            captured_at=learnt.captured_at,
+            camera_make=learnt.camera_make,
+            camera_model=learnt.camera_model,
+            latitude=place[0],
+            longitude=place[1],
+        ),
+        receipts=tuple(ReceiptHeader(**asdict(receipt)) for receipt in work.receipts),
         renditions=tuple(
             RenditionHeader(name=r.name, format=r.format, width=r.width, height=r.height, bytes=len(r.body))
             for r in work.renditions

@@ -1,18 +1,13 @@
-"""From one upright picture to every rendition: each resized from the next larger one, then encoded."""
+"""From one upright picture to the pixels of every rendition: each resized from the next larger one."""
 
 from __future__ import annotations
-
-import io
 
 from PIL import Image
 
 from service.models import BoundingBox, MediaFormat, Rendition
-from service.processing.colour import flatten
+from service.policies import RenditionPolicy
+from service.processing.encoding import ENCODERS, encode
 from service.processing.work import Work
-
-QUALITY = 75
-# Of libwebp's 0-6: beyond 2, CPU doubles for a few per cent of bytes.
-_WEBP_METHOD = 2
 
 _Size = tuple[int, int]
 
@@ -20,7 +15,7 @@ _Size = tuple[int, int]
 def resize_all(work: Work) -> None:
     """Largest first, so that small ones are cut from pictures already made. Nothing is enlarged."""
     made = [work.image]
-    for policy in sorted(work.request.renditions, key=lambda policy: policy.max_side, reverse=True):
+    for policy in sorted(still_renditions(work), key=lambda policy: policy.max_side, reverse=True):
         if policy.crop:
             picture = _crop(work.image.size, made, policy.max_side, work.request.focus)
         else:
@@ -31,12 +26,17 @@ def resize_all(work: Work) -> None:
 
 def encode_all(work: Work) -> None:
     """Every rendition in every format that its policy lists, in the policy's order."""
-    for policy in work.request.renditions:
+    for policy in still_renditions(work):
         picture = work.pictures[policy.name]
         for target in policy.formats:
-            work.renditions.append(
-                Rendition(policy.name, target, picture.width, picture.height, _encode(picture, target))
-            )
+            body = encode(picture, target, urgent=work.request.urgent)
+            work.renditions.append(Rendition(policy.name, target, picture.width, picture.height, body))
+    work.note(ENCODERS, urgent=work.request.urgent)
+
+
+def still_renditions(work: Work) -> list[RenditionPolicy]:
+    """Those of the request that are pictures, in its order."""
+    return [policy for policy in work.request.renditions if MediaFormat.MP4 not in policy.formats]
 
 
 def fit(size: _Size, max_side: int) -> _Size:
@@ -77,14 +77,3 @@ def _smallest_covering(full: _Size, made: list[Image.Image], target: _Size) -> I
 
 def _same_shape(size: _Size, full: _Size) -> bool:
     return size == fit(full, max(size))
-
-
-def _encode(picture: Image.Image, target: MediaFormat) -> bytes:
-    encoded = io.BytesIO()
-    if target is MediaFormat.JPEG:
-        flatten(picture).save(encoded, "JPEG", quality=QUALITY, progressive=True, optimize=True)
-    elif target is MediaFormat.WEBP:
-        picture.save(encoded, "WEBP", quality=QUALITY, method=_WEBP_METHOD)
-    else:
-        raise ValueError(f"no encoder for {target}")
-    return encoded.getvalue()

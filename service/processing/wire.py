@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from service.errors import FailureCode
-from service.models import BoundingBox, MediaFormat, RenditionName
+from service.models import BoundingBox, MediaFormat, MetadataField, RenditionName
 from service.policies import RenditionPolicy
 
 # A reply is: the header's length (4 bytes, big-endian), the header (JSON), then the renditions' bytes in its order.
 LENGTH_BYTES: Final = 4
 MAX_HEADER_BYTES: Final = 64 * 1024
 MAX_REQUEST_BYTES: Final = 64 * 1024
-MAX_RENDITION_BYTES: Final = 32 * 1024 * 1024
+MAX_RENDITION_BYTES: Final = 48 * 1024 * 1024
 
 # No JPEG can be larger (two bytes per side); other formats are held to the same.
 MAX_SIDE: Final = 65_535
@@ -33,12 +34,41 @@ class Limits(_Message):
     cpu_s: int = Field(gt=0)
 
 
-class ProcessingRequest(_Message):
-    """What to make of a file: its declared type, the renditions, and where the eye should land (None: the centre)."""
+class Launch(_Message):
+    """How a child is to run: within which limits, and how readily it yields the processor (0 to 19, as in nice(2))."""
 
+    limits: Limits
+    niceness: int = Field(default=0, ge=0, le=19)
+
+
+class ProcessingRequest(_Message):
+    """What to make of a file.
+
+    `renditions` lists just the formats that are wanted now; `urgent`: somebody waits, so encoders should hurry;
+    `fingerprints`: whether placeholder, colour and hash are wanted; `focus`: where the eye should land (None: the
+    centre).
+    """
+
+    task: Literal["process"] = "process"
     content_type: str = Field(max_length=100)
-    renditions: tuple[RenditionPolicy, ...] = Field(min_length=1, max_length=16)
+    renditions: tuple[RenditionPolicy, ...] = Field(max_length=16)
     focus: BoundingBox | None = None
+    urgent: bool = False
+    fingerprints: bool = True
+    metadata: frozenset[MetadataField] = frozenset()
+
+
+class ViewRequest(_Message):
+    """A picture for a program to look at: upright, sRGB, `max_side` pixels at most, of the whole or of `focus` only."""
+
+    task: Literal["view"] = "view"
+    content_type: str = Field(max_length=100)
+    max_side: int = Field(gt=0, le=4096)
+    focus: BoundingBox | None = None
+
+
+Request = ProcessingRequest | ViewRequest
+REQUEST: Final[TypeAdapter[Request]] = TypeAdapter(Annotated[Request, Field(discriminator="task")])
 
 
 class RenditionHeader(_Message):
@@ -49,14 +79,48 @@ class RenditionHeader(_Message):
     bytes: int = Field(gt=0, le=MAX_RENDITION_BYTES)
 
 
+class FingerprintsHeader(_Message):
+    thumbhash: str = Field(pattern=r"^[A-Za-z0-9+/]{6,48}={0,2}$")
+    dominant_color: str = Field(pattern=r"^#[0-9a-f]{6}$")
+    perceptual_hash: str = Field(pattern=r"^[0-9a-f]{16}$")
+
+
+class ReceiptHeader(_Message):
+    step: str = Field(max_length=40)
+    wall_ms: float = Field(ge=0)
+    cpu_ms: float = Field(ge=0)
+    tool: str = Field(max_length=200)
+    parameters: dict[str, str | int | float | bool] = Field(max_length=32)
+
+
+class MetadataHeader(_Message):
+    captured_at: datetime | None = None
+    camera_make: str | None = Field(default=None, max_length=100)
+    camera_model: str | None = Field(default=None, max_length=100)
+    latitude: float | None = Field(default=None, ge=-90, le=90)
+    longitude: float | None = Field(default=None, ge=-180, le=180)
+
+
 class Processed(_Message):
     outcome: Literal["processed"] = "processed"
     width: _Side
     height: _Side
-    thumbhash: str = Field(pattern=r"^[A-Za-z0-9+/]{6,48}={0,2}$")
-    dominant_color: str = Field(pattern=r"^#[0-9a-f]{6}$")
-    perceptual_hash: str = Field(pattern=r"^[0-9a-f]{16}$")
+    frame_count: int = Field(default=1, gt=0)
+    duration_ms: int | None = Field(default=None, ge=0)
+    fingerprints: FingerprintsHeader | None = None
+    metadata: MetadataHeader = MetadataHeader()
+    receipts: tuple[ReceiptHeader, ...] = Field(default=(), max_length=32)
     renditions: tuple[RenditionHeader, ...] = Field(max_length=64)
+
+
+class Viewed(_Message):
+    """Followed by the picture's bytes, as PNG. `box`: what part of the upright original it shows."""
+
+    outcome: Literal["viewed"] = "viewed"
+    width: _Side
+    height: _Side
+    box: BoundingBox
+    bytes: int = Field(gt=0, le=MAX_RENDITION_BYTES)
 
 
 class Refused(_Message):
@@ -75,5 +139,5 @@ class Crashed(_Message):
     detail: str = Field(max_length=4_000)
 
 
-Reply = Processed | Refused | Crashed
+Reply = Processed | Viewed | Refused | Crashed
 REPLY: Final[TypeAdapter[Reply]] = TypeAdapter(Annotated[Reply, Field(discriminator="outcome")])

@@ -5,15 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+import PIL
 from PIL import Image
 
-from service.models import Rendition, RenditionName
+from service.models import EmbeddedMetadata, Fingerprints, Receipt, Rendition, RenditionName
 from service.processing.wire import ProcessingRequest
+
+PILLOW = f"Pillow {PIL.__version__}"
 
 
 @dataclass(slots=True)
 class Work:
-    """One job. Each step reads what earlier ones filled in; `image` shrinks and changes mode on its way."""
+    """One job. Each step reads what earlier ones filled in; `image` shrinks and changes mode on its way.
+
+    `stored_size`: width and height in pixels as the file has them, before any turn. `used` and `parameters` are for the
+    receipt of the step that runs.
+    """
 
     source: BinaryIO
     request: ProcessingRequest
@@ -22,11 +29,15 @@ class Work:
     stored_size: tuple[int, int] = (0, 0)
     orientation: int = 1
     icc_profile: bytes | None = None
+    frame_count: int = 1
+    duration_ms: int | None = None
+    metadata: EmbeddedMetadata = field(default_factory=EmbeddedMetadata)
     pictures: dict[RenditionName, Image.Image] = field(default_factory=dict)
     renditions: list[Rendition] = field(default_factory=list)
-    thumbhash: str = ""
-    dominant_color: str = ""
-    perceptual_hash: str = ""
+    fingerprints: Fingerprints | None = None
+    used: str = PILLOW
+    parameters: dict[str, str | int | float | bool] = field(default_factory=dict)
+    receipts: list[Receipt] = field(default_factory=list)
 
     @property
     def transposed(self) -> bool:
@@ -38,3 +49,12 @@ class Work:
         """Width and height in pixels as a viewer sees the original."""
         width, height = self.stored_size
         return (height, width) if self.transposed else (width, height)
+
+    def wants(self, name: RenditionName) -> bool:
+        """Whether this job is to make the rendition `name`, in any format."""
+        return any(policy.name is name for policy in self.request.renditions)
+
+    def note(self, tool: str, **parameters: str | float | bool) -> None:
+        """Tell the receipt of the running step which tool it used, and what it told it."""
+        self.used = tool
+        self.parameters.update(parameters)
