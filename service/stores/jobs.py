@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,9 @@ _KINDS = [kind.value for kind in JobKind]
 _RANK = {lane: rank for rank, lane in enumerate(Lane)}
 _RETENTION_DAYS = 7
 
+# Told of each job that becomes visible: its id and lane, and in how many seconds.
+Announcer = Callable[[str, Lane, float], None]
+
 
 def job_id(media_id: UUID, kind: JobKind, generation: int) -> str:
     """One id per media, kind and generation: the same work enqueued twice is one job."""
@@ -29,8 +33,9 @@ def first_fence(generation: int) -> int:
 
 
 class JobStore:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, announce: Announcer | None = None) -> None:
         self._jobs = database.jobs
+        self._announce = announce
 
     async def enqueue(
         self, media_id: UUID, kind: JobKind, *, lane: Lane, generation: int = 1, delay_s: float = 0
@@ -47,9 +52,11 @@ class JobStore:
             "fence": first_fence(generation),
             "attempt": 0,
         }
-        await self._jobs.update_one(
+        written = await self._jobs.update_one(
             {"_id": job_id(media_id, kind, generation)}, insert_if_absent(fresh, marker="state"), upsert=True
         )
+        if self._announce is not None and written.upserted_id is not None:
+            self._announce(written.upserted_id, lane, delay_s)
 
     async def claim(self, *, lease_s: float, worker: str) -> Job | None:
         """The next visible job of the foremost lane, leased for `lease_s` seconds under a new fence, or None."""
@@ -81,13 +88,11 @@ class JobStore:
 
     async def retry(self, job: Job, *, delay_s: float, reason: str) -> bool:
         """Give the job back, visible again after `delay_s` seconds."""
-        return await self._held_update(job, {"visible_at": after_now(delay_s), "last_error": {"$literal": reason}})
+        return await self._give_back(job, delay_s, {"last_error": {"$literal": reason}})
 
     async def release(self, job: Job, *, delay_s: float = 0) -> bool:
         """Give the job back as if this attempt had not begun: the worker shuts down, or what it needs is away."""
-        return await self._held_update(
-            job, {"visible_at": after_now(delay_s), "attempt": {"$subtract": ["$attempt", 1]}}
-        )
+        return await self._give_back(job, delay_s, {"attempt": {"$subtract": ["$attempt", 1]}})
 
     async def dead_letter(self, job: Job, *, reason: str) -> bool:
         """Set the job aside for people to look at; it is kept until they do."""
@@ -99,6 +104,14 @@ class JobStore:
             [{"$match": {"state": "open"}}, {"$group": {"_id": "$lane", "oldest": {"$min": "$enqueued_at"}}}]
         )
         return {Lane(row["_id"]): row["oldest"] async for row in rows}
+
+    async def _give_back(self, job: Job, delay_s: float, values: dict[str, Any]) -> bool:
+        # Without a name on it, what waits for its time is told apart from what is being worked on.
+        free = {"visible_at": after_now(delay_s), "claimed_by": "$$REMOVE"}
+        held = await self._held_update(job, free | values)
+        if held and self._announce is not None:
+            self._announce(job.id, job.lane, delay_s)
+        return held
 
     async def _held_update(self, job: Job, values: dict[str, Any]) -> bool:
         result = await self._jobs.update_one({"_id": job.id, "state": "open", "fence": job.fence}, [{"$set": values}])
