@@ -18,6 +18,7 @@
     ├── TemporarilyUnavailable       a part of the service did not answer (retryable)
     │   └── StorageRefused           storage answered, and refused (retryable, but an attempt is counted)
     └── ProcessingFailed             why a media cannot become READY; written to `media.failure`
+        └── MalwareFound             a scanner knows the file
     ConfigurationError               the process must not start with these settings
 
 Use cases raise these; one mapping turns them into `userErrors`; the worker reads `retryable` to choose between
@@ -59,6 +60,8 @@ class FailureCode(enum.StrEnum):
     CORRUPT_FILE = "CORRUPT_FILE"
     TOO_MANY_PIXELS = "TOO_MANY_PIXELS"
     DECODE_LIMIT_EXCEEDED = "DECODE_LIMIT_EXCEEDED"
+    MALWARE_FOUND = "MALWARE_FOUND"
+    SCAN_FAILED = "SCAN_FAILED"
     ORIGINAL_MISSING = "ORIGINAL_MISSING"
     CHECKSUM_MISMATCH = "CHECKSUM_MISMATCH"
     STORAGE_UNAVAILABLE = "STORAGE_UNAVAILABLE"
@@ -179,6 +182,16 @@ class ProcessingFailed(MediaServiceError):
         self.failure = failure
         self.retryable = retryable
         self.quarantine = quarantine
+
+
+class MalwareFound(ProcessingFailed):
+    """A scanner knows the file. `signature` and `engine` are for logs and receipts: owners are not told them."""
+
+    def __init__(self, *, signature: str, engine: str) -> None:
+        message = "The file contains malware and was locked away. Check the device that it comes from."
+        super().__init__(FailureCode.MALWARE_FOUND, message, quarantine=True)
+        self.signature = signature
+        self.engine = engine
 
 
 class ConfigurationError(Exception):

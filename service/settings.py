@@ -124,6 +124,16 @@ class EventsSettings(_Group):
     max_receives: int = Field(default=10, ge=1, le=1_000, description="Deliveries before `dead_letter_url`")
 
 
+class ScannerSettings(_Group):
+    """Where originals are scanned for malware before they are decoded; without an address none is."""
+
+    address: str = Field(default="", description="Of clamd: tcp://HOST:PORT or unix:///PATH")
+    timeout_s: float = Field(
+        default=150, gt=0, description="For one file; longer than clamd's MaxScanTime, two minutes"
+    )
+    max_bytes: int = Field(default=100 * 1024 * 1024, gt=0, description="clamd's StreamMaxLength and MaxFileSize")
+
+
 class Settings(BaseSettings):
     """All settings; nested names join with two underscores, e.g. `MEDIA_MONGO__URI`. Lists and objects are JSON."""
 
@@ -145,3 +155,4 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     worker: WorkerSettings = WorkerSettings()
     events: EventsSettings = EventsSettings()
+    scanner: ScannerSettings = ScannerSettings()
