@@ -8,6 +8,9 @@ from indexes.declaration import Index
 # `$gt ""`, but not `$type: "string"`.
 _TEXT = {"$gt": ""}
 
+# Below every 64-bit hash, stored as a signed integer: a range that holds them all can be read from an index alone.
+LEAST_HASH = -(2**63)
+
 _MERGED = "every shard, merge-sorted by _id"
 
 INDEXES = (
@@ -83,5 +86,19 @@ INDEXES = (
         serves="sweeper: media that wait for bytes or for a worker, longest first",
         targets="every shard",
         options={"partialFilterExpression": {"waiting_since": {"$exists": True}}},
+    ),
+    Index(
+        name="owner_hashes",
+        keys=(("owner_id", 1), ("status", 1), ("_id", -1), ("hashes.phash", 1)),
+        serves="near-duplicates: the perceptual hashes of one owner's newest READY media, from the index alone",
+        targets=_MERGED,
+        options={"partialFilterExpression": {"hashes.phash": {"$gte": LEAST_HASH}}},
+    ),
+    Index(
+        name="annotation",
+        keys=(("annotations.id", 1),),
+        serves="node: an annotation by its id",
+        targets="every shard",
+        options={"partialFilterExpression": {"annotations.id": {"$exists": True}}},
     ),
 )

@@ -103,6 +103,16 @@ class JobKind(enum.StrEnum):
     DELETE = "delete"
 
 
+class JobState(enum.StrEnum):
+    """OPEN: a worker may begin it now. DELAYED: not before a certain time. RUNNING: leased to a worker."""
+
+    OPEN = "open"
+    DELAYED = "delayed"
+    RUNNING = "running"
+    DEAD = "dead"
+    DONE = "done"
+
+
 @dataclass(frozen=True, slots=True)
 class BoundingBox:
     """Fractions of width and height of the oriented picture, origin at the top left."""
@@ -177,6 +187,26 @@ class ProcessedFile:
     receipts: tuple[Receipt, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ViewImage:
+    """An upright sRGB picture of an original, as PNG, and which part of the whole upright picture it shows."""
+
+    body: bytes = field(repr=False)
+    width: int
+    height: int
+    box: BoundingBox
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationDraft:
+    """What an annotator found. `confidence` from 0 to 1; `bounding_box` in fractions of the whole upright picture."""
+
+    label: str
+    confidence: float
+    bounding_box: BoundingBox | None = None
+    text: str | None = None
+
+
 class StatusChangeDocument(TypedDict):
     status: str
     sequence: int
@@ -191,6 +221,18 @@ class RenditionDocument(TypedDict):
     bytes: int
     key: str
     sha256: str
+
+
+class AnnotationDocument(TypedDict):
+    """One of a media's annotations. `source`: `user:<id>` or `model:<name>@<version>`."""
+
+    id: UUID
+    label: str
+    confidence: float
+    bounding_box: dict[str, float] | None
+    text: str | None
+    source: str
+    created_at: NotRequired[datetime]
 
 
 class MediaDocument(TypedDict, total=False):
@@ -218,8 +260,11 @@ class MediaDocument(TypedDict, total=False):
     content: dict[str, Any]
     original: dict[str, str]
     renditions: list[RenditionDocument]
+    retired_renditions: list[dict[str, Any]]
+    first_viewable_at: datetime
     placeholder: dict[str, str]
     hashes: dict[str, Any]
+    annotations: list[AnnotationDocument]
     failure: dict[str, Any] | None
     processing: dict[str, Any]
     last_change: dict[str, str]

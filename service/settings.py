@@ -134,6 +134,18 @@ class ScannerSettings(_Group):
     max_bytes: int = Field(default=100 * 1024 * 1024, gt=0, description="clamd's StreamMaxLength and MaxFileSize")
 
 
+class AnnotatorSettings(_Group):
+    """What looks at media once they are READY."""
+
+    enabled: tuple[str, ...] | None = Field(
+        default=None, description="Names of annotators; None for all whose tools are installed"
+    )
+    languages: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")], ...] = Field(
+        default=("eng",), min_length=1, description="What labels are written in, as Tesseract names languages"
+    )
+    ocr_timeout_s: float = Field(default=30, gt=0, description="How long one picture may be read")
+
+
 class Settings(BaseSettings):
     """All settings; nested names join with two underscores, e.g. `MEDIA_MONGO__URI`. Lists and objects are JSON."""
 
@@ -156,3 +168,4 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     events: EventsSettings = EventsSettings()
     scanner: ScannerSettings = ScannerSettings()
+    annotators: AnnotatorSettings = AnnotatorSettings()
