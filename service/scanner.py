@@ -89,6 +89,7 @@ def parse_address(address: str) -> ScannerAddress:
         if parts.scheme == "unix" and not parts.netloc and parts.path not in {"", "/"}:
             return ScannerAddress(parts.path, None)
         if parts.scheme == "tcp" and parts.hostname and parts.port and parts.path in {"", "/"} and "@" not in address:
+            parts.hostname.encode("idna")
             return ScannerAddress(parts.hostname, parts.port)
     except ValueError:
         pass

@@ -21,6 +21,7 @@ from service.dev.seaweed import PORT_NAMES, SeaweedSetup, start_seaweed
 from service.dev.tokens import dev_issuer
 from service.object_store import ObjectStore
 from service.settings import AuthSettings, Environment, HttpSettings, MongoSettings, Settings
+from tests.antivirus import Clamd, find_clamd, start_clamd
 from tests.servers import ORIGIN, StorageServer, start_ministack
 
 REPOSITORY = Path(__file__).parent.parent
@@ -83,6 +84,23 @@ def storage_server(request: pytest.FixtureRequest) -> StorageServer:
     """Each S3 server in turn."""
     server: StorageServer = request.getfixturevalue(request.param)
     return server
+
+
+@pytest.fixture(scope="session")
+def clamd_executable() -> str:
+    executable = find_clamd()
+    if executable is None:
+        directions = "clamd is not installed: sudo apt-get install clamav-daemon"
+        pytest.fail(directions) if os.environ.get("CI") else pytest.skip(directions)
+    return executable
+
+
+@pytest.fixture(scope="session")
+async def clamd(
+    children: Children, clamd_executable: str, ports: Iterator[int], tmp_path_factory: pytest.TempPathFactory
+) -> Clamd:
+    """A real malware scanner that knows one signature."""
+    return await start_clamd(children, clamd_executable, tmp_path_factory.mktemp("clamd"), next(ports))
 
 
 @pytest.fixture(scope="module")

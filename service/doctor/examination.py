@@ -12,6 +12,7 @@ from service.doctor.findings import Finding, Level, ok, problem
 from service.doctor.jail import check_jail
 from service.doctor.keys import check_keys
 from service.doctor.queue import check_queue
+from service.doctor.scanner import check_scanner
 from service.doctor.storage import check_storage
 from service.errors import ConfigurationError
 from service.production import Role, unsafe_settings
@@ -38,6 +39,8 @@ async def examine(settings: Settings, *, roles: Collection[Role] = BOTH) -> Asyn
             yield finding
     if Role.WORKER in roles:
         for finding in await check_queue(settings.events, settings.storage):
+            yield finding
+        for finding in await check_scanner(settings.scanner, settings.environment):
             yield finding
         yield await check_jail(settings.worker)
 
