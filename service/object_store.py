@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 256 * 1024
 LIST_PAGE = 1_000
 _KEPT: TagTypeDef = {"Key": "state", "Value": "kept"}
+_QUARANTINED: TagTypeDef = {"Key": "state", "Value": "quarantined"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +232,14 @@ class ObjectStore:
 
     async def mark_kept(self, bucket: str, key: str) -> None:
         """Take an original out of the rule that expires abandoned uploads. Raises NotFound if there is none."""
-        mark = partial(self._client.put_object_tagging, Bucket=bucket, Key=key, Tagging={"TagSet": [_KEPT]})
+        await self._tag(bucket, key, _KEPT)
+
+    async def mark_quarantined(self, bucket: str, key: str) -> None:
+        """Tag an original for people to find: no lifecycle rule touches it from then on. Raises NotFound."""
+        await self._tag(bucket, key, _QUARANTINED)
+
+    async def _tag(self, bucket: str, key: str, tag: TagTypeDef) -> None:
+        mark = partial(self._client.put_object_tagging, Bucket=bucket, Key=key, Tagging={"TagSet": [tag]})
         try:
             answer = await self._call_or_none(mark)
         except StorageRefused as error:

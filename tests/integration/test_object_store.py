@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
 
 import httpx
 import pytest
 
+from service.buckets import declare_buckets
 from service.errors import NotFound, TemporarilyUnavailable, TooLarge
 from service.object_store import ObjectStore
 from service.presigning import PresignedRequest
@@ -143,3 +145,18 @@ async def test_unreachable_storage_is_temporarily_unavailable() -> None:
         await store.head("uploads", "any")
     assert len(await store.check()) == 2
     await store.close()
+
+
+async def test_a_quarantined_object_carries_the_tag_that_no_rule_goes_by(object_store: ObjectStore) -> None:
+    bucket, key = object_store.upload_bucket, "community/raw/hostile.jpg"
+    request = presigned(object_store, key)
+    async with httpx.AsyncClient() as client:
+        assert (await client.put(request.url, headers=request.headers, content=PHOTO)).status_code == 200
+    await object_store.mark_kept(bucket, key)
+    await object_store.mark_quarantined(bucket, key)
+    answer = await asyncio.to_thread(object_store._client.get_object_tagging, Bucket=bucket, Key=key)
+    assert answer["TagSet"] == [{"Key": "state", "Value": "quarantined"}]
+    rules = [rule["Filter"] for rule in declare_buckets(StorageSettings())[0].lifecycle]
+    assert {"Key": "state", "Value": "quarantined"} not in [rule.get("Tag") for rule in rules]
+    with pytest.raises(NotFound):
+        await object_store.mark_quarantined(bucket, "community/raw/none.jpg")
