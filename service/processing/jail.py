@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from service.errors import FailureCode, ProcessingFailed
-from service.models import EmbeddedMetadata, Fingerprints, MediaKind, ProcessedFile, Receipt, Rendition
+from service.models import EmbeddedMetadata, Fingerprints, MediaKind, ProcessedFile, Receipt, Rendition, ViewImage
 from service.policies import kind_of
 from service.processing.detect import sniff
 from service.processing.fork_client import ForkClient, RunningJob, ServerGone
@@ -27,19 +29,27 @@ from service.processing.wire import (
     Refused,
     RenditionHeader,
     Reply,
+    Request,
+    Viewed,
+    ViewRequest,
 )
 
 # So much more readily than what somebody waits for does the rest yield the processor: about ten to one.
 _PATIENT_NICENESS = 10
+
+# Fractions that add up to the whole may exceed it by the last bits.
+_ROUNDING = 1e-9
+
+_Result = TypeVar("_Result")
 
 
 class Jail:
     """Decodes in confined child processes, `concurrency` at a time. Safe to call from many tasks of one loop.
 
     Urgent requests have as many places of their own, and run before all others on the processor: they wait for nobody.
-    `memory_bytes` bounds a child's address space; `cpu_s` its CPU seconds on a picture and `wall_s` the seconds somebody
-    waits for it; `clip_cpu_s` its CPU seconds on a clip, of which it may take three times as many by the clock. `work`
-    names the module that children run (see `forkserver.Work`).
+    `memory_bytes` bounds a child's address space; `cpu_s` its CPU seconds on a picture and `wall_s` the seconds that
+    somebody waits for it; `clip_cpu_s` its CPU seconds on a clip, of which it may take three times as many by the
+    clock. `work` names the module that children run (see `forkserver.Work`).
     """
 
     def __init__(
@@ -85,14 +95,37 @@ class Jail:
         limits = self._clip_limits if is_clip else self._limits
         wall_s = 3 * limits.cpu_s if is_clip else self._wall_s
         launch = Launch(limits=limits, niceness=0 if request.urgent else _PATIENT_NICENESS)
-        async with self._slots[request.urgent]:
+
+        async def read(reply: asyncio.StreamReader, answer: Reply) -> ProcessedFile:
+            if not isinstance(answer, Processed):
+                raise _another_task()
+            return await _read_renditions(reply, answer, request)
+
+        return await self._run(path, request, launch, wall_s, read)
+
+    async def view(self, path: Path, request: ViewRequest) -> ViewImage:
+        """Show of the picture at `path` what `request` asks. Raises ProcessingFailed like `process`; waits for it."""
+
+        async def read(reply: asyncio.StreamReader, answer: Reply) -> ViewImage:
+            if not isinstance(answer, Viewed):
+                raise _another_task()
+            return await _read_view(reply, answer, request)
+
+        launch = Launch(limits=self._limits, niceness=_PATIENT_NICENESS)
+        return await self._run(path, request, launch, self._wall_s, read)
+
+    async def _run(
+        self, path: Path, request: Request, launch: Launch, wall_s: float, read: Callable[..., Awaitable[_Result]]
+    ) -> _Result:
+        urgent = isinstance(request, ProcessingRequest) and request.urgent
+        async with self._slots[urgent]:
             server = await self._running_server()
             try:
                 async with (
                     asyncio.timeout(wall_s),
                     server.job(path, launch, request.model_dump_json().encode()) as job,
                 ):
-                    return await self._result(job, request, limits)
+                    return await _result(job, launch.limits, read)
             except TimeoutError as error:
                 raise ProcessingFailed(
                     FailureCode.DECODE_LIMIT_EXCEEDED,
@@ -119,21 +152,21 @@ class Jail:
         if server is not None:
             await server.close()
 
-    async def _result(self, job: RunningJob, request: ProcessingRequest, limits: Limits) -> ProcessedFile:
-        try:
-            answer = await _read_header(job.reply)
-            if isinstance(answer, Processed):
-                return await _read_renditions(job.reply, answer, request)
-        except asyncio.IncompleteReadError:
-            raise _verdict(await job.exit_code(), limits) from None
-        except ValidationError as error:
-            # Only a decoder that is no longer ours writes this.
-            raise _hostile("The file made its decoder answer nonsense.") from error
+
+async def _result(job: RunningJob, limits: Limits, read: Callable[..., Awaitable[_Result]]) -> _Result:
+    """What the child answers, as `read` understands the header and what follows it."""
+    try:
+        answer = await _read_header(job.reply)
         if isinstance(answer, Refused):
             raise ProcessingFailed(answer.failure, answer.message, quarantine=answer.quarantine)
-        raise _internal(
-            answer.detail if isinstance(answer, Crashed) else "the child did another task than it was given"
-        )
+        if isinstance(answer, Crashed):
+            raise _internal(answer.detail)
+        return await read(job.reply, answer)
+    except asyncio.IncompleteReadError:
+        raise _verdict(await job.exit_code(), limits) from None
+    except ValidationError as error:
+        # Only a decoder that is no longer ours writes this.
+        raise _hostile("The file made its decoder answer nonsense.") from error
 
 
 def _verdict(code: int, limits: Limits) -> ProcessingFailed:
@@ -161,6 +194,10 @@ def _internal(detail: str) -> ProcessingFailed:
     )
     failure.add_note(detail)
     return failure
+
+
+def _another_task() -> ProcessingFailed:
+    return _internal("the child did another task than it was given")
 
 
 async def _read_header(reply: asyncio.StreamReader) -> Reply:
@@ -196,6 +233,21 @@ async def _read_renditions(reply: asyncio.StreamReader, answer: Processed, reque
         ),
         receipts=tuple(Receipt(**receipt.model_dump()) for receipt in answer.receipts),
     )
+
+
+async def _read_view(reply: asyncio.StreamReader, answer: Viewed, request: ViewRequest) -> ViewImage:
+    body, box = await reply.readexactly(answer.bytes), answer.box
+    # PNG, section 11.2.2: the header chunk comes first, and begins with both sides.
+    sides = (int.from_bytes(body[16:20], "big"), int.from_bytes(body[20:24], "big"))
+    fractions = (box.x, box.y, box.width, box.height, box.x + box.width, box.y + box.height)
+    if (
+        sniff(body) != "image/png"
+        or sides != (answer.width, answer.height)
+        or max(sides) > request.max_side
+        or not all(0 <= fraction <= 1 + _ROUNDING for fraction in fractions)
+    ):
+        raise _hostile("The file made its decoder show something that was not asked.")
+    return ViewImage(body, answer.width, answer.height, box)
 
 
 def _as_asked(headers: tuple[RenditionHeader, ...], request: ProcessingRequest) -> bool:

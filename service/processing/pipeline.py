@@ -21,18 +21,21 @@ from service.processing.metadata import read_metadata, strip_metadata
 from service.processing.opening import open_original
 from service.processing.orientation import turn_upright
 from service.processing.renditions import encode_all, resize_all
-from service.processing.trusted import trusted_pictures, trusted_request
+from service.processing.trusted import trusted_pictures, trusted_request, trusted_view
+from service.processing.view import VIEW_STEPS, begin_view, viewed
 from service.processing.wire import (
     LENGTH_BYTES,
+    REQUEST,
     Crashed,
     FingerprintsHeader,
     MetadataHeader,
     Processed,
-    ProcessingRequest,
     ReceiptHeader,
     Refused,
     RenditionHeader,
     Reply,
+    Viewed,
+    ViewRequest,
 )
 from service.processing.work import PILLOW, Work
 
@@ -58,19 +61,23 @@ Image.MAX_IMAGE_PIXELS = None
 
 def run(source: BinaryIO, request: bytes, reply: BinaryIO) -> None:
     """Do one job and say how it ended, as `wire` describes."""
-    work = Work(source, ProcessingRequest.model_validate_json(request))
+    asked = REQUEST.validate_json(request)
+    work = begin_view(source, asked) if isinstance(asked, ViewRequest) else Work(source, asked)
     answer = _outcome(work)
     header = answer.model_dump_json().encode()
     reply.write(len(header).to_bytes(LENGTH_BYTES, "big") + header)
     if isinstance(answer, Processed):
         for rendition in work.renditions:
             reply.write(rendition.body)
+    elif isinstance(answer, Viewed) and work.shown is not None:
+        reply.write(work.shown.body)
 
 
 def _outcome(work: Work) -> Reply:
-    step: Step = STEPS[0]
+    steps = STEPS if work.view is None else VIEW_STEPS
+    step: Step = steps[0]
     try:
-        for step in STEPS:
+        for step in steps:
             _take(step, work)
     except ProcessingFailed as refusal:
         return Refused(failure=refusal.failure, message=refusal.message, quarantine=refusal.quarantine)
@@ -82,7 +89,7 @@ def _outcome(work: Work) -> Reply:
         )
     except Exception as error:  # noqa: BLE001 - the process' edge: what escapes here is our fault, and must be told
         return Crashed(detail=f"{step.__name__}: {error!r}"[:4_000])
-    return _processed(work)
+    return _processed(work) if work.shown is None else viewed(work.shown)
 
 
 def _take(step: Step, work: Work) -> None:
@@ -134,4 +141,7 @@ def warm_up() -> None:
         run(io.BytesIO(picture), trusted_request(content_type), reply)
         if b'"outcome":"processed"' not in reply.getvalue():
             raise RuntimeError(f"the pipeline failed on a trusted {content_type}: {reply.getvalue()[:1_000]!r}")
+        run(io.BytesIO(picture), trusted_view(content_type), reply := io.BytesIO())
+        if b'"outcome":"viewed"' not in reply.getvalue():
+            raise RuntimeError(f"no view of a trusted {content_type}: {reply.getvalue()[:1_000]!r}")
     run(io.BytesIO(b"not a picture"), trusted_request("image/jpeg"), io.BytesIO())

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from PIL import ExifTags, Image, ImageCms
 
-from service.models import RenditionName
+from service.models import BoundingBox, RenditionName
 from service.policies import RenditionPolicy, UrlLifetime
-from service.processing.wire import ProcessingRequest
+from service.processing.wire import ProcessingRequest, ViewRequest
 
 _SIDE = 16
 _LIFETIME = UrlLifetime(window_s=1, minimum_s=1)
@@ -30,6 +30,12 @@ def trusted_request(content_type: str) -> bytes:
         .model_dump_json()
         .encode()
     )
+
+
+def trusted_view(content_type: str) -> bytes:
+    """A view that is cut and shrunk."""
+    focus = BoundingBox(0.0, 0.0, 0.75, 0.75)
+    return ViewRequest(content_type=content_type, max_side=8, focus=focus).model_dump_json().encode()
 
 
 def trusted_pictures() -> Iterator[tuple[str, bytes]]:

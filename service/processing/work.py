@@ -8,8 +8,8 @@ from typing import BinaryIO
 import PIL
 from PIL import Image
 
-from service.models import EmbeddedMetadata, Fingerprints, Receipt, Rendition, RenditionName
-from service.processing.wire import ProcessingRequest
+from service.models import EmbeddedMetadata, Fingerprints, Receipt, Rendition, RenditionName, ViewImage
+from service.processing.wire import ProcessingRequest, ViewRequest
 
 PILLOW = f"Pillow {PIL.__version__}"
 
@@ -18,12 +18,14 @@ PILLOW = f"Pillow {PIL.__version__}"
 class Work:
     """One job. Each step reads what earlier ones filled in; `image` shrinks and changes mode on its way.
 
-    `stored_size`: width and height in pixels as the file has them, before any turn. `used` and `parameters` are for the
+    `stored_size`: width and height in pixels as the file has them, before any turn. `view`: what a program
+    is to be shown, where that is the job; `shown`: the picture made for it. `used` and `parameters` are for the
     receipt of the step that runs.
     """
 
     source: BinaryIO
     request: ProcessingRequest
+    view: ViewRequest | None = None
     image: Image.Image = field(default_factory=lambda: Image.new("RGB", (1, 1)))
     byte_length: int = 0
     stored_size: tuple[int, int] = (0, 0)
@@ -35,6 +37,7 @@ class Work:
     pictures: dict[RenditionName, Image.Image] = field(default_factory=dict)
     renditions: list[Rendition] = field(default_factory=list)
     fingerprints: Fingerprints | None = None
+    shown: ViewImage | None = None
     used: str = PILLOW
     parameters: dict[str, str | int | float | bool] = field(default_factory=dict)
     receipts: list[Receipt] = field(default_factory=list)
