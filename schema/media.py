@@ -75,7 +75,10 @@ class Media(Node):
     byte_size: ByteSize | None = stored("content.bytes")
     width: int | None = stored("content.width")
     height: int | None = stored("content.height")
-    duration_ms: int | None = stored("content.duration_ms")
+    duration_ms: int | None = stored("content.duration_ms", description="Of a clip or an animated picture.")
+    first_viewable_at: datetime | None = stored(
+        "first_viewable_at", description="When a thumbnail and a feed picture were first there to be shown."
+    )
     thumbhash: str | None = stored("placeholder.thumbhash", description="Base64, to paint before the picture is there.")
     dominant_color: str | None = stored("placeholder.dominant_color", description="As #rrggbb.")
     perceptual_hash: PerceptualHash | None = stored("hashes.phash", lambda value: PerceptualHash(from_stored(value)))
@@ -87,6 +90,13 @@ class Media(Node):
             StatusChange(status=MediaStatus(entry["status"]), sequence=entry["sequence"], at=entry["at"])
             for entry in entries
         ]
+
+    @strawberry.field(
+        metadata=needs("processing.complete"),
+        description="A READY media has its thumbnail and feed picture as JPEG; the others follow, and then this is true.",
+    )
+    def renditions_complete(self) -> bool:
+        return bool(self.document.get("processing", {}).get("complete"))
 
     @strawberry.field(metadata=needs("failure"))
     def failure(self) -> MediaFailure | None:

@@ -11,7 +11,9 @@ from service import upload_policy
 @strawberry.type(description="How to upload for one purpose on one network. Advice, but for types and sizes.")
 class UploadPolicy:
     content_types: list[str] = strawberry.field(description="What the purpose takes; anything else is refused.")
-    max_bytes: ByteSize = strawberry.field(description="Largest file the purpose takes.")
+    max_bytes: ByteSize = strawberry.field(description="Largest picture the purpose takes.")
+    max_clip_bytes: ByteSize = strawberry.field(description="Largest clip the purpose takes; 0 where it takes none.")
+    max_clip_duration_ms: int = strawberry.field(description="Longest clip the purpose takes; 0 where it takes none.")
     max_dimension: int = strawberry.field(
         description="Longest side, in pixels, of photos that the client shrinks before it sends them."
     )
@@ -31,6 +33,8 @@ def upload_policy_of(policy: upload_policy.UploadPolicy) -> UploadPolicy:
     return UploadPolicy(
         content_types=list(policy.content_types),
         max_bytes=ByteSize(policy.max_bytes),
+        max_clip_bytes=ByteSize(policy.max_clip_bytes),
+        max_clip_duration_ms=policy.max_clip_s * 1_000,
         max_dimension=policy.encoding.max_dimension,
         jpeg_quality=policy.encoding.jpeg_quality,
         multipart_threshold=ByteSize(policy.multipart_threshold),

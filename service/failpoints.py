@@ -35,6 +35,8 @@ class Failpoint(enum.StrEnum):
     RENDITION_STORED = "rendition_stored"
     RENDITIONS_CONFIRMED = "renditions_confirmed"
     READY_WRITTEN = "ready_written"
+    RENDERING_ENQUEUED = "rendering_enqueued"
+    RENDERED = "rendered"
     JOB_COMPLETED = "job_completed"
 
 

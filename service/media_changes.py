@@ -14,7 +14,7 @@ from service.access import Action, Viewer, granted_filters
 from service.errors import InvalidInput, NotFound, NotPermitted, TemporarilyUnavailable, VersionConflict
 from service.lifecycle import MediaStatus
 from service.models import MediaDocument, MediaPurpose, Visibility
-from service.processing_jobs import REPAIR_FIELDS, enqueue_repair
+from service.processing_jobs import RENDERING_FIELDS, enqueue_rendering
 from service.stores import Stores
 from service.stores.idempotency import Remembered
 from service.upload_request import (
@@ -152,6 +152,6 @@ async def _apply(media: MediaDocument, request: ChangeRequest, record: Remembere
 
 async def _remake_renditions(media_id: UUID, stores: Stores) -> None:
     # Should this not be reached, the sweeper sees that it is due.
-    media = await stores.media.get(media_id, fields=REPAIR_FIELDS)
+    media = await stores.media.get(media_id, fields=RENDERING_FIELDS)
     if media is not None and media["status"] == MediaStatus.READY:
-        await enqueue_repair(media, stores.jobs)
+        await enqueue_rendering(media, stores.jobs)

@@ -9,7 +9,18 @@ from uuid import UUID, uuid4
 if TYPE_CHECKING:
     from service.models import MediaFormat, MediaPurpose, RenditionName
 
-EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
+EXTENSIONS = {
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/webp": "webp",
+    "image/avif": "avif",
+    "image/heic": "heic",
+    "image/heif": "heif",
+    "image/gif": "gif",
+    "video/mp4": "mp4",
+    "video/quicktime": "mov",
+    "video/webm": "webm",
+}
 
 # Inside this alphabet every signer, browser and S3 server agrees on each byte of a URL; outside it they do not.
 _SAFE = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*")
@@ -17,7 +28,7 @@ _DOT_SEGMENT = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ORIGINAL = re.compile(rf"[a-z-]+/raw/({_UUID})\.[a-z0-9]+")
-_RENDITION = re.compile(rf"[a-z-]+/processed/[a-z]+/({_UUID})/[A-Za-z0-9_-]+\.[a-z0-9]+")
+_RENDITION = re.compile(rf"[a-z-]+/processed/[a-z]+/({_UUID})/([A-Za-z0-9_-]+)\.[a-z0-9]+")
 # Where workers may write, `*/processed/*`. The other prefix is that of development stacks up to release 0.1.0.
 _PROBE = re.compile(r"(?:probe/processed|readiness)/[0-9a-f]{32}")
 
@@ -75,6 +86,12 @@ def media_of_rendition(key: str) -> str | None:
     """The id, as text, of the media that `key` is a rendition of; None for any other key."""
     match = _RENDITION.fullmatch(key)
     return match[1] if match else None
+
+
+def generation_of_rendition(key: str) -> str | None:
+    """The generation that a rendition's `key` belongs to; None for any other key."""
+    match = _RENDITION.fullmatch(key)
+    return match[2] if match else None
 
 
 def is_safe_key(key: str) -> bool:

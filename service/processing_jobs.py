@@ -1,15 +1,14 @@
-"""The jobs that make renditions, whoever enqueues them."""
+"""The jobs that make renditions and take them away, whoever enqueues them."""
 
 from __future__ import annotations
 
-from service.models import JobKind, Lane, MediaDocument, MediaPurpose
-from service.policies import POLICIES
+from service.models import JobKind, Lane, MediaDocument
 from service.stores.jobs import JobStore
 
 # What `enqueue_processing` needs of a media.
 PROCESSING_FIELDS = ("purpose", "processing.generation")
-# What `enqueue_repair` needs.
-REPAIR_FIELDS = ("processing.repairs", "processing.revision")
+# What `enqueue_rendering` and `enqueue_retirement` need.
+RENDERING_FIELDS = ("processing.renders", "processing.revision", "processing.retirements")
 
 
 def processing_generation(media: MediaDocument) -> int:
@@ -20,8 +19,9 @@ def processing_generation(media: MediaDocument) -> int:
 
 async def enqueue_processing(media: MediaDocument, jobs: JobStore) -> None:
     """Enqueue the processing of `media` (with `PROCESSING_FIELDS`) in its present round. Repeats are free."""
-    lane = POLICIES[MediaPurpose(media["purpose"])].lane
-    await jobs.enqueue(media["_id"], JobKind.PROCESS, lane=lane, generation=processing_generation(media))
+    generation = processing_generation(media)
+    # Whatever it is for, somebody has just taken the picture and looks at the screen.
+    await jobs.enqueue(media["_id"], JobKind.PROCESS, lane=Lane.FIRST_VISIBLE, generation=generation)
 
 
 def revision_of(media: MediaDocument) -> int:
@@ -30,11 +30,17 @@ def revision_of(media: MediaDocument) -> int:
     return revision
 
 
-async def enqueue_repair(media: MediaDocument, jobs: JobStore) -> None:
-    """Have the renditions of a READY `media` (with `REPAIR_FIELDS`) made again while it stays READY.
+async def enqueue_rendering(media: MediaDocument, jobs: JobStore, *, lane: Lane = Lane.STANDARD) -> bool:
+    """Have a READY `media` (with `RENDERING_FIELDS`) given every rendition it should have, while it stays READY.
 
-    Until that is done or the media is revised again, asking again costs nothing.
+    Until that is done or the media is revised again, asking again costs nothing. Whether the job is new.
     """
-    repairs: int = media.get("processing", {}).get("repairs", 0)
-    generation = repairs + revision_of(media) + 1
-    await jobs.enqueue(media["_id"], JobKind.REPAIR, lane=Lane.BACKFILL, generation=generation)
+    renders: int = media.get("processing", {}).get("renders", 0)
+    generation = renders + revision_of(media) + 1
+    return await jobs.enqueue(media["_id"], JobKind.RENDER, lane=lane, generation=generation)
+
+
+async def enqueue_retirement(media: MediaDocument, jobs: JobStore) -> None:
+    """Have the replaced renditions of `media` (with `RENDERING_FIELDS`) removed. Repeats are free."""
+    retirements: int = media.get("processing", {}).get("retirements", 0)
+    await jobs.enqueue(media["_id"], JobKind.RETIRE, lane=Lane.BACKFILL, generation=retirements + 1)

@@ -17,7 +17,8 @@ from service.stores.jobs import first_fence
 # Faults of ours or of storage, for which `retryable` may have been used up by the attempts made.
 _OURS = frozenset({FailureCode.INTERNAL.value, FailureCode.STORAGE_UNAVAILABLE.value})
 
-_FIELDS = (*PROCESSING_FIELDS, "failure", "original", "status_sequence")
+# What `why_not_again` and `step_back` need of a media.
+RETRY_FIELDS = (*PROCESSING_FIELDS, "failure", "original", "status_sequence")
 
 
 async def retry_processing(
@@ -42,7 +43,7 @@ async def retry_processing(
         raise StateConflict(plan["refused"], field=["id"])
     # Read anew: the plan may be a twin's, made after this media was read.
     if "sequence" in plan and (media := await _find(viewer, media_id, stores)) is not None:
-        await _step_back(media, plan["sequence"], stores)
+        await step_back(media, plan["sequence"], stores)
         media = await _find(viewer, media_id, stores)
     if media is None:
         raise NotFound("There is no such media.", field=["id"])
@@ -54,26 +55,35 @@ async def retry_processing(
 async def _find(viewer: Viewer, media_id: UUID | None, stores: Stores) -> MediaDocument | None:
     if media_id is None:
         return None
-    return await stores.media.get(media_id, fields=_FIELDS, access=granted_filters(viewer, Action.CHANGE))
+    return await stores.media.get(media_id, fields=RETRY_FIELDS, access=granted_filters(viewer, Action.CHANGE))
 
 
 async def _decide(media: MediaDocument, object_store: ObjectStore) -> dict[str, Any]:
     """The plan: the place in the media's history from which to step back, or why not."""
+    reason = await why_not_again(media, object_store)
+    return {"sequence": media["status_sequence"]} if reason is None else {"refused": reason}
+
+
+async def why_not_again(media: MediaDocument, object_store: ObjectStore) -> str | None:
+    """A sentence if processing `media` (with RETRY_FIELDS) again cannot help. Raises TemporarilyUnavailable."""
     if media["status"] == MediaStatus.QUARANTINED:
-        return {"refused": "The file looks hostile; only a moderator can release it."}
+        return "The file looks hostile; only a moderator can release it."
     if media["status"] != MediaStatus.FAILED:
-        return {"refused": f"Only FAILED media can be processed again; this one is {media['status']}."}
+        return f"Only FAILED media can be processed again; this one is {media['status']}."
     failure = media.get("failure") or {}
     if not failure.get("retryable") and failure.get("code") not in _OURS:
-        return {"refused": "It is the file that is at fault: processing it again cannot help. Upload another."}
+        return "It is the file that is at fault: processing it again cannot help. Upload another."
     original = media["original"]
     if await object_store.head(original["bucket"], original["key"]) is None:
-        return {"refused": "The uploaded file is gone from storage. Upload it again."}
-    return {"sequence": media["status_sequence"]}
+        return "The uploaded file is gone from storage. Upload it again."
+    return None
 
 
-async def _step_back(media: MediaDocument, sequence: int, stores: Stores) -> None:
-    """FAILED to UPLOADED, once for each place in the history: sequences never come again."""
+async def step_back(media: MediaDocument, sequence: int, stores: Stores) -> None:
+    """FAILED to UPLOADED in a new round, once for each place in the history: sequences never come again.
+
+    Nothing if `media` (with RETRY_FIELDS) is elsewhere by now. `enqueue_processing` has to follow.
+    """
     if media["status_sequence"] != sequence:
         return
     generation = processing_generation(media) + 1

@@ -96,7 +96,9 @@ class HttpSettings(_Group):
 
 
 class WorkerSettings(_Group):
-    concurrency: int = Field(default=0, ge=0, description="Jobs at once; 0 means one per core")
+    concurrency: int = Field(
+        default=0, ge=0, description="Jobs at once, and as many more that somebody waits for; 0: by cores and memory"
+    )
     lease_s: float = Field(default=30, ge=1)
     poll_s: float = Field(default=0.5, gt=0)
     max_attempts: int = Field(default=5, ge=1)
@@ -105,7 +107,8 @@ class WorkerSettings(_Group):
         default=15, gt=0, description="When a job is tried again while storage does not answer"
     )
     jail_memory_bytes: int = Field(default=1_500_000_000, gt=0)
-    jail_cpu_s: int = Field(default=20, gt=0)
+    jail_cpu_s: int = Field(default=20, gt=0, description="CPU seconds that a picture may take")
+    jail_clip_cpu_s: int = Field(default=300, gt=0, description="CPU seconds that a clip may take")
     drain_s: float = Field(default=10, ge=0, description="How long a stopping worker waits for its jobs")
     sweep_s: float = Field(default=30, gt=0, description="How often the sweeper looks for what events missed")
     metrics_port: int | None = Field(default=None, description="Where the worker serves /metrics and /healthz")

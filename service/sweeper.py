@@ -16,7 +16,7 @@ from service.models import MediaDocument, MediaPurpose, UploadDocument
 from service.object_store import ObjectStore
 from service.original_content import give_up_content
 from service.policies import LATE_BYTES, POLICIES
-from service.processing_jobs import REPAIR_FIELDS, enqueue_repair
+from service.processing_jobs import RENDERING_FIELDS, enqueue_rendering, enqueue_retirement, revision_of
 from service.stores import Stores
 
 log = structlog.get_logger(__name__)
@@ -27,10 +27,12 @@ GRACE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(minutes=15)
 AT_ONCE = 8
 
-# READY ones wait only where their renditions are out of date.
+# READY ones wait while they lack renditions, and for replaced ones to be removed.
 _STALLED = frozenset({*AWAITING_BYTES, MediaStatus.UPLOADED, MediaStatus.READY, MediaStatus.EXPIRED})
 
-_FIELDS = (*REPAIR_FIELDS, "purpose", "created_at", "original")
+_FIELDS = (
+    *RENDERING_FIELDS, "processing.rendered_revision", "retired_renditions", "purpose", "created_at", "original"
+)  # fmt: skip
 
 
 async def sweep(*, stores: Stores, object_store: ObjectStore, grace: timedelta = GRACE) -> int:
@@ -68,7 +70,7 @@ async def _attend(media_id: UUID, now: datetime, grace: timedelta, stores: Store
     media = await stores.media.get(media_id, fields=_FIELDS)
     if media is not None and media["status"] == MediaStatus.READY:
         await stores.media.look_again(media_id, MediaStatus.READY, at=now + LONGEST_PAUSE - grace)
-        await enqueue_repair(media, stores.jobs)
+        await _enqueue_lacking(media, now, stores)
         return
     if media is None:
         return
@@ -81,6 +83,13 @@ async def _attend(media_id: UUID, now: datetime, grace: timedelta, stores: Store
         await end_abandoned(upload, stores=stores, object_store=object_store)
     else:
         await _finish(upload, media, now, grace, stores, object_store)
+
+
+async def _enqueue_lacking(media: MediaDocument, now: datetime, stores: Stores) -> None:
+    if media.get("processing", {}).get("rendered_revision") != revision_of(media):
+        await enqueue_rendering(media, stores.jobs)
+    if any(each["due_at"] <= now for each in media.get("retired_renditions", [])):
+        await enqueue_retirement(media, stores.jobs)
 
 
 def _is_over(upload: UploadDocument, now: datetime) -> bool:

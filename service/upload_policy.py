@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from service.models import MediaPurpose, NetworkQuality
 from service.part_plan import DEFAULT_PART_BYTES, MAX_PART_BYTES, MEBIBYTE, MIN_PART_BYTES
-from service.policies import POLICIES
+from service.policies import MAX_CLIP_S, POLICIES
 
 # Seconds double: an outage of half a minute is outlasted, a dead network not hammered.
 RETRY_DELAYS_MS = (1_000, 2_000, 4_000, 8_000, 16_000)
@@ -51,6 +51,8 @@ class UploadPolicy(_Data):
 
     content_types: tuple[str, ...]
     max_bytes: int
+    max_clip_bytes: int
+    max_clip_s: int
     multipart_threshold: int
     encoding: Encoding
     pace: Pace
@@ -87,6 +89,8 @@ def _policy(purpose: MediaPurpose, network: NetworkQuality) -> UploadPolicy:
     return UploadPolicy(
         content_types=taken.content_types,
         max_bytes=taken.max_bytes,
+        max_clip_bytes=taken.max_clip_bytes,
+        max_clip_s=MAX_CLIP_S if taken.max_clip_bytes else 0,
         multipart_threshold=taken.multipart_threshold,
         encoding=_LARGE if purpose in _KEEPS_DETAIL else encoding,
         pace=pace,

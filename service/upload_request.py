@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 
 from service.errors import InvalidInput, MediaServiceError, TooLarge, TypeNotAllowed
-from service.models import MediaPurpose, NetworkQuality, Visibility
-from service.policies import MEGABYTE, POLICIES, PurposePolicy
+from service.models import MediaKind, MediaPurpose, NetworkQuality, Visibility
+from service.policies import MEGABYTE, POLICIES, PurposePolicy, kind_of
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -191,16 +191,35 @@ def parse_file(raw: dict[str, Any], purpose: MediaPurpose, position: int) -> Fil
     policy = POLICIES[purpose]
     if file.content_type not in policy.content_types:
         return TypeNotAllowed(_type_refusal(file.content_type[:60], policy), field=[*at, "contentType"])
-    if file.byte_size > policy.max_bytes:
-        return TooLarge(_size_refusal(file.byte_size, policy), field=[*at, "byteSize"])
+    if file.byte_size > policy.max_bytes_of(file.content_type):
+        return TooLarge(_size_refusal(file, policy), field=[*at, "byteSize"])
     if file.sha256 is None and file.byte_size <= policy.multipart_threshold:
         return InvalidInput("A SHA-256 is required: storage checks the bytes against it.", field=[*at, "sha256"])
     return file
 
 
+# What people call the types that a purpose may take.
+_NAMES = {
+    "image/jpeg": "JPEG",
+    "image/png": "PNG",
+    "image/webp": "WebP",
+    "image/avif": "AVIF",
+    "image/heic": "HEIC",
+    "image/heif": "HEIF",
+    "image/gif": "GIF",
+    "video/mp4": "MP4",
+    "video/quicktime": "MOV",
+    "video/webm": "WebM",
+}
+
+
 def _type_refusal(content_type: str, policy: PurposePolicy) -> str:
-    *others, last = [taken.removeprefix("image/").upper() for taken in policy.content_types]
+    *others, last = [_NAMES[taken] for taken in policy.content_types]
     taken = f"{policy.purpose} takes {', '.join(others)} and {last}"
+    if content_type.startswith("video/"):
+        if policy.max_clip_bytes:
+            return f"{taken}, not {content_type}: save the clip as MP4 and upload that."
+        return f"{taken}, no clips: choose a photo."
     if content_type.startswith("image/"):
         kind = content_type.removeprefix("image/").upper()
         return f"{taken}, not {kind}: save the photo as JPEG and upload that."
@@ -209,10 +228,11 @@ def _type_refusal(content_type: str, policy: PurposePolicy) -> str:
     return f"{taken}, not {content_type}: choose a photo."
 
 
-def _size_refusal(byte_size: int, policy: PurposePolicy) -> str:
+def _size_refusal(file: FileRequest, policy: PurposePolicy) -> str:
     # Rounded up: a file that is too large by a byte must not read as one that fits.
-    size = math.ceil(byte_size * 10 / MEGABYTE) / 10
+    size = math.ceil(file.byte_size * 10 / MEGABYTE) / 10
+    what = "clips" if kind_of(file.content_type) is MediaKind.VIDEO else "pictures"
     return (
-        f"{policy.purpose} takes files up to {policy.max_bytes / MEGABYTE:g} MB, and this one has {size:g} MB: "
-        "upload a smaller version."
+        f"{policy.purpose} takes {what} up to {policy.max_bytes_of(file.content_type) / MEGABYTE:g} MB, and this one "
+        f"has {size:g} MB: upload a smaller version."
     )

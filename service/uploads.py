@@ -17,12 +17,12 @@ from service.failpoints import Failpoint, reach
 from service.finalisation import finalise
 from service.known_content import KnownContent, find_known_content, link_content
 from service.lifecycle import MediaStatus
-from service.models import ContentDocument, MediaDocument, MediaKind, NetworkQuality, UploadDocument, UploadMethod
+from service.models import ContentDocument, MediaDocument, NetworkQuality, UploadDocument, UploadMethod
 from service.object_keys import original_key
 from service.object_store import ObjectStore
 from service.original_content import give_up_content
 from service.part_plan import plan_parts
-from service.policies import POLICIES
+from service.policies import POLICIES, kind_of
 from service.stores import Stores
 from service.upload_policy import UPLOAD_POLICIES
 from service.upload_request import BatchRequest, FileRequest, parse_batch, parse_file
@@ -216,7 +216,7 @@ def _initiated(upload: UploadDocument, batch: BatchRequest, opening: _Opening, *
     return MediaDocument(
         _id=upload["_id"],
         owner_id=upload["owner_id"],
-        kind=MediaKind.IMAGE.value,
+        kind=kind_of(file.content_type).value,
         purpose=batch.purpose.value,
         visibility=batch.effective_visibility.value,
         capture_id=capture_id,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import cycle
 
 import structlog
 
@@ -19,7 +17,8 @@ from service.errors import (
     TemporarilyUnavailable,
 )
 from service.failpoints import Failpoint, reach
-from service.models import Job, JobKind
+from service.job_source import JobSource
+from service.models import Job, JobKind, Lane
 from service.settings import WorkerSettings
 from service.stores.database import OUTAGE_ERRORS
 from service.stores.jobs import JobStore
@@ -31,8 +30,12 @@ Ender = Callable[[Job, ProcessingFailed], Awaitable[None]]
 log = structlog.get_logger(__name__)
 
 
+# Which lane goes first in the loop that takes jobs of all: mostly the foremost, but none waits for ever for another.
+_TURNS = (*(None,) * 8, Lane.STANDARD, Lane.BACKFILL)
+
+
 class Worker:
-    """One claimer, up to `concurrency` jobs at once.
+    """Up to `concurrency` jobs of every lane at once, and as many more of those that somebody waits for.
 
     `handlers` do the work of each kind. `end` is told when a job has failed for good, before it is dead-lettered.
     """
@@ -41,56 +44,60 @@ class Worker:
         self,
         settings: WorkerSettings,
         *,
+        source: JobSource,
         jobs: JobStore,
         handlers: Mapping[JobKind, Handler],
         end: Ender,
         metrics: Metrics,
+        concurrency: int,
     ) -> None:
         self._settings = settings
+        self._source = source
         self._jobs = jobs
         self._handlers = handlers
         self._end = end
         self._metrics = metrics
-        self._name = f"{socket.gethostname()}:{os.getpid()}"
-        self._slots = asyncio.Semaphore(settings.concurrency or os.cpu_count() or 1)
-        self._stopping = asyncio.Event()
+        self._concurrency = concurrency
+        self._stopping = False
         self._running: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
         """Claim nothing more; `run` returns once running jobs are done or given back."""
-        self._stopping.set()
+        self._stopping = True
+        self._source.stop()
 
     async def run(self) -> None:
         """Work until `stop`. Jobs that outlast the drain time are released for another worker."""
-        while not self._stopping.is_set():
-            await self._slots.acquire()
-            job = await self._claim()
+        listening = asyncio.create_task(self._source.listen())
+        try:
+            async with asyncio.TaskGroup() as loops:
+                loops.create_task(self._take(frozenset(Lane), _TURNS))
+                loops.create_task(self._take(frozenset({Lane.FIRST_VISIBLE}), (None,)))
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            await self._drain()
+
+    async def _take(self, lanes: frozenset[Lane], turns: Sequence[Lane | None]) -> None:
+        """Claim and start jobs of `lanes` whenever there is a place; `turns` say which goes first, over and over."""
+        slots = asyncio.Semaphore(self._concurrency)
+
+        def finished(task: asyncio.Task[None]) -> None:
+            self._running.discard(task)
+            slots.release()
+
+        for first in cycle(turns):
+            await slots.acquire()
+            if self._stopping:
+                return
+            job = await self._source.next(lanes, first=first)
             if job is None:
-                self._slots.release()
-                await self._pause(self._settings.poll_s)
+                slots.release()
                 continue
             reach(Failpoint.JOB_CLAIMED)
-            task = asyncio.create_task(self._work(job))
+            task = asyncio.create_task(self.work(job))
             self._running.add(task)
-            task.add_done_callback(self._finished)
-        await self._drain()
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._slots.release()
-
-    async def _claim(self) -> Job | None:
-        if self._stopping.is_set():
-            return None
-        try:
-            return await self._jobs.claim(lease_s=self._settings.lease_s, worker=self._name)
-        except OUTAGE_ERRORS as error:
-            log.warning("database does not answer; claiming again shortly", error=repr(error))
-            return None
-
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            task.add_done_callback(finished)
 
     async def _drain(self) -> None:
         if not self._running:
@@ -100,14 +107,15 @@ class Worker:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
 
-    async def _work(self, job: Job) -> None:
+    async def work(self, job: Job) -> None:
+        """Do one claimed job, whatever comes of it; cancelled, it is given back for another worker."""
         started = time.monotonic()
         with structlog.contextvars.bound_contextvars(job_id=job.id, media_id=str(job.media_id), attempt=job.attempt):
             try:
                 outcome = await self._attempt(job)
-            except OUTAGE_ERRORS as error:
+            except (*OUTAGE_ERRORS, TemporarilyUnavailable) as error:
                 # What became of the job is unknown; its lease runs out and it is claimed again.
-                log.warning("database does not answer; the job's lease will run out", error=repr(error))
+                log.warning("database or storage does not answer; the job's lease will run out", error=repr(error))
                 outcome = "abandoned"
             seconds = time.monotonic() - started
             self._metrics.count_job(job.kind, outcome, seconds)

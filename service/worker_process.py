@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -12,48 +14,82 @@ import structlog
 import uvicorn
 from starlette.applications import Starlette
 
+from service.capacity import children_at_once
 from service.deletion import remove_objects
 from service.errors import ConfigurationError, ProcessingFailed
 from service.event_consumer import EventConsumer
 from service.event_intake import handle_notification
+from service.job_source import PolledJobs
 from service.media_processing import fail_media, process_media
 from service.models import Job, JobKind
 from service.processing.jail import Jail
-from service.rendition_repair import leave_unrepaired, repair_renditions
+from service.rendering import leave_as_it_is, render_media
+from service.rendition_retirement import retire_renditions
 from service.runtime import Runtime, open_runtime
-from service.settings import Settings
+from service.scanner import open_scanner
+from service.settings import Settings, WorkerSettings
 from service.storage_queue import StorageQueue
 from service.sweeper import sweep
 from service.telemetry import Metrics
 from service.transport.operator_routes import operator_routes
-from service.worker import Worker
+from service.worker import Handler, Worker
 
 log = structlog.get_logger(__name__)
 
 
+def concurrency_of(settings: WorkerSettings) -> int:
+    """Jobs of every lane at once: what the settings say, or as many as this machine can take."""
+    return settings.concurrency or children_at_once(settings.jail_memory_bytes)
+
+
+def build_jail(settings: WorkerSettings) -> Jail:
+    """The jail of the settings; not started yet."""
+    return Jail(
+        memory_bytes=settings.jail_memory_bytes,
+        cpu_s=settings.jail_cpu_s,
+        clip_cpu_s=settings.jail_clip_cpu_s,
+        concurrency=concurrency_of(settings),
+    )
+
+
 def build_worker(runtime: Runtime, jail: Jail) -> Worker:
     """A worker for every kind of job."""
+    settings, stores = runtime.settings.worker, runtime.stores
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    return Worker(
+        settings,
+        source=PolledJobs(settings, jobs=stores.jobs, database=runtime.database, worker=name),
+        jobs=stores.jobs,
+        handlers=_handlers(runtime, jail),
+        end=partial(_end, runtime),
+        metrics=runtime.metrics,
+        concurrency=concurrency_of(settings),
+    )
+
+
+def _handlers(runtime: Runtime, jail: Jail) -> dict[JobKind, Handler]:
     stores, object_store, metrics = runtime.stores, runtime.object_store, runtime.metrics
+    scanner = open_scanner(runtime.settings.scanner)
 
     async def process(job: Job) -> None:
-        viewable = await process_media(job, stores=stores, object_store=object_store, jail=jail)
+        viewable = await process_media(job, stores=stores, object_store=object_store, jail=jail, scanner=scanner)
         if viewable is not None:
             metrics.observe_first_viewable(viewable.purpose, viewable.seconds)
 
-    async def delete(job: Job) -> None:
-        await remove_objects(job, stores=stores, object_store=object_store)
+    return {
+        JobKind.PROCESS: process,
+        JobKind.RENDER: partial(render_media, stores=stores, object_store=object_store, jail=jail),
+        JobKind.RETIRE: partial(retire_renditions, stores=stores, object_store=object_store),
+        JobKind.DELETE: partial(remove_objects, stores=stores, object_store=object_store),
+    }
 
-    async def repair(job: Job) -> None:
-        await repair_renditions(job, stores=stores, object_store=object_store, jail=jail)
 
-    async def end(job: Job, failure: ProcessingFailed) -> None:
-        if job.kind is JobKind.PROCESS:
-            await fail_media(job, failure, stores=stores)
-        elif job.kind is JobKind.REPAIR:
-            await leave_unrepaired(job, stores=stores)
-
-    handlers = {JobKind.PROCESS: process, JobKind.DELETE: delete, JobKind.REPAIR: repair}
-    return Worker(runtime.settings.worker, jobs=stores.jobs, handlers=handlers, end=end, metrics=metrics)
+async def _end(runtime: Runtime, job: Job, failure: ProcessingFailed) -> None:
+    """A job has failed for good: say so where its media's owner, or the sweeper, will look."""
+    if job.kind is JobKind.PROCESS:
+        await fail_media(job, failure, stores=runtime.stores, object_store=runtime.object_store)
+    elif job.kind is JobKind.RENDER:
+        await leave_as_it_is(job, stores=runtime.stores)
 
 
 @asynccontextmanager
@@ -120,11 +156,7 @@ async def run_worker(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT; jobs that outlast the drain time are given back, and so are messages."""
     async with (
         open_runtime(settings, Metrics()) as runtime,
-        Jail(
-            memory_bytes=settings.worker.jail_memory_bytes,
-            cpu_s=settings.worker.jail_cpu_s,
-            concurrency=settings.worker.concurrency or None,
-        ) as jail,
+        build_jail(settings.worker) as jail,
         open_consumer(runtime) as consumer,
         _operator_port(runtime),
     ):

@@ -14,12 +14,12 @@ from service.finalisation import end_abandoned, finalise
 from service.lifecycle import AWAITING_BYTES, MediaStatus
 from service.models import DeletionStage, Job, JobKind, Lane, MediaDocument, UploadDocument
 from service.policies import LATE_BYTES
-from service.processing_jobs import REPAIR_FIELDS, enqueue_repair
+from service.processing_jobs import RENDERING_FIELDS, enqueue_rendering
 from service.reconciliation.context import REST_FIELDS, Context
 from service.reconciliation.findings import Finding, FindingKind, Outcome
 
 MEDIA_FIELDS = (
-    *REST_FIELDS, "original", "content.bytes", "renditions.key", "renditions.bytes", "failure.code", *REPAIR_FIELDS
+    *REST_FIELDS, "original", "content.bytes", "renditions.key", "renditions.bytes", "failure.code", *RENDERING_FIELDS
 )  # fmt: skip
 STATUSES = frozenset(MediaStatus) - {MediaStatus.EXPIRED}
 
@@ -87,7 +87,7 @@ async def _difference(bucket: str, key: str, byte_size: int, context: Context) -
 
 
 async def _make_again(media: MediaDocument, context: Context) -> Outcome:
-    await enqueue_repair(media, context.stores.jobs)
+    await enqueue_rendering(media, context.stores.jobs)
     return Outcome.ENQUEUED
 
 

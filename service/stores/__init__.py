@@ -1,4 +1,4 @@
-"""The only MongoDB queries. Each store owns one collection and speaks in documents and domain values."""
+"""The only MongoDB queries. Each store knows one collection and speaks in documents and domain values."""
 
 from __future__ import annotations
 
@@ -6,32 +6,47 @@ from dataclasses import dataclass
 
 from service.stores.contents import ContentStore
 from service.stores.database import Database
+from service.stores.dead_letters import DeadLetterStore
 from service.stores.deletions import DeletionStore
 from service.stores.idempotency import IdempotencyStore
-from service.stores.jobs import JobStore
+from service.stores.job_inspection import JobInspection
+from service.stores.jobs import Announcer, JobStore
 from service.stores.media import MediaStore, StatusCounter
+from service.stores.renditions import RenditionStore
 from service.stores.uploads import UploadStore
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """One store a collection."""
+    """The stores of one database."""
 
     media: MediaStore
+    renditions: RenditionStore
     uploads: UploadStore
     contents: ContentStore
     jobs: JobStore
+    job_inspection: JobInspection
+    dead_letters: DeadLetterStore
     deletions: DeletionStore
     idempotency: IdempotencyStore
 
 
-def bind_stores(database: Database, *, count_status: StatusCounter | None = None) -> Stores:
-    """The stores of `database`; `count_status` is told of every status written and of the media's purpose."""
+def bind_stores(
+    database: Database, *, count_status: StatusCounter | None = None, announce: Announcer | None = None
+) -> Stores:
+    """The stores of `database`.
+
+    `count_status` is told of every status written and of the media's purpose, `announce` of every job that becomes
+    visible.
+    """
     return Stores(
         media=MediaStore(database) if count_status is None else MediaStore(database, count_status=count_status),
+        renditions=RenditionStore(database),
         uploads=UploadStore(database),
         contents=ContentStore(database),
-        jobs=JobStore(database),
+        jobs=JobStore(database, announce=announce),
+        job_inspection=JobInspection(database),
+        dead_letters=DeadLetterStore(database, announce=announce),
         deletions=DeletionStore(database),
         idempotency=IdempotencyStore(database),
     )

@@ -36,7 +36,17 @@ def after_now(seconds: float) -> dict[str, Any]:
 # How often what renditions are made of (the focus, who may see them) has changed.
 REVISION: Expression = {"$ifNull": ["$processing.revision", 0]}
 
+# When a media could first be looked at; processing it again does not change that.
+FIRST_VIEWABLE: Expression = {"$ifNull": ["$first_viewable_at", NOW]}
 
-def now_if_revised_since(revision: int) -> Expression:
-    """Server time if the media has been revised since `revision`; otherwise no value."""
-    return {"$cond": [{"$eq": [REVISION, revision]}, "$$REMOVE", NOW]}
+# Replaced renditions that are still in storage.
+RETIRED: Expression = {"$ifNull": ["$retired_renditions", []]}
+
+# When the sweeper should look at a READY media: since it lacks renditions, when replaced ones fall due, or never.
+NEXT_LOOK: Expression = {
+    "$cond": [
+        {"$ne": [{"$ifNull": ["$processing.rendered_revision", -1]}, REVISION]},
+        {"$ifNull": ["$waiting_since", NOW]},
+        {"$ifNull": [{"$min": {"$map": {"input": RETIRED, "in": "$$this.due_at"}}}, "$$REMOVE"]},
+    ]
+}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Collection
 from typing import Any
 from uuid import UUID
 
@@ -22,9 +21,9 @@ _RETENTION_DAYS = 7
 Announcer = Callable[[str, Lane, float], None]
 
 
-def job_id(media_id: UUID, kind: JobKind, generation: int) -> str:
-    """One id per media, kind and generation: the same work enqueued twice is one job."""
-    return f"{media_id}:{kind}:{generation}"
+def job_id(media_id: UUID, kind: JobKind, generation: int, topic: str = "") -> str:
+    """One id per media, kind, topic and generation: the same work enqueued twice is one job."""
+    return f"{media_id}:{kind}{'/' if topic else ''}{topic}:{generation}"
 
 
 def first_fence(generation: int) -> int:
@@ -38,12 +37,13 @@ class JobStore:
         self._announce = announce
 
     async def enqueue(
-        self, media_id: UUID, kind: JobKind, *, lane: Lane, generation: int = 1, delay_s: float = 0
-    ) -> None:
-        """Add a job, visible after `delay_s`; one that exists, in whatever state, stays as it is."""
+        self, media_id: UUID, kind: JobKind, *, lane: Lane, generation: int = 1, delay_s: float = 0, topic: str = ""
+    ) -> bool:
+        """Add a job, visible after `delay_s`; one that exists, in whatever state, stays as it is: False."""
         fresh = {
             "media_id": {"$literal": media_id},
             "kind": kind.value,
+            "topic": {"$literal": topic},
             "lane": lane.value,
             "lane_rank": _RANK[lane],
             "state": "open",
@@ -53,15 +53,26 @@ class JobStore:
             "attempt": 0,
         }
         written = await self._jobs.update_one(
-            {"_id": job_id(media_id, kind, generation)}, insert_if_absent(fresh, marker="state"), upsert=True
+            {"_id": job_id(media_id, kind, generation, topic)}, insert_if_absent(fresh, marker="state"), upsert=True
         )
         if self._announce is not None and written.upserted_id is not None:
             self._announce(written.upserted_id, lane, delay_s)
+        return written.upserted_id is not None
 
-    async def claim(self, *, lease_s: float, worker: str) -> Job | None:
-        """The next visible job of the foremost lane, leased for `lease_s` seconds under a new fence, or None."""
+    async def claim(
+        self, *, lease_s: float, worker: str, lanes: Collection[Lane] | None = None, job_id: str | None = None
+    ) -> Job | None:
+        """The next visible job of the foremost lane, leased for `lease_s` seconds under a new fence, or None.
+
+        `lanes`: of these lanes only; `job_id`: only this one.
+        """
+        query: dict[str, Any] = {"state": "open", "kind": {"$in": _KINDS}, "$expr": {"$lte": ["$visible_at", NOW]}}
+        if lanes is not None:
+            query["lane_rank"] = {"$in": sorted(_RANK[lane] for lane in lanes)}
+        if job_id is not None:
+            query["_id"] = job_id
         document = await self._jobs.find_one_and_update(
-            {"state": "open", "kind": {"$in": _KINDS}, "$expr": {"$lte": ["$visible_at", NOW]}},
+            query,
             [
                 {
                     "$set": {
@@ -98,13 +109,6 @@ class JobStore:
         """Set the job aside for people to look at; it is kept until they do."""
         return await self._held_update(job, {"state": "dead", "ended_at": NOW, "last_error": {"$literal": reason}})
 
-    async def oldest_enqueued(self) -> dict[Lane, datetime]:
-        """When the oldest open job of each lane was enqueued; lanes without one are absent."""
-        rows = self._jobs.aggregate(
-            [{"$match": {"state": "open"}}, {"$group": {"_id": "$lane", "oldest": {"$min": "$enqueued_at"}}}]
-        )
-        return {Lane(row["_id"]): row["oldest"] async for row in rows}
-
     async def _give_back(self, job: Job, delay_s: float, values: dict[str, Any]) -> bool:
         # Without a name on it, what waits for its time is told apart from what is being worked on.
         free = {"visible_at": after_now(delay_s), "claimed_by": "$$REMOVE"}
@@ -128,4 +132,5 @@ def _job(document: dict[str, Any]) -> Job:
         fence=document["fence"],
         enqueued_at=document["enqueued_at"],
         generation=int(document["_id"].rpartition(":")[2]),
+        topic=document.get("topic", ""),
     )

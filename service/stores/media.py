@@ -10,9 +10,17 @@ from uuid import UUID
 from pymongo import ReturnDocument, UpdateOne
 
 from service.lifecycle import AWAITING_BYTES, TERMINAL, MediaStatus, sources_of
-from service.models import MediaDocument, MediaPurpose, RenditionDocument, StatusChange
+from service.models import MediaDocument, MediaPurpose, StatusChange
 from service.stores.database import Database
-from service.stores.expressions import NEXT_UPDATE, NOW, REVISION, Expression, insert_if_absent, literals
+from service.stores.expressions import (
+    FIRST_VIEWABLE,
+    NEXT_UPDATE,
+    NOW,
+    REVISION,
+    Expression,
+    insert_if_absent,
+    literals,
+)
 from service.stores.restriction import restrict
 
 SCHEMA_VERSION = 1
@@ -28,7 +36,7 @@ StatusCounter = Callable[[MediaStatus, MediaPurpose], None]
 AccessFilters = Sequence[Mapping[str, Any]]
 
 
-def _projection(fields: Projection) -> dict[str, int]:
+def projection(fields: Projection) -> dict[str, int]:
     wanted = {*fields, *ACCESS_FIELDS, "_id"}
     # MongoDB refuses a path together with one of its parents.
     return {path: 1 for path in sorted(wanted) if not any(path.startswith(f"{other}.") for other in wanted)}
@@ -51,6 +59,10 @@ def _older_than(query: Mapping[str, Any], before: UUID | None) -> dict[str, Any]
 
 def _count_nothing(_status: MediaStatus, _purpose: MediaPurpose) -> None:
     return
+
+
+# A READY media lacks most of its renditions at first.
+_AT_REST = TERMINAL - {MediaStatus.READY}
 
 
 class MediaStore:
@@ -77,7 +89,7 @@ class MediaStore:
         query = by_id if access is None else restrict(by_id, access)
         if not ids or query is None:
             return {}
-        return {document["_id"]: document async for document in self._media.find(query, _projection(fields))}
+        return {document["_id"]: document async for document in self._media.find(query, projection(fields))}
 
     async def list_page(
         self, query: Mapping[str, Any], *, access: AccessFilters, before: UUID | None, limit: int, fields: Projection
@@ -86,7 +98,7 @@ class MediaStore:
         narrowed = restrict(_older_than(query, before), access)
         if narrowed is None:
             return []
-        cursor = self._media.find(narrowed, _projection(fields)).sort("_id", -1).limit(limit)
+        cursor = self._media.find(narrowed, projection(fields)).sort("_id", -1).limit(limit)
         if (index := _index_for(query)) is not None:
             cursor = cursor.hint(index)
         documents: list[MediaDocument] = await cursor.to_list(limit)
@@ -101,7 +113,7 @@ class MediaStore:
             "content.sha256": {"$in": sorted(set(sha256s))},
             "status": {"$in": sorted(statuses)},
         }
-        cursor = self._media.find(query, _projection(fields)).sort("_id", 1).hint("owner_content").limit(MAX_SAME)
+        cursor = self._media.find(query, projection(fields)).sort("_id", 1).hint("owner_content").limit(MAX_SAME)
         documents: list[MediaDocument] = await cursor.to_list(MAX_SAME)
         return documents
 
@@ -113,7 +125,7 @@ class MediaStore:
             "status": {"$in": sorted(AWAITING_BYTES)},
             "waiting_since": {"$exists": True},
         }
-        cursor = self._media.find(query, _projection(fields)).sort("_id", 1).hint("owner_awaited").limit(MAX_SAME)
+        cursor = self._media.find(query, projection(fields)).sort("_id", 1).hint("owner_awaited").limit(MAX_SAME)
         documents: list[MediaDocument] = await cursor.to_list(MAX_SAME)
         return documents
 
@@ -170,7 +182,8 @@ class MediaStore:
                     "status_sequence": {"$add": ["$status_sequence", 1]},
                     "status_history": {"$concatArrays": ["$status_history", [change]]},
                     "updated_at": NEXT_UPDATE,
-                    "waiting_since": look_again_at or ("$$REMOVE" if target in TERMINAL else NOW),
+                    "waiting_since": look_again_at or ("$$REMOVE" if target in _AT_REST else NOW),
+                    **({"first_viewable_at": FIRST_VIEWABLE} if target is MediaStatus.READY else {}),
                 }
             }
         ]
@@ -243,25 +256,6 @@ class MediaStore:
         )
         return bool(moved.matched_count)
 
-    async def replace_renditions(self, media: MediaDocument, renditions: Sequence[RenditionDocument]) -> bool:
-        """Write renditions made again of `media`, as it was read; False if it was revised since or is not READY."""
-        replaced = await self._media.update_one(
-            {
-                "_id": media["_id"],
-                "status": MediaStatus.READY.value,
-                "original.key": media["original"]["key"],
-                "$expr": {"$eq": [REVISION, media.get("processing", {}).get("revision", 0)]},
-            },
-            {
-                "$set": {"renditions": list(renditions)},
-                "$inc": {"processing.repairs": 1},
-                "$unset": {"waiting_since": ""},
-                # Until now, addresses of the replaced ones were given out.
-                "$currentDate": {"processing.replaced_at": True},
-            },
-        )
-        return bool(replaced.matched_count)
-
     async def look_again(self, media_id: UUID, status: MediaStatus, *, at: datetime | None) -> None:
         """Let the sweeper come back to a media that is still in `status` once `at` has passed; None: never."""
         update = {"$unset": {"waiting_since": ""}} if at is None else {"$set": {"waiting_since": at}}
@@ -271,7 +265,8 @@ class MediaStore:
         """Leave of a DELETED media only what shows that it existed and when it went."""
         personal = (
             "title", "alt_text", "tags", "album_ids", "focus", "location", "captured_at", "subject", "capture_id",
-            "content", "original", "renditions", "placeholder", "hashes", "failure", "last_change",
+            "content", "original", "renditions", "placeholder", "hashes", "annotations", "failure", "last_change",
+            "retired_renditions", "processing.receipts", "first_viewable_at",
         )  # fmt: skip
         await self._media.update_one(
             {"_id": media_id, "status": MediaStatus.DELETED.value}, {"$unset": dict.fromkeys(personal, "")}

@@ -1,0 +1,78 @@
+"""Renditions on their way from the jail into the media bucket, and what a document lists of them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from uuid import UUID
+
+from service.delivery import cache_control
+from service.errors import StorageRefused
+from service.failpoints import Failpoint, reach
+from service.lifecycle import MediaStatus
+from service.models import DeletionStage, MediaDocument, MediaPurpose, Rendition, RenditionDocument, Visibility
+from service.object_keys import rendition_key
+from service.object_store import ObjectStore
+from service.original_content import give_up_content
+from service.stored_renditions import stored_renditions
+from service.stores import Stores
+
+
+async def store_renditions(
+    media: MediaDocument, renditions: Sequence[Rendition], generation: str, object_store: ObjectStore
+) -> list[RenditionDocument]:
+    """Write and confirm `renditions` of `media`; as its document lists them. Raises TemporarilyUnavailable."""
+    purpose, visibility = MediaPurpose(media["purpose"]), Visibility(media["visibility"])
+
+    async def store(rendition: Rendition) -> RenditionDocument:
+        key = rendition_key(purpose, rendition.name, media["_id"], generation, rendition.format)
+        digest = hashlib.sha256(rendition.body).hexdigest()
+        await object_store.put(
+            object_store.media_bucket,
+            key,
+            rendition.body,
+            content_type=rendition.format.content_type,
+            cache_control=cache_control(purpose, rendition.name, visibility),
+            metadata={"cache-tag": str(media["_id"])},
+            sha256=digest,
+        )
+        reach(Failpoint.RENDITION_STORED)
+        await _confirm(object_store, key, len(rendition.body), digest)
+        return RenditionDocument(
+            name=rendition.name.value,
+            format=rendition.format.value,
+            width=rendition.width,
+            height=rendition.height,
+            bytes=len(rendition.body),
+            key=key,
+            sha256=digest,
+        )
+
+    # All have ended before the first failure is told: none goes on writing behind the back of a deletion.
+    results = await asyncio.gather(*map(store, renditions), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    reach(Failpoint.RENDITIONS_CONFIRMED)
+    return [result for result in results if not isinstance(result, BaseException)]
+
+
+async def _confirm(object_store: ObjectStore, key: str, size: int, sha256: str) -> None:
+    stored = await object_store.head(object_store.media_bucket, key)
+    if stored is None or stored.bytes != size or stored.sha256 not in {None, sha256}:
+        raise StorageRefused(f"Storage does not confirm {key} as it was written; it will be written again.")
+
+
+async def withdraw_if_deleted(media_id: UUID, media: MediaDocument, stores: Stores, object_store: ObjectStore) -> None:
+    """Remove what was written for a media that was deleted meanwhile."""
+    # The deletion may have listed storage before these were written. A mere loss of the lease leaves them alone:
+    # the worker that took over writes the same keys.
+    now = await stores.media.get(media_id, fields=())
+    if now is None or now["status"] == MediaStatus.DELETED:
+        keys = await stored_renditions(media_id, MediaPurpose(media["purpose"]), object_store)
+        await object_store.delete(object_store.media_bucket, keys)
+        deletion = (await stores.deletions.get_many([media_id])).get(media_id)
+        # One that is still under way gives up the content itself, when its window ends.
+        if deletion is None or deletion["stage"] != DeletionStage.HIDDEN:
+            await give_up_content(media_id, stores=stores, object_store=object_store)

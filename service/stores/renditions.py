@@ -1,0 +1,119 @@
+"""The renditions that a READY media lists: replaced under the fence of a rendering job, the old ones kept until due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from pymongo import ReturnDocument
+
+from service.lifecycle import MediaStatus
+from service.models import MediaDocument, RenditionDocument
+from service.stores.database import Database
+from service.stores.expressions import NEXT_LOOK, NOW, RETIRED, REVISION, after_now, literals
+from service.stores.media import Projection, projection
+
+_RENDERED_ONCE_MORE = {"$add": [{"$ifNull": ["$processing.renders", 0]}, 1]}
+
+
+class RenditionStore:
+    def __init__(self, database: Database) -> None:
+        self._media = database.media
+
+    async def hold(self, media_id: UUID, fence: int, *, fields: Projection) -> MediaDocument | None:
+        """Take a READY media under `fence`, and read it; None if a later claim has it or it is not READY."""
+        document: MediaDocument | None = await self._media.find_one_and_update(
+            {
+                "_id": media_id,
+                "status": MediaStatus.READY.value,
+                "processing.render_fence": {"$not": {"$gt": fence}},
+            },
+            {"$set": {"processing.render_fence": fence}},
+            projection=projection(fields),
+            return_document=ReturnDocument.AFTER,
+        )
+        return document
+
+    async def replace(
+        self,
+        media: MediaDocument,
+        renditions: Sequence[RenditionDocument],
+        *,
+        fence: int,
+        retired: Sequence[str],
+        retire_after: timedelta,
+        values: Mapping[str, Any],
+    ) -> bool:
+        """List `renditions` and write `values` in one; False if a later claim has it, it was revised, or is not READY.
+
+        The keys in `retired` fall due `retire_after` from now in server time: until then addresses of them are about.
+        """
+        revision = media.get("processing", {}).get("revision", 0)
+        due = [{"key": {"$literal": key}, "due_at": after_now(retire_after.total_seconds())} for key in retired]
+        replaced = await self._media.update_one(
+            {
+                "_id": media["_id"],
+                "status": MediaStatus.READY.value,
+                "original.key": media["original"]["key"],
+                "processing.render_fence": fence,
+                "$expr": {"$eq": [REVISION, revision]},
+            },
+            [
+                {
+                    "$set": {
+                        **literals(
+                            {**values, "renditions": list(renditions), "processing.rendered_revision": revision}
+                        ),
+                        "processing.renders": _RENDERED_ONCE_MORE,
+                        # Until now, addresses of the replaced ones were given out.
+                        "processing.replaced_at": NOW,
+                        "retired_renditions": {"$concatArrays": [RETIRED, due]},
+                    }
+                },
+                {"$set": {"waiting_since": NEXT_LOOK}},
+            ],
+        )
+        return bool(replaced.matched_count)
+
+    async def leave(self, media_id: UUID, fence: int) -> None:
+        """Let a READY media be with the renditions it has; a later revision is another matter."""
+        await self._media.update_one(
+            {
+                "_id": media_id,
+                "status": MediaStatus.READY.value,
+                "processing.render_fence": {"$not": {"$gt": fence}},
+            },
+            [
+                {
+                    "$set": {
+                        "processing.rendered_revision": REVISION,
+                        "processing.renders": _RENDERED_ONCE_MORE,
+                    }
+                },
+                {"$set": {"waiting_since": NEXT_LOOK}},
+            ],
+        )
+
+    async def forget_retired(self, media_id: UUID, keys: Sequence[str]) -> None:
+        """Take `keys` off the replaced renditions that are still to be removed."""
+        left = {"$filter": {"input": RETIRED, "cond": {"$not": [{"$in": ["$$this.key", {"$literal": list(keys)}]}]}}}
+        await self._media.update_one(
+            {"_id": media_id, "retired_renditions": {"$exists": True}},
+            [
+                {
+                    "$set": {
+                        "retired_renditions": left,
+                        "processing.retirements": {"$add": [{"$ifNull": ["$processing.retirements", 0]}, 1]},
+                    }
+                },
+                {
+                    "$set": {
+                        "waiting_since": {
+                            "$cond": [{"$eq": ["$status", MediaStatus.READY.value]}, NEXT_LOOK, "$waiting_since"]
+                        }
+                    }
+                },
+            ],
+        )
