@@ -13,9 +13,9 @@ INDEXES = (
         options={"partialFilterExpression": {"state": "open"}},
     ),
     Index(
-        name="queue_age",
-        keys=(("state", 1), ("lane", 1), ("enqueued_at", 1)),
-        serves="queue age per lane; listing dead letters",
+        name="inspection",
+        keys=(("state", 1), ("lane", 1), ("visible_at", 1), ("claimed_by", 1)),
+        serves="the oldest job and the number of jobs of each lane and state; lists of jobs; dead letters",
         targets="one shard",
     ),
     Index(

@@ -161,8 +161,13 @@ class Metrics:
             buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
         )  # fmt: skip
         self.queue_age = Gauge(
-            "media_queue_age_seconds", "Age of the oldest job waiting.", ["lane"], registry=self.registry
-        )
+            "media_queue_age_seconds", "For how long the oldest open job could have been begun.",
+            ["lane"], registry=self.registry,
+        )  # fmt: skip
+        self.queue_jobs = Gauge(
+            "media_queue_jobs", "Jobs that are not done; 10000 stands for that many or more.",
+            ["lane", "state"], registry=self.registry,
+        )  # fmt: skip
         self.first_viewable = Histogram(
             "media_time_to_first_viewable_seconds", "From createUploads to READY.", ["purpose"],
             registry=self.registry, buckets=(0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300),
@@ -204,6 +209,10 @@ class Metrics:
     def set_queue_age(self, lane: Lane, seconds: float) -> None:
         """Seconds the oldest waiting job of `lane` has waited; 0 for an empty lane."""
         self.queue_age.labels(lane.value).set(seconds)
+
+    def set_queue_jobs(self, lane: Lane, state: str, number: int) -> None:
+        """How many jobs of `lane` are `open`, `delayed`, `running` or `dead`."""
+        self.queue_jobs.labels(lane.value, state).set(number)
 
     def observe_first_viewable(self, purpose: MediaPurpose, seconds: float) -> None:
         """Seconds from createUploads to READY, for one media."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -47,12 +46,13 @@ async def _metrics(request: Request) -> Response:
 
 
 async def measure_queue(runtime: Runtime) -> None:
-    """Set the queue age gauges; left as they are while the database does not answer."""
+    """Set the queue gauges; left as they are while the database does not answer."""
+    inspection = runtime.stores.job_inspection
     try:
-        oldest = await runtime.stores.jobs.oldest_enqueued()
+        waiting_s, counts = await asyncio.gather(inspection.waiting_s(), inspection.count())
     except OUTAGE_ERRORS:
         return
-    now = datetime.now(UTC)
     for lane in Lane:
-        age = (now - oldest[lane]).total_seconds() if lane in oldest else 0.0
-        runtime.metrics.set_queue_age(lane, max(age, 0.0))
+        runtime.metrics.set_queue_age(lane, waiting_s[lane])
+        for state, number in counts[lane].items():
+            runtime.metrics.set_queue_jobs(lane, state, number)

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from prometheus_client.metrics import MetricWrapperBase
+from typer.main import get_group
 
 from service.__main__ import app
 from service.settings import Settings
@@ -29,7 +30,7 @@ def test_every_setting_it_names_exists() -> None:
 
 
 def test_every_command_it_names_exists() -> None:
-    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    commands = set(get_group(app).commands)
     assert set(re.findall(r"python -m service (\w+)", TEXT)) <= commands
 
 

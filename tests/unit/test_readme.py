@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 from pydantic import BaseModel, SecretStr
+from typer.main import get_group
 
 from service.__main__ import app
 from service.dev.folder import DevOptions
@@ -62,7 +63,7 @@ def test_everything_a_page_names_exists(page: Path) -> None:
     text = page.read_text()
     targets = set(re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)(?![\w.-])", text, re.MULTILINE)) <= targets
-    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    commands = set(get_group(app).commands)
     assert set(re.findall(r"-m service ([a-z]+)", text)) <= commands
     for benchmark in re.findall(r"-m benchmarks\.(\w+)", text):
         assert (REPOSITORY / "benchmarks" / f"{benchmark}.py").exists()
@@ -71,7 +72,7 @@ def test_everything_a_page_names_exists(page: Path) -> None:
 
 
 def test_readme_names_every_command() -> None:
-    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    commands = set(get_group(app).commands)
     assert commands == set(re.findall(r"-m service ([a-z]+)", README))
 
 
