@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import strawberry
 
-from service import errors, lifecycle, models, storage_signing
+from service import errors, lifecycle, models, policies, storage_signing
 
 strawberry.enum(lifecycle.MediaStatus, description="Where a media is in its life; it never moves backwards by itself.")
 strawberry.enum(models.MediaKind)
@@ -16,6 +16,14 @@ strawberry.enum(
 )
 strawberry.enum(models.MediaFormat)
 strawberry.enum(models.NetworkQuality)
+strawberry.enum(
+    models.MetadataField, description="What may be read from a file's own metadata; all else in it is never looked at."
+)
+strawberry.enum(
+    policies.MetadataPolicy,
+    description="STRIP: never read. KEEP_PRIVATE: kept, shown to the owner and to moderators. USER_CHOICE: kept so "
+    "where the file's keepMetadata asks for it.",
+)
 strawberry.enum(models.UploadMethod)
 strawberry.enum(storage_signing.StorageMethod)
 strawberry.enum(models.DeletionStage, description="How far a deletion has come.")

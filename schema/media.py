@@ -15,12 +15,23 @@ from schema.node import Node
 from schema.rendition import Rendition
 from schema.scalars import SHA256, URL, ByteSize, PerceptualHash
 from schema.stored import needs, stored, stored_list
-from schema.values import BoundingBox, DisplayHint, GeoPoint, MediaFailure, PageInfo, SignedUrl, StatusChange, Subject
+from schema.values import (
+    BoundingBox,
+    Camera,
+    DisplayHint,
+    GeoPoint,
+    MediaFailure,
+    PageInfo,
+    SignedUrl,
+    StatusChange,
+    Subject,
+)
 from service import delivery
 from service.access import Action, may
 from service.display import Slot, choose_for_slot, choose_named, choose_srcset
 from service.lifecycle import MediaStatus
 from service.models import (
+    EmbeddedDocument,
     MediaDocument,
     MediaFormat,
     MediaKind,
@@ -68,7 +79,6 @@ class Media(Node):
     focus: BoundingBox | None = stored(
         "focus", lambda value: BoundingBox(**value), description="The part of the picture that matters."
     )
-    captured_at: datetime | None = stored("captured_at")
     created_at: datetime = stored("created_at")
     updated_at: datetime = stored("updated_at")
     content_type: str | None = stored("content.type")
@@ -93,7 +103,7 @@ class Media(Node):
 
     @strawberry.field(
         metadata=needs("processing.complete"),
-        description="A READY media has its thumbnail and feed picture as JPEG; the others follow, and then this is true.",
+        description="A READY media has its thumbnail and feed picture as JPEG; true once it has all others.",
     )
     def renditions_complete(self) -> bool:
         return bool(self.document.get("processing", {}).get("complete"))
@@ -103,10 +113,28 @@ class Media(Node):
         failure = self.document.get("failure")
         return None if failure is None else MediaFailure(**failure)
 
-    @strawberry.field(metadata=needs("location"), description="Shown to the owner and to moderators only.")
+    @strawberry.field(
+        metadata=needs("captured_at", "embedded.captured_at"),
+        description="As the owner said; otherwise, for the owner and moderators only, as the file said.",
+    )
+    def captured_at(self, info: Info) -> datetime | None:
+        return self.document.get("captured_at") or self._embedded(info).get("captured_at")
+
+    @strawberry.field(
+        metadata=needs("location", "embedded.location", "is_location_settled"),
+        description="As the owner said, or else as the file said. Shown to the owner and to moderators only.",
+    )
     def location(self, info: Info) -> GeoPoint | None:
-        point = self.document.get("location")
+        of_file = None if self.document.get("is_location_settled") else self._embedded(info).get("location")
+        point = self.document.get("location") or of_file
         return _geo_point(point) if point is not None and self._may(info, Action.READ_DETAILS) else None
+
+    @strawberry.field(
+        metadata=needs("embedded.camera"), description="As the file said. Shown to the owner and to moderators only."
+    )
+    def camera(self, info: Info) -> Camera | None:
+        camera = self._embedded(info).get("camera")
+        return None if camera is None else Camera(make=camera["make"], model=camera["model"])
 
     @strawberry.field(metadata=needs("content.sha256"), description="Shown to the owner and to moderators only.")
     def sha256(self, info: Info) -> SHA256 | None:
@@ -155,6 +183,10 @@ class Media(Node):
 
     def _may(self, info: Info, action: Action) -> bool:
         return may(info.context.viewer, action, self.document)
+
+    def _embedded(self, info: Info) -> EmbeddedDocument:
+        # What nobody typed, nobody chose to publish.
+        return self.document.get("embedded", {}) if self._may(info, Action.READ_DETAILS) else {}
 
     def _renditions(self) -> Sequence[RenditionDocument]:
         # Nothing but a READY media is ever signed, whatever an earlier pass may have left in its document.

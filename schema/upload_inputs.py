@@ -8,7 +8,7 @@ import strawberry
 
 from schema.scalars import SHA256, ByteSize
 from schema.values import BoundingBoxInput, GeoPointInput, SubjectInput
-from service.models import MediaPurpose, NetworkQuality, Visibility
+from service.models import MediaPurpose, MetadataField, NetworkQuality, Visibility
 from service.storage_signing import StorageMethod
 
 
@@ -37,6 +37,11 @@ class UploadFileInput:
     focus: BoundingBoxInput | None = None
     location: GeoPointInput | None = None
     captured_at: datetime | None = None
+    keep_metadata: list[MetadataField] | None = strawberry.field(
+        default=None,
+        description="What to keep of the file's own metadata where uploadPolicy says USER_CHOICE; what is STRIP is "
+        "refused. It fills what is not given here.",
+    )
 
 
 @strawberry.input

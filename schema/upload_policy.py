@@ -6,6 +6,14 @@ import strawberry
 
 from schema.scalars import ByteSize
 from service import upload_policy
+from service.models import MetadataField
+from service.policies import MetadataPolicy
+
+
+@strawberry.type(description="What becomes of one field of a file's own metadata.")
+class MetadataHandling:
+    field: MetadataField
+    policy: MetadataPolicy
 
 
 @strawberry.type(description="How to upload for one purpose on one network. Advice, but for types and sizes.")
@@ -21,6 +29,9 @@ class UploadPolicy:
     multipart_threshold: ByteSize = strawberry.field(description="Larger files are uploaded in parts.")
     part_size: ByteSize = strawberry.field(
         description="Size of parts that suits the network. A session's own partSize is the one to keep to."
+    )
+    metadata: list[MetadataHandling] = strawberry.field(
+        description="What becomes of each field of a file's own metadata. Renditions hold none of it in any case."
     )
     max_concurrent_uploads: int = strawberry.field(description="Files to send at once.")
     max_concurrent_parts: int = strawberry.field(description="Parts of one file to send at once.")
@@ -38,6 +49,7 @@ def upload_policy_of(policy: upload_policy.UploadPolicy) -> UploadPolicy:
         max_dimension=policy.encoding.max_dimension,
         jpeg_quality=policy.encoding.jpeg_quality,
         multipart_threshold=ByteSize(policy.multipart_threshold),
+        metadata=[MetadataHandling(field=field, policy=what) for field, what in policy.metadata.items()],
         part_size=ByteSize(policy.pace.part_size),
         max_concurrent_uploads=policy.pace.max_concurrent_uploads,
         max_concurrent_parts=policy.pace.max_concurrent_parts,

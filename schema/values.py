@@ -37,6 +37,12 @@ class GeoPoint:
     longitude: float
 
 
+@strawberry.type(description="What took the picture, as its file says; never a serial number.")
+class Camera:
+    make: str | None
+    model: str | None
+
+
 @strawberry.type(description="Fractions of width and height, origin at the top left of the oriented picture.")
 class BoundingBox:
     x: float

@@ -30,6 +30,8 @@ Ender = Callable[[Job, ProcessingFailed], Awaitable[None]]
 log = structlog.get_logger(__name__)
 
 
+_NO_ANSWER: tuple[type[Exception], ...] = (*OUTAGE_ERRORS, TemporarilyUnavailable)
+
 # Which lane goes first in the loop that takes jobs of all: mostly the foremost, but none waits for ever for another.
 _TURNS = (*(None,) * 8, Lane.STANDARD, Lane.BACKFILL)
 
@@ -113,7 +115,7 @@ class Worker:
         with structlog.contextvars.bound_contextvars(job_id=job.id, media_id=str(job.media_id), attempt=job.attempt):
             try:
                 outcome = await self._attempt(job)
-            except (*OUTAGE_ERRORS, TemporarilyUnavailable) as error:
+            except _NO_ANSWER as error:
                 # What became of the job is unknown; its lease runs out and it is claimed again.
                 log.warning("database or storage does not answer; the job's lease will run out", error=repr(error))
                 outcome = "abandoned"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ssl
 from collections.abc import AsyncIterator
@@ -35,6 +36,9 @@ DELETE = """
 mutation Delete($input: DeleteMediaInput!) {
   deleteMedia(input: $input) { deletions { id mediaId stage objectsTotal } userErrors { code message field } }
 }
+"""
+COMPLETENESS = """
+query Completeness($ids: [ID!]!) { nodes(ids: $ids) { ... on Media { renditionsComplete } } }
 """
 STATUS = """
 subscription Follow($ids: [ID!]!, $after: String) {
@@ -137,6 +141,15 @@ class ApiClient:
                 assert message["type"] == "next", message
                 assert "errors" not in message["payload"], message
                 yield message["payload"]["data"]["mediaStatus"]
+
+    async def wait_for_all_renditions(self, *ids: str) -> None:
+        """Until each has every rendition it should have, which is shortly after it is READY."""
+        async with asyncio.timeout(60):
+            while True:
+                nodes = (await self.run(COMPLETENESS, ids=list(ids)))["nodes"]
+                if all(node is not None and node["renditionsComplete"] for node in nodes):
+                    return
+                await asyncio.sleep(0.03)
 
     async def wait(self, *ids: str) -> dict[str, str]:
         """The terminal status of each media, by id."""

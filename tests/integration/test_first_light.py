@@ -37,6 +37,7 @@ async def ready(service: RunningService) -> str:
     async with service.working():
         media_id = await anna.send(phone_photo(orientation=6, gps=True), details={"title": "Miso in the garden"})
         assert await anna.wait(media_id) == {media_id: "READY"}
+        await anna.wait_for_all_renditions(media_id)
     return media_id
 
 
@@ -54,7 +55,7 @@ async def test_feed_opens_upright_and_bare(service: RunningService, ready: str, 
     assert {(r["name"], r["format"], r["width"], r["height"]) for r in media["renditions"]} == {
         (name, media_format, *size)
         for name, size in {"THUMBNAIL": (200, 200), "FEED": (540, 720), "FULL": (810, 1080)}.items()
-        for media_format in ("JPEG", "WEBP")
+        for media_format in ("JPEG", "WEBP", "AVIF")
     }
     for rendition in media["renditions"]:
         answer = await http.get(rendition["url"])
@@ -131,6 +132,7 @@ async def test_deletion_hides_at_once_and_removes_everything(
     async with service.working():
         media_id = await anna.send(phone_photo(640, 480), purpose="PROFILE")
         await anna.wait(media_id)
+        await anna.wait_for_all_renditions(media_id)
     parts = decode_id(media_id)
     assert parts is not None
     document = await service.runtime.database.media.find_one({"_id": parts[1]})

@@ -13,13 +13,12 @@ from pymongo.errors import AutoReconnect
 
 from service.access import Viewer
 from service.media_changes import update_media
-from service.media_processing import process_media
-from service.models import Job, JobKind
+from service.models import JobKind
 from service.reconciliation import Finding, RunOptions, reconcile
-from service.rendition_repair import repair_renditions
 from service.stores.jobs import JobStore
 from service.sweeper import sweep
 from tests.integration.conftest import RunningService
+from tests.integration.jobs_by_hand import no_job, run_next
 from tests.integration.mutation_scenarios import uuid_of
 from tests.photos import phone_photo
 
@@ -45,28 +44,9 @@ async def change(service: RunningService, media_id: UUID, **changes: Any) -> Non
     await update_media(ANNA, media_id, raw, stores=service.runtime.stores)
 
 
-async def next_job(service: RunningService, kind: JobKind) -> Job:
-    job = await service.runtime.stores.jobs.claim(lease_s=60, worker="test")
-    assert job is not None
-    assert job.kind is kind
-    return job
-
-
-async def repair(service: RunningService) -> None:
-    """Run the repair that is due."""
-    runtime, job = service.runtime, await next_job(service, JobKind.REPAIR)
-    await repair_renditions(job, stores=runtime.stores, object_store=runtime.object_store, jail=service.jail)
-    assert await runtime.stores.jobs.complete(job)
-
-
-async def no_job(service: RunningService) -> None:
-    assert await service.runtime.stores.jobs.claim(lease_s=60, worker="test") is None
-
-
-async def process(service: RunningService) -> None:
-    runtime, job = service.runtime, await next_job(service, JobKind.PROCESS)
-    await process_media(job, stores=runtime.stores, object_store=runtime.object_store, jail=service.jail)
-    assert await runtime.stores.jobs.complete(job)
+async def render(service: RunningService) -> None:
+    """Run the rendering that is due."""
+    await run_next(service, JobKind.RENDER)
 
 
 async def uploaded(service: RunningService, width: int = 640) -> UUID:
@@ -79,9 +59,10 @@ _widths = iter(range(640, 1_000))
 
 @pytest.fixture
 async def media_id(service: RunningService) -> UUID:
-    """A media that is READY."""
+    """A media that is READY and has all of its renditions."""
     ready = await uploaded(service, next(_widths))
-    await process(service)
+    await run_next(service, JobKind.PROCESS)
+    await render(service)
     assert (await document_of(service, ready))["status"] == "READY"
     return ready
 
@@ -122,7 +103,7 @@ async def test_what_was_replaced_is_kept_while_addresses_open_it(service: Runnin
     now = await service.runtime.stores.media.server_time()
     # Nobody came to it for days, in which addresses of the earlier ones were given out.
     await media.update_one({"_id": media_id}, {"$set": {"updated_at": now - timedelta(days=3)}})
-    await repair(service)
+    await render(service)
     assert keys_of(await document_of(service, media_id)).isdisjoint(keys_of(before))
     assert await left_over(service, media_id) == set()
     for hours, needless in ((29, set()), (31, keys_of(before))):
@@ -136,7 +117,7 @@ async def test_new_focus_crops_the_thumbnail_anew(service: RunningService, media
     waiting = await document_of(service, media_id)
     assert (waiting["status"], waiting["renditions"]) == ("READY", before["renditions"])
 
-    await repair(service)
+    await render(service)
     after = await document_of(service, media_id)
     assert after["status_history"] == before["status_history"]
     assert digests_of(after, "THUMBNAIL").isdisjoint(digests_of(before, "THUMBNAIL"))
@@ -152,7 +133,7 @@ async def test_what_turns_private_is_private_everywhere(service: RunningService,
     public = await document_of(service, media_id)
     assert all(header and header.startswith("public,") for header in await headers_of(service, keys_of(public)))
     await change(service, media_id, visibility="PRIVATE")
-    await repair(service)
+    await render(service)
     private = await document_of(service, media_id)
     headers = await headers_of(service, keys_of(private))
     assert headers
@@ -161,7 +142,7 @@ async def test_what_turns_private_is_private_everywhere(service: RunningService,
     assert set(await headers_of(service, keys_of(public))) == {None}
 
     await change(service, media_id, visibility="PUBLIC")
-    await repair(service)
+    await render(service)
     again = await document_of(service, media_id)
     assert all(header and header.startswith("public,") for header in await headers_of(service, keys_of(again)))
     assert keys_of(again).isdisjoint(keys_of(public) | keys_of(private))
@@ -194,26 +175,22 @@ def overtaken_by(service: RunningService, act: Callable[[], Awaitable[None]]) ->
 async def test_change_while_the_picture_is_processed_is_seen_to_afterwards(service: RunningService) -> None:
     runtime, media_id = service.runtime, await uploaded(service, next(_widths))
     jail = overtaken_by(service, lambda: change(service, media_id, visibility="PRIVATE"))
-    job = await next_job(service, JobKind.PROCESS)
-    await process_media(job, stores=runtime.stores, object_store=runtime.object_store, jail=jail)
-    await runtime.stores.jobs.complete(job)
+    await run_next(service, JobKind.PROCESS, jail=jail)
     assert (await document_of(service, media_id))["status"] == "READY"
+    await render(service)
     await no_job(service)
-    await sweep(stores=runtime.stores, object_store=runtime.object_store, grace=timedelta(seconds=-1))
-    await repair(service)
+    assert await sweep(stores=runtime.stores, object_store=runtime.object_store, grace=timedelta(seconds=-1)) == 0
     headers = await headers_of(service, keys_of(await document_of(service, media_id)))
     assert all(header and header.startswith("private,") for header in headers)
 
 
-async def test_repair_that_was_overtaken_leaves_it_to_the_next(service: RunningService, media_id: UUID) -> None:
-    runtime, before = service.runtime, await document_of(service, media_id)
+async def test_rendering_that_was_overtaken_leaves_it_to_the_next(service: RunningService, media_id: UUID) -> None:
+    before = await document_of(service, media_id)
     await change(service, media_id, focus=CORNER)
     jail = overtaken_by(service, lambda: change(service, media_id, visibility="PRIVATE"))
-    job = await next_job(service, JobKind.REPAIR)
-    await repair_renditions(job, stores=runtime.stores, object_store=runtime.object_store, jail=jail)
-    await runtime.stores.jobs.complete(job)
+    await run_next(service, JobKind.RENDER, jail=jail)
     assert (await document_of(service, media_id))["renditions"] == before["renditions"]
-    await repair(service)
+    await render(service)
     after = await document_of(service, media_id)
     assert digests_of(after, "THUMBNAIL").isdisjoint(digests_of(before, "THUMBNAIL"))
     assert all(header and header.startswith("private,") for header in await headers_of(service, keys_of(after)))
@@ -233,16 +210,16 @@ async def test_death_between_change_and_queue_is_mended_by_the_sweeper(
     await no_job(service)
     stores, object_store = service.runtime.stores, service.runtime.object_store
     assert await sweep(stores=stores, object_store=object_store, grace=timedelta(seconds=-1)) == 1
-    await repair(service)
+    await render(service)
     assert await sweep(stores=stores, object_store=object_store, grace=timedelta(seconds=-1)) == 0
 
 
-async def test_repair_that_cannot_succeed_leaves_the_media_as_it_is(service: RunningService, media_id: UUID) -> None:
+async def test_rendering_that_cannot_succeed_leaves_the_media_as_it_is(service: RunningService, media_id: UUID) -> None:
     runtime, before = service.runtime, await document_of(service, media_id)
     await runtime.object_store.delete(before["original"]["bucket"], [before["original"]["key"]])
     await change(service, media_id, focus=CORNER)
     async with service.working(), asyncio.timeout(20):
-        while await runtime.database.jobs.count_documents({"kind": "repair", "state": "open"}):  # noqa: ASYNC110
+        while await runtime.database.jobs.count_documents({"kind": "render", "state": "open"}):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     after = await document_of(service, media_id)
     assert (after["status"], after["renditions"]) == ("READY", before["renditions"])

@@ -22,8 +22,9 @@ from service.deletion import remove_objects
 from service.dev.environment import environment_of
 from service.dev.processes import Children
 from service.errors import FailureCode, ProcessingFailed, StorageRefused, TemporarilyUnavailable
+from service.job_source import PolledJobs
 from service.lifecycle import MediaStatus
-from service.media_processing import fail_media, process_media
+from service.media_processing import Viewable, fail_media, process_media
 from service.models import Job, JobKind, Lane
 from service.stores.jobs import JobStore
 from service.sweeper import sweep
@@ -44,6 +45,13 @@ async def jobs(service: RunningService) -> JobStore:
     """An empty queue."""
     await service.runtime.database.jobs.delete_many({})
     return service.runtime.stores.jobs
+
+
+async def process(service: RunningService, job: Job) -> Viewable | None:
+    runtime = service.runtime
+    return await process_media(
+        job, stores=runtime.stores, object_store=runtime.object_store, jail=service.jail, scanner=None
+    )
 
 
 async def claim(jobs: JobStore, *, lease_s: float = 60) -> Job:
@@ -103,19 +111,14 @@ async def test_stale_fence_never_writes_to_the_media(service: RunningService, jo
     assert await runtime.stores.media.hold(successor.media_id, successor.fence, attempt=2, lane="standard")
 
     # The one that stalled wakes up and tries to go on, or to give up.
-    assert (
-        await process_media(stalled, stores=runtime.stores, object_store=runtime.object_store, jail=service.jail)
-        is None
-    )
-    await fail_media(stalled, ProcessingFailed(FailureCode.INTERNAL, "late"), stores=runtime.stores)
+    assert await process(service, stalled) is None
+    late = ProcessingFailed(FailureCode.INTERNAL, "late")
+    await fail_media(stalled, late, stores=runtime.stores, object_store=runtime.object_store)
     document = await runtime.database.media.find_one({"_id": uuid_of(media_id)})
     assert document["status"] == "PROCESSING"
     assert "failure" not in document
 
-    viewable = await process_media(
-        successor, stores=runtime.stores, object_store=runtime.object_store, jail=service.jail
-    )
-    assert viewable is not None
+    assert await process(service, successor) is not None
     assert await anna.wait(media_id) == {media_id: "READY"}
 
 
@@ -134,7 +137,7 @@ async def test_deletion_during_processing_leaves_nothing_in_storage(service: Run
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stores.media, "hold", hold_then_deleted)
-        assert await process_media(job, stores=stores, object_store=runtime.object_store, jail=service.jail) is None
+        assert await process(service, job) is None
     written = [entry.key async for entry in runtime.object_store.list_objects(runtime.object_store.media_bucket, "")]
     assert not [key for key in written if str(uuid_of(media_id)) in key]
 
@@ -143,12 +146,15 @@ def worker_of(service: RunningService, handler: Any, ended: list[ProcessingFaile
     async def end(job: Job, failure: ProcessingFailed) -> None:
         ended.append(failure)
 
+    settings, runtime = service.settings.worker, service.runtime
     return Worker(
-        service.settings.worker,
-        jobs=service.runtime.stores.jobs,
+        settings,
+        source=PolledJobs(settings, jobs=runtime.stores.jobs, database=runtime.database, worker="test"),
+        jobs=runtime.stores.jobs,
         handlers={JobKind.PROCESS: handler},
         end=end,
         metrics=Metrics(),
+        concurrency=2,
     )
 
 
@@ -271,7 +277,7 @@ async def test_sweeper_finishes_what_everybody_missed(service: RunningService, j
     status = "query S($ids: [ID!]!) { nodes(ids: $ids) { ... on Media { status } } }"
     ids = [outcome["upload"]["media"]["id"], abandoned["upload"]["media"]["id"]]
     assert [node["status"] for node in (await anna.run(status, ids=ids))["nodes"]] == ["UPLOADED", "EXPIRED"]
-    assert await runtime.database.jobs.count_documents({"media_id": uuid_of(ids[0])}) == 1
+    assert await runtime.database.jobs.count_documents({"media_id": uuid_of(ids[0]), "kind": "process"}) == 1
     assert (await anna.complete(abandoned["upload"]["id"]))["userErrors"][0]["code"] == "UPLOAD_EXPIRED"
 
 
@@ -338,7 +344,7 @@ async def test_deletion_while_one_rendition_fails_leaves_nothing_in_storage(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runtime.object_store, "put", put_then_fail)
         with pytest.raises(TemporarilyUnavailable):
-            await process_media(job, stores=runtime.stores, object_store=runtime.object_store, jail=service.jail)
+            await process(service, job)
     keys = [entry.key async for entry in runtime.object_store.list_objects(runtime.object_store.media_bucket, "")]
     assert not [key for key in keys if str(uuid_of(media_id)) in key]
 
