@@ -14,6 +14,7 @@ from service.lifecycle import MediaStatus
 from service.models import ContentDocument, MediaDocument
 from service.object_store import ObjectStore
 from service.original_content import give_up_content
+from service.policies import POLICIES
 from service.stores import Stores
 from service.upload_request import BatchRequest, FileRequest
 
@@ -23,7 +24,7 @@ MAX_HASHES = 100
 _SOUND = frozenset({MediaStatus.UPLOADED, MediaStatus.PROCESSING, MediaStatus.READY})
 _FIELDS = (
     "purpose", "visibility", "subject", "capture_id", "album_ids", "content",
-    "title", "alt_text", "tags", "focus", "location", "captured_at",
+    "title", "alt_text", "tags", "focus", "location", "captured_at", "metadata_choice",
 )  # fmt: skip
 # A session with less time left than this is better opened anew.
 _WORTH_JOINING = timedelta(minutes=10)
@@ -104,7 +105,9 @@ def _has_what_is_given(media: MediaDocument, batch: BatchRequest, file: FileRequ
         "captured_at": None if file.captured_at is None else _as_stored(file.captured_at),
     }
     has_all = all(media.get(name) == value for name, value in given.items() if value is not None)
-    return has_all and set(file.album_ids) <= set(media.get("album_ids", ()))
+    choice = file.metadata_choice(POLICIES[batch.purpose])
+    keeps_all = set(choice) <= set(media.get("metadata_choice", ()))
+    return has_all and keeps_all and set(file.album_ids) <= set(media.get("album_ids", ()))
 
 
 def _as_stored(moment: datetime) -> datetime:

@@ -72,6 +72,8 @@ class ChangeRequest(Request):
             given[name] = given[name] or []
         if "location" in self.model_fields_set:
             given["location"] = None if self.location is None else self.location.as_point()
+            # From now on it is what the owner says, also if the file is still being read.
+            given |= {"embedded.location": None, "is_location_settled": True}
         return given
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from service.embedded_metadata import METADATA_FIELDS, fields_to_read, kept
 from service.errors import FailureCode, MediaServiceError, NotFound, ProcessingFailed
 from service.failpoints import Failpoint, reach
 from service.lifecycle import MediaStatus
@@ -39,7 +40,7 @@ from service.wanted_renditions import (
     urgent_renditions,
 )
 
-PROCESS_FIELDS = (*WANTED_FIELDS, "content", "original", "focus", "created_at", "processing")
+PROCESS_FIELDS = (*WANTED_FIELDS, *METADATA_FIELDS, "content", "original", "focus", "created_at", "processing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,11 @@ async def process_media(
         job.media_id,
         MediaStatus.READY,
         fence=job.fence,
-        values={**_learnt(file, stored, sha256), "processing.receipts.process": receipts.as_document(sha256)},
+        values={
+            **_learnt(file, stored, sha256),
+            **kept(media, file.metadata),
+            "processing.receipts.process": receipts.as_document(sha256),
+        },
         unset=["failure"],
     )
     reach(Failpoint.READY_WRITTEN)
@@ -150,6 +155,7 @@ def _urgent_request(media: MediaDocument) -> ProcessingRequest:
         renditions=urgent_renditions(media),
         focus=focus_of(media),
         urgent=True,
+        metadata=fields_to_read(media),
     )
 
 

@@ -169,7 +169,8 @@ class EmbeddedMetadata:
     captured_at: datetime | None = None
     camera_make: str | None = None
     camera_model: str | None = None
-    location: tuple[float, float] | None = None
+    # Not in what is logged of an exception.
+    location: tuple[float, float] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +236,21 @@ class AnnotationDocument(TypedDict):
     created_at: NotRequired[datetime]
 
 
+class EmbeddedDocument(TypedDict, total=False):
+    """What was kept of a file's own metadata. `location`: a GeoJSON point; `camera`: `make` and `model`."""
+
+    captured_at: datetime
+    camera: dict[str, str | None]
+    location: dict[str, Any] | None
+
+
 class MediaDocument(TypedDict, total=False):
-    """A document of `media`, or the part of it that a projection asked for."""
+    """A document of `media`, or the part of it that a projection asked for.
+
+    `location` and `captured_at` are what its owner said; they come before `embedded`, which is what the file said.
+    `is_location_settled`: its owner has changed or cleared the location, and the file's is not shown any more.
+    `metadata_choice`: what its owner chose to keep of the file's metadata.
+    """
 
     _id: UUID
     schema_version: int
@@ -257,6 +271,9 @@ class MediaDocument(TypedDict, total=False):
     focus: dict[str, float] | None
     location: dict[str, Any] | None
     captured_at: datetime | None
+    metadata_choice: list[str]
+    embedded: EmbeddedDocument
+    is_location_settled: bool
     content: dict[str, Any]
     original: dict[str, str]
     renditions: list[RenditionDocument]

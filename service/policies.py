@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from datetime import timedelta
 from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from service.models import MediaFormat, MediaKind, MediaPurpose, RenditionName, Visibility
+from service.models import MediaFormat, MediaKind, MediaPurpose, MetadataField, RenditionName, Visibility
 
 MEGABYTE = 1_000_000
 # The largest object that S3 takes in one piece, and ours in any.
@@ -47,6 +48,16 @@ class _Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class MetadataPolicy(enum.StrEnum):
+    """What becomes of a field of a file's own metadata: never read; kept, for its owner and moderators; or kept so, if
+    whoever uploads the file asks for it. Renditions hold none of it in any case.
+    """
+
+    STRIP = "STRIP"
+    KEEP_PRIVATE = "KEEP_PRIVATE"
+    USER_CHOICE = "USER_CHOICE"
+
+
 class UrlLifetime(_Data):
     """A URL signed in a window of `window_s` seconds stays the same, and lives at least `minimum_s` seconds more."""
 
@@ -81,6 +92,9 @@ class PurposePolicy(_Data):
     )
     default_visibility: Visibility
     allowed_visibilities: frozenset[Visibility] = frozenset(Visibility)
+    metadata: Mapping[MetadataField, MetadataPolicy] = Field(
+        default={}, description="What is not listed is stripped", validate_default=True
+    )
     renditions: tuple[RenditionPolicy, ...]
     display: RenditionName
     upload_expires_s: int = Field(default=HOUR, gt=0, le=DAY)
@@ -114,6 +128,14 @@ class PurposePolicy(_Data):
     def max_bytes_of(self, content_type: str) -> int:
         """The largest file of `content_type` that the purpose takes."""
         return self.max_clip_bytes if kind_of(content_type) is MediaKind.VIDEO else self.max_bytes
+
+    def metadata_policy(self, field: MetadataField) -> MetadataPolicy:
+        """What becomes of one field of a file's own metadata."""
+        return self.metadata.get(field, MetadataPolicy.STRIP)
+
+    def metadata_under(self, policy: MetadataPolicy) -> frozenset[MetadataField]:
+        """The fields that are treated so."""
+        return frozenset(field for field in MetadataField if self.metadata_policy(field) is policy)
 
     def rendition(self, name: RenditionName) -> RenditionPolicy:
         """The policy of one rendition; KeyError if the purpose does not make it."""
@@ -181,6 +203,7 @@ def _policy(
     max_bytes: int = 20 * MEGABYTE,
     max_clip_bytes: int = 0,
     only_private: bool = False,
+    metadata: Mapping[MetadataField, MetadataPolicy] = MappingProxyType({}),
     deletion_window_s: int = HOUR,
 ) -> PurposePolicy:
     return PurposePolicy(
@@ -190,6 +213,7 @@ def _policy(
         max_clip_bytes=max_clip_bytes,
         default_visibility=visibility,
         allowed_visibilities=frozenset({Visibility.PRIVATE}) if only_private else frozenset(Visibility),
+        metadata=metadata,
         renditions=renditions,
         display=display,
         deletion_window_s=deletion_window_s,
@@ -204,6 +228,11 @@ _ALL = (
         renditions=_SHARED,
         max_bytes=100 * MEGABYTE,
         max_clip_bytes=500 * MEGABYTE,
+        metadata={
+            MetadataField.CAPTURED_AT: MetadataPolicy.KEEP_PRIVATE,
+            MetadataField.CAMERA: MetadataPolicy.USER_CHOICE,
+            MetadataField.LOCATION: MetadataPolicy.USER_CHOICE,
+        },
     ),
     _policy(
         MediaPurpose.PROFILE,
@@ -233,13 +262,23 @@ _ALL = (
         display=RenditionName.THUMBNAIL,
         max_bytes=10 * MEGABYTE,
     ),
-    _policy(MediaPurpose.FOOD_LABEL, visibility=Visibility.PRIVATE, renditions=_SHARED),
+    _policy(
+        MediaPurpose.FOOD_LABEL,
+        visibility=Visibility.PRIVATE,
+        renditions=_SHARED,
+        metadata={MetadataField.CAPTURED_AT: MetadataPolicy.KEEP_PRIVATE},
+    ),
     _policy(
         MediaPurpose.MEDICAL,
         visibility=Visibility.PRIVATE,
         renditions=_SENSITIVE,
         max_clip_bytes=500 * MEGABYTE,
         only_private=True,
+        # When, and with what device, belongs to a finding; where does not.
+        metadata={
+            MetadataField.CAPTURED_AT: MetadataPolicy.KEEP_PRIVATE,
+            MetadataField.CAMERA: MetadataPolicy.KEEP_PRIVATE,
+        },
         # Deleted means gone: nobody expects a copy to be kept for convenience.
         deletion_window_s=0,
     ),

@@ -11,9 +11,9 @@ from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from service.models import MediaPurpose, NetworkQuality
+from service.models import MediaPurpose, MetadataField, NetworkQuality
 from service.part_plan import DEFAULT_PART_BYTES, MAX_PART_BYTES, MEBIBYTE, MIN_PART_BYTES
-from service.policies import MAX_CLIP_S, POLICIES
+from service.policies import MAX_CLIP_S, POLICIES, MetadataPolicy
 
 # Seconds double: an outage of half a minute is outlasted, a dead network not hammered.
 RETRY_DELAYS_MS = (1_000, 2_000, 4_000, 8_000, 16_000)
@@ -54,6 +54,7 @@ class UploadPolicy(_Data):
     max_clip_bytes: int
     max_clip_s: int
     multipart_threshold: int
+    metadata: Mapping[MetadataField, MetadataPolicy]
     encoding: Encoding
     pace: Pace
 
@@ -92,6 +93,7 @@ def _policy(purpose: MediaPurpose, network: NetworkQuality) -> UploadPolicy:
         max_clip_bytes=taken.max_clip_bytes,
         max_clip_s=MAX_CLIP_S if taken.max_clip_bytes else 0,
         multipart_threshold=taken.multipart_threshold,
+        metadata={field: taken.metadata_policy(field) for field in MetadataField},
         encoding=_LARGE if purpose in _KEEPS_DETAIL else encoding,
         pace=pace,
     )

@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 
 from service.errors import InvalidInput, MediaServiceError, TooLarge, TypeNotAllowed
-from service.models import MediaKind, MediaPurpose, NetworkQuality, Visibility
-from service.policies import MEGABYTE, POLICIES, PurposePolicy, kind_of
+from service.models import MediaKind, MediaPurpose, MetadataField, NetworkQuality, Visibility
+from service.policies import MEGABYTE, POLICIES, MetadataPolicy, PurposePolicy, kind_of
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -115,7 +115,10 @@ class ClientRequest(Request):
 
 
 class FileRequest(Request):
-    """One file of a batch. `byte_size` in bytes, `sha256` in lower-case hex."""
+    """One file of a batch. `byte_size` in bytes, `sha256` in lower-case hex.
+
+    `keep_metadata`: what to keep of the file's own metadata, where its purpose leaves that to whoever uploads it.
+    """
 
     content_type: Annotated[str, BeforeValidator(_type_only)] = Field(min_length=1, max_length=100)
     byte_size: int = Field(gt=0)
@@ -128,6 +131,11 @@ class FileRequest(Request):
     focus: BoxRequest | None = None
     location: LocationRequest | None = None
     captured_at: datetime | None = None
+    keep_metadata: frozenset[MetadataField] = frozenset()
+
+    def metadata_choice(self, policy: PurposePolicy) -> list[MetadataField]:
+        """Those of `keep_metadata` that `policy` leaves open; others are kept without being asked for, or never."""
+        return sorted(self.keep_metadata & policy.metadata_under(MetadataPolicy.USER_CHOICE))
 
 
 class BatchRequest(Request):
@@ -195,6 +203,11 @@ def parse_file(raw: dict[str, Any], purpose: MediaPurpose, position: int) -> Fil
         return TooLarge(_size_refusal(file, policy), field=[*at, "byteSize"])
     if file.sha256 is None and file.byte_size <= policy.multipart_threshold:
         return InvalidInput("A SHA-256 is required: storage checks the bytes against it.", field=[*at, "sha256"])
+    if never_kept := file.keep_metadata & policy.metadata_under(MetadataPolicy.STRIP):
+        names = " and ".join(sorted(never_kept))
+        return InvalidInput(
+            f"{purpose} media keep no {names} of their files: leave it out.", field=[*at, "keepMetadata"]
+        )
     return file
 
 

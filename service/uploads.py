@@ -229,6 +229,7 @@ def _initiated(upload: UploadDocument, batch: BatchRequest, opening: _Opening, *
         focus=None if file.focus is None else file.focus.model_dump(),
         location=None if file.location is None else file.location.as_point(),
         captured_at=file.captured_at,
+        metadata_choice=[field.value for field in file.metadata_choice(POLICIES[batch.purpose])],
         content=_content(upload),
         original={"bucket": upload["bucket"], "key": upload["key"]},
         renditions=[],

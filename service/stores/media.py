@@ -266,7 +266,8 @@ class MediaStore:
         personal = (
             "title", "alt_text", "tags", "album_ids", "focus", "location", "captured_at", "subject", "capture_id",
             "content", "original", "renditions", "placeholder", "hashes", "annotations", "failure", "last_change",
-            "retired_renditions", "processing.receipts", "first_viewable_at",
+            "retired_renditions", "processing.receipts", "first_viewable_at", "embedded", "metadata_choice",
+            "is_location_settled",
         )  # fmt: skip
         await self._media.update_one(
             {"_id": media_id, "status": MediaStatus.DELETED.value}, {"$unset": dict.fromkeys(personal, "")}
