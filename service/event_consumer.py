@@ -12,9 +12,9 @@ import structlog
 
 from service.errors import StorageRefused, TemporarilyUnavailable
 from service.gathering import Gathering
+from service.message_queue import BATCH, MessageQueue, QueueMessage
 from service.settings import EventsSettings
 from service.storage_events import UnreadableEvent
-from service.storage_queue import BATCH, QueueMessage, StorageQueue
 from service.stores.database import OUTAGE_ERRORS
 from service.telemetry import Metrics
 
@@ -54,7 +54,7 @@ class EventConsumer:
         self,
         settings: EventsSettings,
         *,
-        queue: StorageQueue,
+        queue: MessageQueue,
         handle: MessageHandler,
         metrics: Metrics,
         drain_s: float = 10,

@@ -98,13 +98,23 @@ def _events(settings: Settings) -> str | None:
     return None
 
 
+def _job_queues(settings: Settings) -> str | None:
+    jobs = settings.jobs
+    if any(
+        address is not None and not address.startswith("https://")
+        for address in (*jobs.queue_urls.values(), jobs.endpoint)
+    ):
+        return "MEDIA_JOBS__QUEUE_URLS and __ENDPOINT must be https: the keys of SQS requests are credentials."
+    return None
+
+
 def _failpoint(settings: Settings) -> str | None:
     return None if settings.failpoint is None else "MEDIA_FAILPOINT makes this process kill itself: unset it."
 
 
 Rule = Callable[[Settings], str | None]
 
-_RULES: tuple[Rule, ...] = (_failpoint, _storage_secret, _replica_set, _cors, _events)
+_RULES: tuple[Rule, ...] = (_failpoint, _storage_secret, _replica_set, _cors, _events, _job_queues)
 
 # A worker signs nothing and answers nobody.
 _API_RULES: tuple[Rule, ...] = (*_RULES, _issuers, _token_secrets, _event_token, _ide, _delivery, _storage_endpoint)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.failpoints import Failpoint
+from service.models import Lane
 
 
 class Environment(enum.StrEnum):
@@ -114,13 +115,18 @@ class WorkerSettings(_Group):
     metrics_port: int | None = Field(default=None, description="Where the worker serves /metrics and /healthz")
 
 
-class EventsSettings(_Group):
-    """The SQS queue of S3's notifications. Region and keys are those of storage; without a queue nothing is read."""
+class QueueSettings(_Group):
+    """How SQS is asked. Region and keys are those of storage."""
 
-    queue_url: str | None = None
     endpoint: str | None = Field(default=None, description="None for AWS; the address of any other SQS server")
     wait_s: int = Field(default=20, ge=0, le=20, description="How long one poll waits for a message")
     visibility_s: int = Field(default=30, ge=1, le=43_200, description="After this silence a message comes again")
+
+
+class EventsSettings(QueueSettings):
+    """The SQS queue of S3's notifications; without one nothing is read."""
+
+    queue_url: str | None = None
     concurrency: int = Field(default=10, ge=1, le=1_000, description="Messages at once")
     retry_s: tuple[Annotated[int, Field(ge=0, le=43_200)], ...] = Field(default=(5, 30, 120, 600), min_length=1)
     dead_letter_url: str | None = Field(default=None, description="Used only where the queue has no redrive policy")
@@ -149,6 +155,19 @@ class AnnotatorSettings(_Group):
     ocr_timeout_s: float = Field(default=30, gt=0, description="How long one picture may be read")
 
 
+class JobsSettings(QueueSettings):
+    """SQS queues that bring hints at jobs, one for each lane; without them workers ask MongoDB."""
+
+    queue_urls: dict[Lane, str] = {}
+
+    @field_validator("queue_urls")
+    @classmethod
+    def _all_lanes(cls, value: dict[Lane, str]) -> dict[Lane, str]:
+        if value and (missing := ", ".join(lane for lane in Lane if lane not in value)):
+            raise ValueError(f"name a queue for every lane, also for {missing}")
+        return value
+
+
 class Settings(BaseSettings):
     """All settings; nested names join with two underscores, e.g. `MEDIA_MONGO__URI`. Lists and objects are JSON."""
 
@@ -170,5 +189,6 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     worker: WorkerSettings = WorkerSettings()
     events: EventsSettings = EventsSettings()
+    jobs: JobsSettings = JobsSettings()
     scanner: ScannerSettings = ScannerSettings()
     annotators: AnnotatorSettings = AnnotatorSettings()

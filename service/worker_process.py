@@ -21,6 +21,7 @@ from service.event_consumer import EventConsumer
 from service.event_intake import handle_notification
 from service.job_source import PolledJobs
 from service.media_processing import fail_media, process_media
+from service.message_queue import MessageQueue
 from service.models import Job, JobKind
 from service.processing.jail import Jail
 from service.rendering import leave_as_it_is, render_media
@@ -28,7 +29,6 @@ from service.rendition_retirement import retire_renditions
 from service.runtime import Runtime, open_runtime
 from service.scanner import open_scanner
 from service.settings import Settings, WorkerSettings
-from service.storage_queue import StorageQueue
 from service.sweeper import sweep
 from service.telemetry import Metrics
 from service.transport.operator_routes import operator_routes
@@ -105,7 +105,7 @@ async def open_consumer(runtime: Runtime) -> AsyncIterator[EventConsumer | None]
         object_store=runtime.object_store,
         count=runtime.metrics.count_storage_event,
     )
-    queue = StorageQueue(settings.events.queue_url, settings.events, settings.storage)
+    queue = MessageQueue(settings.events.queue_url, settings.events, settings.storage)
     try:
         yield EventConsumer(
             settings.events, queue=queue, handle=handle, metrics=runtime.metrics, drain_s=settings.worker.drain_s

@@ -97,6 +97,8 @@ def _revealed(value: object) -> Any:
             return value.get_secret_value()
         case BaseModel():
             return {name: _revealed(each) for name, each in value if each is not None}
+        case dict():
+            return {str(name): _revealed(each) for name, each in value.items()}
         case tuple():
             return [_revealed(each) for each in value]
         case _:

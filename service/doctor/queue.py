@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from service.doctor.findings import Finding, ok, problem, warning
 from service.errors import TemporarilyUnavailable
+from service.message_queue import MessageQueue
 from service.settings import EventsSettings, StorageSettings
-from service.storage_queue import StorageQueue
 
 _NO_ANSWER = "Correct MEDIA_EVENTS__QUEUE_URL or MEDIA_EVENTS__ENDPOINT; who reads it needs sqs:GetQueueAttributes."
 _NO_DEAD_LETTERS = "Give it a redrive policy to a second queue, or name one in MEDIA_EVENTS__DEAD_LETTER_URL."
@@ -16,7 +16,7 @@ async def check_queue(events: EventsSettings, storage: StorageSettings) -> list[
     if events.queue_url is None:
         return []
     # Without the patience of a long poll.
-    queue = StorageQueue(events.queue_url, events.model_copy(update={"wait_s": 0}), storage)
+    queue = MessageQueue(events.queue_url, events.model_copy(update={"wait_s": 0}), storage)
     try:
         has_policy = await queue.moves_dead_letters()
     except TemporarilyUnavailable as error:

@@ -18,8 +18,8 @@ import pytest
 
 from service.errors import TemporarilyUnavailable
 from service.event_consumer import EventConsumer, MessageHandler
+from service.message_queue import MessageQueue, QueueMessage
 from service.storage_events import UnreadableEvent
-from service.storage_queue import QueueMessage, StorageQueue
 from service.telemetry import Metrics
 from tests.queues import Queues, eventually, open_queues
 from tests.servers import StorageServer
@@ -31,7 +31,7 @@ STUCK = """
 import asyncio, json, sys
 from service.event_consumer import EventConsumer
 from service.settings import EventsSettings, StorageSettings
-from service.storage_queue import StorageQueue
+from service.message_queue import MessageQueue
 from service.telemetry import Metrics
 
 async def handle(body):
@@ -41,7 +41,7 @@ async def handle(body):
 async def main():
     events = EventsSettings.model_validate_json(sys.argv[1])
     storage = StorageSettings.model_validate_json(sys.argv[2])
-    queue = StorageQueue(events.queue_url, events, storage)
+    queue = MessageQueue(events.queue_url, events, storage)
     await EventConsumer(events, queue=queue, handle=handle, metrics=Metrics()).run()
 
 asyncio.run(main())
@@ -83,7 +83,7 @@ async def consuming(
 ) -> AsyncIterator[EventConsumer]:
     """A consumer for as long as the block lasts."""
     settings = queues.settings(**changed)
-    queue = StorageQueue(queues.url, settings, queues.server.settings())
+    queue = MessageQueue(queues.url, settings, queues.server.settings())
     consumer = EventConsumer(settings, queue=queue, handle=handle, metrics=metrics or Metrics(), drain_s=drain_s)
     running = asyncio.create_task(consumer.run())
     try:
@@ -199,13 +199,13 @@ async def test_whatever_is_worked_on_stays_hidden(queues: Queues) -> None:
 
 async def test_what_ends_together_is_deleted_together(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    delete = StorageQueue.delete
+    delete = MessageQueue.delete
 
-    async def delete_and_count(queue: StorageQueue, messages: list[QueueMessage]) -> None:
+    async def delete_and_count(queue: MessageQueue, messages: list[QueueMessage]) -> None:
         sizes.append(len(messages))
         await delete(queue, messages)
 
-    monkeypatch.setattr(StorageQueue, "delete", delete_and_count)
+    monkeypatch.setattr(MessageQueue, "delete", delete_and_count)
     taken, go = 0, asyncio.Event()
 
     async def handle(_body: str) -> None:
@@ -307,7 +307,7 @@ async def test_a_stop_does_not_wait_for_the_poll(queues: Queues) -> None:
 async def test_what_a_cancelled_poll_still_brings_is_given_back(
     queues: Queues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue = StorageQueue(queues.url, queues.settings(wait_s=3, visibility_s=600), queues.server.settings())
+    queue = MessageQueue(queues.url, queues.settings(wait_s=3, visibility_s=600), queues.server.settings())
     hide, given_back = queue._client.change_message_visibility_batch, threading.Event()
 
     def hide_and_tell(**asked: Any) -> Any:
@@ -330,9 +330,9 @@ async def test_what_a_cancelled_poll_still_brings_is_given_back(
 async def test_a_queue_that_is_away_is_waited_for(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.event_consumer.OUTAGE_PAUSES", (0.05,))
     settings, handle, refused = queues.settings(), Recorder(), 0
-    queue = StorageQueue(queues.url, settings, queues.server.settings())
+    queue = MessageQueue(queues.url, settings, queues.server.settings())
     nobody_listens = settings.model_copy(update={"endpoint": "http://127.0.0.1:9"})
-    away = StorageQueue(queues.url, nobody_listens, queues.server.settings())
+    away = MessageQueue(queues.url, nobody_listens, queues.server.settings())
     receive = queue.receive
 
     async def receive_after_an_outage(limit: int) -> list[QueueMessage]:
@@ -368,7 +368,7 @@ async def test_an_outage_behind_the_queue_costs_no_message(queues: Queues, monke
 
 
 async def test_a_queue_that_does_not_exist_ends_nothing(queues: Queues) -> None:
-    queue = StorageQueue(f"{queues.url}-elsewhere", queues.settings(), queues.server.settings())
+    queue = MessageQueue(f"{queues.url}-elsewhere", queues.settings(), queues.server.settings())
     for call in (queue.receive(1), queue.moves_dead_letters()):
         with pytest.raises(TemporarilyUnavailable):
             await call

@@ -1,4 +1,4 @@
-"""SQS: the queue that S3 sends its notifications to. Standard queues only, as S3 knows no others."""
+"""SQS: the queues that bring S3's notifications and hints at jobs. Standard queues only, as S3 knows no others."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from types_boto3_sqs.client import SQSClient
     from types_boto3_sqs.type_defs import BatchResultErrorEntryTypeDef, MessageTypeDef
 
-    from service.settings import EventsSettings, StorageSettings
+    from service.settings import QueueSettings, StorageSettings
 
 # Most that SQS takes or gives in one call.
 BATCH = 10
+LONGEST_DELAY_S = 900
+LONGEST_HIDDEN_S = 43_200
 
 T = TypeVar("T")
 
@@ -44,12 +46,20 @@ class QueueMessage:
     sent_at: datetime
 
 
-class StorageQueue:
+@dataclass(frozen=True, slots=True)
+class OutgoingMessage:
+    """A message to send; nobody receives it before `delay_s` (at most LONGEST_DELAY_S) are over."""
+
+    body: str
+    delay_s: int = 0
+
+
+class MessageQueue:
     """One queue, over boto3 in threads. Every method raises TemporarilyUnavailable when SQS does not do as asked."""
 
-    def __init__(self, queue_url: str, events: EventsSettings, storage: StorageSettings) -> None:
+    def __init__(self, queue_url: str, settings: QueueSettings, storage: StorageSettings) -> None:
         self._url = queue_url
-        self._settings = events
+        self._settings = settings
         session = boto3.session.Session(
             aws_access_key_id=storage.access_key or None,
             aws_secret_access_key=storage.secret_key.get_secret_value() or None,
@@ -58,31 +68,37 @@ class StorageQueue:
         config = Config(
             connect_timeout=3,
             # A long poll is silent for as long as it waits.
-            read_timeout=events.wait_s + 10,
+            read_timeout=settings.wait_s + 10,
             retries={"mode": "standard", "total_max_attempts": 2},
             max_pool_connections=BATCH,
         )
-        self._client: SQSClient = session.client("sqs", endpoint_url=events.endpoint, config=config)
+        self._client: SQSClient = session.client("sqs", endpoint_url=settings.endpoint, config=config)
         self._limiter = CapacityLimiter(BATCH)
 
-    async def receive(self, limit: int) -> list[QueueMessage]:
+    async def receive(self, limit: int, *, wait_s: int | None = None) -> list[QueueMessage]:
         """Up to `limit` (1-10) messages, waiting for the first; each is hidden from others for `visibility_s`.
+
+        `wait_s` takes the place of the settings'; 0 asks only some of SQS's servers and may overlook a message.
 
         May be cancelled. The poll itself goes on, as no call can be taken back: what it still brings is given back at
         once if this process lives, else it becomes visible after `visibility_s`.
         """
         cancelled = threading.Event()
         try:
-            return await _told_apart(_in_daemon_thread(partial(self._receive, limit, cancelled)))
+            return await _told_apart(
+                _in_daemon_thread(
+                    partial(self._receive, limit, self._settings.wait_s if wait_s is None else wait_s, cancelled)
+                )
+            )
         except asyncio.CancelledError:
             cancelled.set()
             raise
 
-    def _receive(self, limit: int, cancelled: threading.Event) -> list[QueueMessage]:
+    def _receive(self, limit: int, wait_s: int, cancelled: threading.Event) -> list[QueueMessage]:
         answer = self._client.receive_message(
             QueueUrl=self._url,
             MaxNumberOfMessages=limit,
-            WaitTimeSeconds=self._settings.wait_s,
+            WaitTimeSeconds=wait_s,
             VisibilityTimeout=self._settings.visibility_s,
             MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
         )
@@ -90,6 +106,21 @@ class StorageQueue:
         if messages and cancelled.is_set():
             self._hide(dict.fromkeys(messages, 0))
         return messages
+
+    async def send(self, messages: Sequence[OutgoingMessage]) -> None:
+        """Send up to 10 messages; one that SQS does not take is lost, and is logged."""
+        await self._call(partial(self._send, messages))
+
+    def _send(self, messages: Sequence[OutgoingMessage]) -> None:
+        answer = self._client.send_message_batch(
+            QueueUrl=self._url,
+            Entries=[
+                {"Id": str(index), "MessageBody": message.body, "DelaySeconds": message.delay_s}
+                for index, message in enumerate(messages)
+            ],
+        )
+        for failure in answer.get("Failed", []):
+            log.warning("a message was not sent", body=messages[int(failure["Id"])].body, reason=failure["Code"])
 
     async def delete(self, messages: Sequence[QueueMessage]) -> None:
         """Acknowledge up to 10 messages; one that SQS keeps all the same is delivered again, and is logged."""
