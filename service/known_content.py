@@ -59,11 +59,23 @@ async def find_known_content(owner_id: str, files: Iterable[FileRequest], *, sto
         return KnownContent()
     return KnownContent(
         *await asyncio.gather(
-            stores.media.find_by_content(owner_id, hashes, statuses=_SOUND, fields=_FIELDS),
+            _find_sound(owner_id, hashes, fields=_FIELDS, stores=stores),
             _open_sessions(owner_id, hashes, stores),
             stores.contents.find(owner_id, hashes),
         )
     )
+
+
+async def _find_sound(
+    owner_id: str, hashes: Collection[str], *, fields: Collection[str], stores: Stores
+) -> list[MediaDocument]:
+    """Media that may stand for one of these contents, oldest first."""
+    found = await stores.media.find_by_content(
+        owner_id, hashes, statuses=_SOUND | {MediaStatus.QUARANTINED}, fields={*fields, "content.sha256"}
+    )
+    # An older media may be READY from a time when its content was not known as hostile. The next one asks again.
+    hostile = {media["content"]["sha256"] for media in found if media["status"] == MediaStatus.QUARANTINED}
+    return [media for media in found if media["content"]["sha256"] not in hostile]
 
 
 async def _open_sessions(owner_id: str, hashes: Collection[str], stores: Stores) -> list[MediaDocument]:
@@ -139,7 +151,7 @@ async def find_duplicates(viewer: Viewer, sha256s: Collection[str], *, stores: S
         raise NotPermitted("Sign in to look for duplicates.")
     if len(sha256s) > MAX_HASHES:
         raise InvalidInput(f"Ask for at most {MAX_HASHES} hashes at once.", field=["sha256"])
-    found = await stores.media.find_by_content(viewer.id, sha256s, statuses=_SOUND, fields=("content.sha256",))
+    found = await _find_sound(viewer.id, sha256s, fields=(), stores=stores)
     oldest: dict[str, UUID] = {}
     for media in found:
         oldest.setdefault(media["content"]["sha256"], media["_id"])

@@ -1,0 +1,195 @@
+"""Scanned before served: what becomes of media by the verdict on their originals, or for want of one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+from structlog.testing import capture_logs
+
+from schema.global_id import decode_id
+from service.settings import ScannerSettings
+from tests.antivirus import EICAR, SIGNATURE, STREAM_LIMIT, Clamd
+from tests.api_client import ApiClient
+from tests.hostile import with_segment
+from tests.integration.conftest import RunningService
+from tests.photos import large_png, small_photo
+
+SEEN = """
+query Seen($id: ID!) {
+  media(id: $id) {
+    status failure { code message retryable }
+    display { url } renditions { url } srcset original { url } thumbhash width
+  }
+}
+"""
+RETRY = """
+mutation Retry($input: RetryProcessingInput!) {
+  retryProcessing(input: $input) { userErrors { code message } }
+}
+"""
+FIND = "query Find($sha256: [SHA256!]!) { findDuplicates(sha256: $sha256) { media { id } } }"
+OPEN = """
+mutation Open($input: CreateUploadsInput!) {
+  createUploads(input: $input) { outcomes { upload { id media { id } } duplicate { id status } } }
+}
+"""
+
+
+def infected(seed: int) -> bytes:
+    """A picture that would become READY, with the test signature in its comment."""
+    return with_segment(0xFE, EICAR, small_photo(seed))
+
+
+def scanning(service: RunningService, address: str) -> RunningService:
+    """The same service, but its workers have originals scanned at `address`."""
+    settings = service.settings.model_copy(update={"scanner": ScannerSettings(address=address)})
+    return replace(service, settings=settings, runtime=replace(service.runtime, settings=settings))
+
+
+def newcomer(service: RunningService) -> ApiClient:
+    return service.client(f"owner-{uuid4().hex}")
+
+
+def uuid_of(global_id: str) -> UUID:
+    parsed = decode_id(global_id)
+    assert parsed is not None
+    return parsed[1]
+
+
+async def document(service: RunningService, media_id: str) -> dict[str, Any]:
+    found = await service.runtime.database.media.find_one({"_id": uuid_of(media_id)})
+    assert found is not None
+    return dict(found)
+
+
+async def tag_of(service: RunningService, original: dict[str, str]) -> str:
+    client = service.runtime.object_store._client
+    answer = await asyncio.to_thread(client.get_object_tagging, Bucket=original["bucket"], Key=original["key"])
+    [tag] = answer["TagSet"]
+    return f"{tag['Key']}={tag['Value']}"
+
+
+async def rendered(service: RunningService, media_id: str) -> list[str]:
+    """Keys of what was ever made of a media."""
+    store = service.runtime.object_store
+    keys = [entry.key async for entry in store.list_objects(store.media_bucket, "")]
+    return [key for key in keys if str(uuid_of(media_id)) in key]
+
+
+async def assert_locked_away(service: RunningService, owner: ApiClient, media_id: str) -> None:
+    for client in (owner, service.client("mod", roles=("moderator",))):
+        seen = (await client.run(SEEN, id=media_id))["media"]
+        failure = seen.pop("failure")
+        assert (failure["code"], failure["retryable"]) == ("MALWARE_FOUND", False)
+        assert "Eicar" not in failure["message"]
+        assert (seen.pop("status"), seen.pop("renditions")) == ("QUARANTINED", [])
+        assert seen == dict.fromkeys(("display", "srcset", "original", "thumbhash", "width"))
+    assert await service.client(None).run(SEEN, id=media_id) == {"media": None}
+    assert await rendered(service, media_id) == []
+    assert await tag_of(service, (await document(service, media_id))["original"]) == "state=quarantined"
+
+
+async def test_malware_is_locked_away_and_its_owner_told(service: RunningService, clamd: Clamd) -> None:
+    guarded, anna = scanning(service, clamd.unix), newcomer(service)
+    with capture_logs() as logs:
+        async with guarded.working():
+            media_id, good = await anna.send(infected(1)), await anna.send(small_photo(1))
+            assert await anna.wait(media_id, good) == {media_id: "QUARANTINED", good: "READY"}
+    await assert_locked_away(service, anna, media_id)
+    [found] = [entry for entry in logs if entry["event"] == "malware found"]
+    assert (found["signature"], found["scanner"]) == (SIGNATURE, "clamd")
+    [scan] = [
+        each for each in (await document(service, good))["processing"]["receipts"]["process"] if each["step"] == "scan"
+    ]
+    assert scan["tool"].startswith("ClamAV ")
+
+    refused = (await anna.run(RETRY, input={"idempotencyKey": uuid4().hex, "id": media_id}))["retryProcessing"]
+    assert refused["userErrors"][0]["code"] == "STATE_CONFLICT"
+    await assert_locked_away(service, anna, media_id)
+
+
+async def test_a_deletion_takes_quarantined_bytes_out_of_storage(
+    service: RunningService, clamd: Clamd, no_deletion_window: None
+) -> None:
+    guarded, anna = scanning(service, clamd.unix), newcomer(service)
+    async with guarded.working():
+        media_id = await anna.send(infected(2))
+        assert await anna.wait(media_id) == {media_id: "QUARANTINED"}
+        original = (await document(service, media_id))["original"]
+        await anna.delete(media_id)
+        async with asyncio.timeout(30):
+            while await service.runtime.object_store.head(original["bucket"], original["key"]) is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+
+async def test_without_a_verdict_media_wait_and_no_attempt_is_counted(
+    service: RunningService, clamd: Clamd, ports: Iterator[int]
+) -> None:
+    anna, jobs = newcomer(service), service.runtime.database.jobs
+    media_id = await anna.send(small_photo(3))
+    this_job = {"media_id": uuid_of(media_id), "kind": "process"}
+    async with scanning(service, f"tcp://127.0.0.1:{next(ports)}").working():
+        async with asyncio.timeout(30):
+            # Its fence grows with every claim.
+            fence = (await jobs.find_one(this_job))["fence"]
+            while (await jobs.find_one(this_job))["fence"] < fence + service.settings.worker.max_attempts + 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    found = await document(service, media_id)
+    assert (found["status"], found["renditions"], "failure" in found) == ("PROCESSING", [], False)
+    assert await rendered(service, media_id) == []
+    assert (await jobs.find_one(this_job))["attempt"] <= 1
+    async with scanning(service, clamd.tcp).working():
+        assert await anna.wait(media_id) == {media_id: "READY"}
+
+
+async def test_what_is_too_large_to_be_scanned_is_not_shown(service: RunningService, clamd: Clamd) -> None:
+    anna, picture = newcomer(service), large_png(STREAM_LIMIT + 1)
+    async with scanning(service, clamd.tcp).working():
+        media_id = await anna.send(picture, details={"contentType": "image/png"})
+        assert await anna.wait(media_id) == {media_id: "FAILED"}
+    seen = (await anna.run(SEEN, id=media_id))["media"]
+    assert (seen["failure"]["code"], seen["failure"]["retryable"]) == ("SCAN_FAILED", False)
+    assert "smaller" in seen["failure"]["message"]
+    assert await rendered(service, media_id) == []
+    assert await tag_of(service, (await document(service, media_id))["original"]) == "state=kept"
+
+
+async def test_content_known_as_malware_stands_for_nothing_any_more(service: RunningService, clamd: Clamd) -> None:
+    """READY from before its signature came out, as on a service that had no scanner."""
+    anna, file = newcomer(service), infected(4)
+    async with service.working():
+        older = await anna.send(file)
+        assert await anna.wait(older) == {older: "READY"}
+    sha256 = (await document(service, older))["content"]["sha256"]
+    described = [{"contentType": "image/jpeg", "byteSize": len(file), "sha256": sha256}]
+
+    async def ask(purpose: str) -> dict[str, Any]:
+        given = {"idempotencyKey": uuid4().hex, "purpose": purpose, "files": described}
+        [outcome] = (await anna.run(OPEN, input=given))["createUploads"]["outcomes"]
+        return dict(outcome)
+
+    assert (await ask("COMMUNITY"))["duplicate"]["id"] == older
+    async with scanning(service, clamd.unix).working():
+        # Storage has the bytes; they are scanned nevertheless.
+        portrait = (await ask("PROFILE"))["duplicate"]["id"]
+        assert await anna.wait(portrait) == {portrait: "QUARANTINED"}
+        assert await anna.run(FIND, sha256=[sha256]) == {"findDuplicates": []}
+        again = (await ask("COMMUNITY"))["duplicate"]["id"]
+        assert again not in (older, portrait)
+        assert await anna.wait(again) == {again: "QUARANTINED"}
+    for media_id in (portrait, again):
+        await assert_locked_away(service, anna, media_id)
+
+
+async def test_malware_that_is_sent_again_is_scanned_again(service: RunningService, clamd: Clamd) -> None:
+    anna, file, ended = newcomer(service), infected(5), {}
+    async with scanning(service, clamd.unix).working():
+        for _ in range(2):
+            ended |= await anna.wait(await anna.send(file))
+    assert list(ended.values()) == ["QUARANTINED"] * 2
+    for media_id in ended:
+        await assert_locked_away(service, anna, media_id)
