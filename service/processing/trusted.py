@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from PIL import ExifTags, Image, ImageCms
 
-from service.models import BoundingBox, RenditionName
+from service.models import BoundingBox, MetadataField, RenditionName
 from service.policies import RenditionPolicy, UrlLifetime
 from service.processing.wire import ProcessingRequest, ViewRequest
 
@@ -26,6 +26,7 @@ def trusted_request(content_type: str) -> bytes:
                     name=RenditionName.THUMBNAIL, max_side=8, crop=True, url_lifetime=_LIFETIME, cache_max_age_s=0
                 ),
             ),
+            metadata=frozenset(MetadataField),
         )
         .model_dump_json()
         .encode()
@@ -40,8 +41,7 @@ def trusted_view(content_type: str) -> bytes:
 
 def trusted_pictures() -> Iterator[tuple[str, bytes]]:
     """Content type and bytes of each."""
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = 6
+    exif = _exif()
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     for mode in ("L", "RGB", "CMYK"):
         yield "image/jpeg", _encoded(mode, "JPEG", exif=exif, icc_profile=profile, progressive=True)
@@ -51,6 +51,18 @@ def trusted_pictures() -> Iterator[tuple[str, bytes]]:
     yield "image/png", _encoded("P", "PNG", transparency=0)
     for mode in ("RGB", "RGBA"):
         yield "image/webp", _encoded(mode, "WEBP", exif=exif, icc_profile=profile)
+
+
+def _exif() -> Image.Exif:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.Model] = "Model"
+    details, position = exif.get_ifd(ExifTags.IFD.Exif), exif.get_ifd(ExifTags.IFD.GPSInfo)
+    details[ExifTags.Base.DateTimeOriginal] = "2024:05:17 10:20:30"
+    details[ExifTags.Base.OffsetTimeOriginal] = "+02:00"
+    position[ExifTags.GPS.GPSLatitudeRef], position[ExifTags.GPS.GPSLatitude] = "N", (52.0, 31.0, 12.34)
+    position[ExifTags.GPS.GPSLongitudeRef], position[ExifTags.GPS.GPSLongitude] = "E", (13.0, 24.0, 18.0)
+    return exif
 
 
 def _encoded(mode: str, format_name: str, **options: object) -> bytes:
