@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from service.embedded_metadata import METADATA_FIELDS, fields_to_read, kept
-from service.errors import FailureCode, MediaServiceError, NotFound, ProcessingFailed
+from service.errors import FailureCode, MalwareFound, MediaServiceError, NotFound, ProcessingFailed
 from service.failpoints import Failpoint, reach
 from service.lifecycle import MediaStatus
 from service.models import (
@@ -123,9 +123,13 @@ async def fail_media(job: Job, error: ProcessingFailed, *, stores: Stores, objec
     held = await stores.media.hold(job.media_id, job.fence, attempt=job.attempt, lane=job.lane.value)
     if held and error.quarantine:
         await _mark_quarantined(job.media_id, stores, object_store)
-    failure = {"code": error.failure.value, "message": error.message, "retryable": error.retryable}
+    values: dict[str, Any] = {
+        "failure": {"code": error.failure.value, "message": error.message, "retryable": error.retryable}
+    }
+    if isinstance(error, MalwareFound):
+        values["processing.malware"] = {"signature": error.signature, "engine": error.engine}
     target = MediaStatus.QUARANTINED if error.quarantine else MediaStatus.FAILED
-    await stores.media.transition(job.media_id, target, fence=job.fence, values={"failure": failure})
+    await stores.media.transition(job.media_id, target, fence=job.fence, values=values)
 
 
 async def _mark_quarantined(media_id: UUID, stores: Stores, object_store: ObjectStore) -> None:

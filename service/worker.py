@@ -97,9 +97,15 @@ class Worker:
                 slots.release()
                 continue
             reach(Failpoint.JOB_CLAIMED)
-            task = asyncio.create_task(self.work(job))
+            task = asyncio.create_task(self._see_through(job))
             self._running.add(task)
             task.add_done_callback(finished)
+
+    async def _see_through(self, job: Job) -> None:
+        try:
+            await self.work(job)
+        finally:
+            await self._source.ended(job)
 
     async def _drain(self) -> None:
         if not self._running:
@@ -159,7 +165,7 @@ class Worker:
         failure = _as_failure(error)
         if isinstance(error, TemporarilyUnavailable) and not isinstance(error, StorageRefused):
             # Nothing is wrong with the file: an outage, however long, must not use up its attempts.
-            log.warning("storage does not answer; the job waits", reason=failure.message)
+            log.warning("what a job needs does not answer; it waits", reason=failure.message)
             held = await self._jobs.release(job, delay_s=self._settings.outage_retry_s)
             return "postponed" if held else "superseded"
         if not failure.retryable or job.attempt >= self._settings.max_attempts:

@@ -102,6 +102,8 @@ async def test_malware_is_locked_away_and_its_owner_told(service: RunningService
     await assert_locked_away(service, anna, media_id)
     [found] = [entry for entry in logs if entry["event"] == "malware found"]
     assert (found["signature"], found["scanner"]) == (SIGNATURE, "clamd")
+    malware = (await document(service, media_id))["processing"]["malware"]
+    assert malware == {"signature": SIGNATURE, "engine": found["engine"]}
     [scan] = [
         each for each in (await document(service, good))["processing"]["receipts"]["process"] if each["step"] == "scan"
     ]
