@@ -224,6 +224,10 @@ class RenditionDocument(TypedDict):
     sha256: str
 
 
+# Says something of another media too: told to those only who may see the owner's details.
+NEAR_DUPLICATE = "near-duplicate"
+
+
 class AnnotationDocument(TypedDict):
     """One of a media's annotations. `source`: `user:<id>` or `model:<name>@<version>`."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from service.stores.annotations import AnnotationStore
 from service.stores.contents import ContentStore
 from service.stores.database import Database
 from service.stores.dead_letters import DeadLetterStore
@@ -21,6 +22,7 @@ class Stores:
     """The stores of one database."""
 
     media: MediaStore
+    annotations: AnnotationStore
     renditions: RenditionStore
     uploads: UploadStore
     contents: ContentStore
@@ -42,6 +44,7 @@ def bind_stores(
     return Stores(
         media=MediaStore(database) if count_status is None else MediaStore(database, count_status=count_status),
         renditions=RenditionStore(database),
+        annotations=AnnotationStore(database),
         uploads=UploadStore(database),
         contents=ContentStore(database),
         jobs=JobStore(database, announce=announce),

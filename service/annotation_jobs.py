@@ -1,0 +1,110 @@
+"""The jobs that annotate: one for each media, annotator and version, after the media has become READY."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from uuid import UUID, uuid5
+
+from service.annotators import Annotator, Annotators, source_of
+from service.errors import FailureCode, ProcessingFailed
+from service.lifecycle import MediaStatus
+from service.models import (
+    AnnotationDocument,
+    AnnotationDraft,
+    BoundingBox,
+    Job,
+    JobKind,
+    Lane,
+    MediaDocument,
+    ViewImage,
+)
+from service.object_store import ObjectStore
+from service.original_content import fetch_original, nameless_file
+from service.processing.jail import Jail
+from service.processing.wire import ViewRequest
+from service.processing_jobs import revision_of
+from service.stores import Stores
+from service.stores.jobs import JobStore
+
+# What `enqueue_annotators` needs of a media, beside the fields that its annotators read.
+ANNOTATION_FIELDS = ("processing.revision",)
+
+_VIEW_FIELDS = ("content", "original", "focus")
+
+
+def annotator_fields(annotators: Annotators) -> tuple[str, ...]:
+    """The document paths to read before `enqueue_annotators`."""
+    return (*ANNOTATION_FIELDS, *(path for annotator in annotators.values() for path in annotator.fields))
+
+
+async def enqueue_annotators(
+    media: MediaDocument, jobs: JobStore, annotators: Annotators, *, lane: Lane = Lane.STANDARD
+) -> None:
+    """Enqueue every annotator that wants a READY `media` (with `annotator_fields`), in its present revision.
+
+    Repeats are free; another focus or another version of the annotator is another job.
+    """
+    for annotator in annotators.values():
+        if annotator.wants(media):
+            topic = f"{annotator.name}@{annotator.version}"
+            generation = revision_of(media) + 1
+            await jobs.enqueue(media["_id"], JobKind.ANNOTATE, lane=lane, generation=generation, topic=topic)
+
+
+async def run_annotator(
+    job: Job, *, stores: Stores, object_store: ObjectStore, jail: Jail, annotators: Annotators
+) -> None:
+    """Have the annotator that `job` names look at its media, and replace what it said of it before.
+
+    Whatever happens, the media's status is left alone, and nothing is written unless it is READY. Raises
+    ProcessingFailed (its `retryable` says whether another attempt may help) or TemporarilyUnavailable.
+    """
+    annotator = _annotator_of(job, annotators)
+    fields = {*annotator.fields, *ANNOTATION_FIELDS, *(_VIEW_FIELDS if annotator.view is not None else ())}
+    media = await stores.media.get(job.media_id, fields=fields)
+    if media is None or media["status"] != MediaStatus.READY or not annotator.wants(media):
+        return
+    image = await _view(annotator, media, object_store, jail)
+    drafts = await annotator.annotate(media, image)
+    annotations = [_document(media["_id"], annotator, index, draft) for index, draft in enumerate(drafts)]
+    revision = revision_of(media)
+    if await stores.annotations.replace_model(media["_id"], annotator.name, annotations, revision=revision):
+        return
+    now = await stores.media.get(job.media_id, fields=())
+    if now is not None and now["status"] == MediaStatus.READY:
+        raise ProcessingFailed(FailureCode.INTERNAL, "The media was changed while it was looked at.", retryable=True)
+
+
+def _annotator_of(job: Job, annotators: Annotators) -> Annotator:
+    name = job.topic.partition("@")[0]
+    if name not in annotators:
+        # Another worker, or this one after its next start, may have it.
+        raise ProcessingFailed(FailureCode.INTERNAL, f"This worker has no annotator {name}.", retryable=True)
+    return annotators[name]
+
+
+async def _view(annotator: Annotator, media: MediaDocument, object_store: ObjectStore, jail: Jail) -> ViewImage | None:
+    wish, focus = annotator.view, media.get("focus")
+    if wish is None:
+        return None
+    request = ViewRequest(
+        content_type=media["content"]["type"],
+        max_side=wish.max_side,
+        focus=BoundingBox(**focus) if focus is not None and wish.cut_to_focus else None,
+    )
+    with nameless_file() as path:
+        await fetch_original(media, path, object_store)
+        return await jail.view(path, request)
+
+
+def _document(media_id: UUID, annotator: Annotator, index: int, draft: AnnotationDraft) -> AnnotationDocument:
+    """`draft` as it is stored. Its id is that of the same result at an earlier run: clients keep what they know."""
+    source = source_of(annotator)
+    return AnnotationDocument(
+        id=uuid5(media_id, f"{source}:{index}"),
+        label=draft.label,
+        confidence=draft.confidence,
+        bounding_box=None if draft.bounding_box is None else asdict(draft.bounding_box),
+        text=draft.text,
+        source=source,
+    )
