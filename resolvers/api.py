@@ -9,6 +9,7 @@ from strawberry.schema.config import StrawberryConfig
 from resolvers.mutations import Mutation
 from resolvers.queries import Query
 from resolvers.subscriptions import Subscription
+from schema.annotations import Annotation
 from schema.deletion import Deletion
 from schema.media import Media
 from schema.scalars import SCALAR_MAP
@@ -21,7 +22,7 @@ def build_schema() -> strawberry.Schema:
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[Media, Upload, Deletion],
+        types=[Media, Upload, Deletion, Annotation],
         config=StrawberryConfig(scalar_map=SCALAR_MAP),
     )
 

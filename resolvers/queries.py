@@ -11,6 +11,7 @@ import strawberry
 from resolvers.filters import media_query
 from resolvers.pages import media_page
 from resolvers.selection import media_fields
+from schema.annotations import Annotation, annotation_of, visible_annotations
 from schema.context import Info
 from schema.deletion import Deletion, deletion_of
 from schema.global_id import decode_id, id_of
@@ -63,10 +64,20 @@ async def load_deletions(info: Info, media_ids: Sequence[UUID]) -> dict[UUID, De
     return {media_id: deletion_of(document) for media_id, document in documents.items()}
 
 
+async def load_annotations(info: Info, annotation_ids: Sequence[UUID]) -> dict[UUID, Annotation]:
+    """Annotations by id, of media that the viewer may see, as far as they are for this viewer."""
+    viewer = info.context.viewer
+    holders = await info.context.runtime.stores.annotations.find_holders(
+        annotation_ids, access=granted_filters(viewer, Action.READ)
+    )
+    return {each["id"]: annotation_of(each) for media in holders for each in visible_annotations(viewer, media)}
+
+
 _LOADERS: Mapping[str, Callable[[Info, Sequence[UUID]], Awaitable[Mapping[UUID, Node]]]] = {
     "Media": load_media,
     "Upload": load_uploads,
     "Deletion": load_deletions,
+    "Annotation": load_annotations,
 }
 
 

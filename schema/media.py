@@ -9,6 +9,7 @@ from typing import Any
 
 import strawberry
 
+from schema.annotations import AnnotationConnection, annotation_page, visible_annotations
 from schema.context import Info
 from schema.global_id import encode_id
 from schema.node import Node
@@ -180,6 +181,25 @@ class Media(Node):
             return None
         signed = info.context.delivery.original_url(media_id=self.document["_id"], key=original["key"])
         return SignedUrl(url=URL(signed.url), expires_at=signed.expires_at)
+
+    @strawberry.field(metadata=needs("annotations"), description="What was found in it, the surest first.")
+    def annotations(
+        self,
+        info: Info,
+        label: str | None = None,
+        min_confidence: float | None = None,
+        source: str | None = None,
+        first: int | None = 50,
+        after: str | None = None,
+    ) -> AnnotationConnection:
+        matching = (
+            each
+            for each in visible_annotations(info.context.viewer, self.document)
+            if (label is None or each["label"] == label)
+            and (min_confidence is None or each["confidence"] >= min_confidence)
+            and (source is None or each["source"] == source)
+        )
+        return annotation_page(matching, first=50 if first is None else first, after=after)
 
     def _may(self, info: Info, action: Action) -> bool:
         return may(info.context.viewer, action, self.document)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -80,8 +80,3 @@ def _where(condition: Mapping[str, Any], annotations: Any) -> Mapping[str, Any]:
 
 def _most_confident(annotations: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"$sortArray": {"input": annotations, "sortBy": {"confidence": -1, "id": 1}}}
-
-
-def annotations_by_id(holders: Iterable[MediaDocument]) -> dict[UUID, tuple[MediaDocument, AnnotationDocument]]:
-    """Every annotation of `holders` beside its media, by the annotation's id."""
-    return {each["id"]: (media, each) for media in holders for each in media.get("annotations", ())}
