@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import structlog
 
 from service.errors import StorageRefused, TemporarilyUnavailable
-from service.gathering import Gathering
+from service.message_custody import Custody
 from service.message_queue import BATCH, MessageQueue, QueueMessage
 from service.settings import EventsSettings
 from service.storage_events import UnreadableEvent
@@ -22,9 +22,6 @@ MessageHandler = Callable[[str], Awaitable[None]]
 
 # Seconds between polls while the queue, storage or the database is away.
 OUTAGE_PAUSES = (1, 2, 5, 15, 30)
-
-# What is handled within this many seconds is deleted by one call; each of them holds its slot that much longer.
-LINGER_S = 0.02
 
 _MAY_PASS: tuple[type[Exception], ...] = (TemporarilyUnavailable, *OUTAGE_ERRORS)
 
@@ -67,11 +64,9 @@ class EventConsumer:
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._stopping = asyncio.Event()
         self._working: set[asyncio.Task[None]] = set()
-        # What is being handled: the tasks that a stop may cut short, and the messages that must stay hidden.
-        self._held: dict[QueueMessage, asyncio.Task[MessageOutcome]] = {}
-        self._extending = asyncio.Lock()
-        self._deletions = Gathering(queue.delete, limit=BATCH, linger_s=LINGER_S)
-        self._pauses = Gathering(self._pause, limit=BATCH, linger_s=LINGER_S)
+        # What is being handled: the tasks that a stop may cut short.
+        self._attempts: set[asyncio.Task[MessageOutcome]] = set()
+        self._custody = Custody(queue, visibility_s=settings.visibility_s)
         self._postponed_in_a_row = 0
 
     def stop(self) -> None:
@@ -82,7 +77,7 @@ class EventConsumer:
         """Consume until `stop`. Messages that outlast the drain time are given back to the queue."""
         polling = asyncio.create_task(self._poll())
         stopping = asyncio.create_task(self._stopping.wait())
-        extending = asyncio.create_task(self._keep_hidden())
+        extending = asyncio.create_task(self._custody.keep_hidden())
         try:
             await asyncio.wait({polling, stopping, extending}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -135,14 +130,15 @@ class EventConsumer:
         if not self._working:
             return
         await asyncio.wait(self._working, timeout=self._drain_s)
-        for attempt in self._held.values():
+        for attempt in self._attempts:
             attempt.cancel()
         await asyncio.gather(*self._working, return_exceptions=True)
 
     def _begin(self, message: QueueMessage) -> None:
-        # Held from here on: not one moment passes in which a stop or an extension could overlook it.
-        self._held[message] = asyncio.create_task(self._attempt(message))
-        working = asyncio.create_task(self._work(message, self._held[message]))
+        self._custody.take(message)
+        attempt = asyncio.create_task(self._attempt(message))
+        self._attempts.add(attempt)
+        working = asyncio.create_task(self._work(message, attempt))
         self._working.add(working)
         working.add_done_callback(self._working.discard)
 
@@ -150,25 +146,11 @@ class EventConsumer:
         """See one message through; its slot is free once the queue has been told what became of it."""
         try:
             await asyncio.wait({attempt})
-            del self._held[message]
+            self._attempts.discard(attempt)
+            self._custody.let_go(message)
             await self._settle(message, MessageOutcome.RELEASED if attempt.cancelled() else attempt.result())
         finally:
             self._slots.release()
-
-    async def _keep_hidden(self) -> None:
-        """Extend the time of whatever is held, however long each takes."""
-        while True:
-            await asyncio.sleep(self._settings.visibility_s / 3)
-            async with self._extending:
-                held = list(self._held)
-                batches = [held[start : start + BATCH] for start in range(0, len(held), BATCH)]
-                await asyncio.gather(*(self._extend(batch) for batch in batches))
-
-    async def _extend(self, messages: list[QueueMessage]) -> None:
-        try:
-            await self._queue.hide(dict.fromkeys(messages, self._settings.visibility_s))
-        except TemporarilyUnavailable as error:
-            log.warning("the queue does not answer; messages may come twice", error=repr(error.__cause__))
 
     async def _attempt(self, message: QueueMessage) -> MessageOutcome:
         with structlog.contextvars.bound_contextvars(message_id=message.id, receives=message.receives):
@@ -189,11 +171,11 @@ class EventConsumer:
         """Tell the queue what became of a message. Where it does not listen, it is delivered again."""
         try:
             if outcome is MessageOutcome.HANDLED:
-                await self._deletions.add(message)
+                await self._custody.delete(message)
             elif await self._buried(message, outcome):
                 self._metrics.count_storage_message(MessageOutcome.DEAD)
             else:
-                await self._pauses.add((message, self._pause_of(message, outcome)))
+                await self._custody.postpone(message, self._pause_of(message, outcome))
         except TemporarilyUnavailable as error:
             log.warning("the queue does not answer; a message will come again", error=repr(error.__cause__))
         finally:
@@ -223,9 +205,3 @@ class EventConsumer:
     def _pause_of(self, message: QueueMessage, outcome: MessageOutcome) -> int:
         pauses = self._settings.retry_s
         return 0 if outcome is MessageOutcome.RELEASED else pauses[min(message.receives, len(pauses)) - 1]
-
-    async def _pause(self, paused: list[tuple[QueueMessage, int]]) -> None:
-        # An extension that is under way may still name these: it must not have the last word. Later ones do not.
-        async with self._extending:
-            pass
-        await self._queue.hide(dict(paused))

@@ -27,6 +27,9 @@ class JobSource(Protocol):
         The foremost lane's goes first, or that of `first` if there is one.
         """
 
+    async def ended(self, job: Job) -> None:
+        """Hear that an attempt at a job that `next` gave is over, whatever came of it."""
+
     async def listen(self) -> None:
         """Hear of new jobs until cancelled."""
 
@@ -64,6 +67,9 @@ class PolledJobs:
         except OUTAGE_ERRORS as error:
             log.warning("database does not answer; claiming again shortly", error=repr(error))
             return None
+
+    async def ended(self, job: Job) -> None:
+        """Nothing: MongoDB knows."""
 
     async def listen(self) -> None:
         async for _ in watch_jobs(self._database):

@@ -1,9 +1,14 @@
-"""AWS Lambda: storage events without a process that waits for them. The handler is `service.lambda_handler.handler`."""
+"""AWS Lambda: storage events, jobs and sweeps without a process that waits for them.
+
+The handlers are `service.lambda_handler.handler`, `.process_jobs` and `.sweep_storage`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+import os
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import cache
 from typing import Any, Protocol, TypeVar
@@ -11,9 +16,12 @@ from typing import Any, Protocol, TypeVar
 import structlog
 
 from service.event_intake import handle_notification
+from service.job_hints import read_hint
 from service.production import Role, load_settings
 from service.runtime import Runtime, open_runtime
 from service.telemetry import Metrics, configure_logging
+from service.worker import Worker
+from service.worker_process import build_jail, build_worker, concurrency_of, sweep_once
 
 T = TypeVar("T")
 
@@ -39,13 +47,21 @@ class Container:
         self._runner = asyncio.Runner()
         self._opened = AsyncExitStack()
         self.runtime: Runtime = self.run(self._opened.enter_async_context(open_runtime(settings, Metrics())))
+        self._worker: Worker | None = None
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` on the container's loop."""
         return self._runner.run(work)
 
+    async def worker(self) -> Worker:
+        """A worker, with the jail that it decodes in: opened once. ConfigurationError where nothing can be confined."""
+        if self._worker is None:
+            jail = await self._opened.enter_async_context(build_jail(self.runtime.settings.worker))
+            self._worker = build_worker(self.runtime, jail)
+        return self._worker
+
     def close(self) -> None:
-        """Close the runtime and the loop. Lambda never calls it: its containers just end."""
+        """Close the jail, the runtime and the loop. Lambda never calls it: its containers just end."""
         self.run(self._opened.aclose())
         self._runner.close()
 
@@ -68,9 +84,35 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any] 
     if not records or any(record.get("eventSource") != "aws:sqs" for record in records):
         opened.run(_handle(_as_sent(event), opened.runtime))
         return None
-    seconds = context.get_remaining_time_in_millis() / 1000 - RESERVE_S
-    failed = opened.run(_handle_batch(records, opened.runtime, timeout_s=seconds))
-    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+    async def attempt(record: Mapping[str, Any]) -> bool:
+        return await _attempt(record, opened.runtime)
+
+    return _failures(opened.run(_each(records, attempt, timeout_s=_seconds_left(context))))
+
+
+def process_jobs(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Handle an invocation by SQS with hints at jobs: claim each that may be begun, and do it.
+
+    The answer names the messages to deliver again, as that of `handler` does. A job that outlasts the invocation is
+    given back. Raises ConfigurationError, which fails the whole invocation, where the decoders cannot be confined.
+    """
+    opened = container()
+    return _failures(opened.run(_process_batch(event["Records"], opened, timeout_s=_seconds_left(context))))
+
+
+def sweep_storage(_event: Mapping[str, Any], _context: LambdaContext) -> None:
+    """Handle an invocation by a schedule: do what a worker's sweeper does, once."""
+    opened = container()
+    opened.run(sweep_once(opened.runtime))
+
+
+def _seconds_left(context: LambdaContext) -> float:
+    return context.get_remaining_time_in_millis() / 1000 - RESERVE_S
+
+
+def _failures(message_ids: Sequence[str]) -> dict[str, Any]:
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in message_ids]}
 
 
 def _as_sent(event: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -91,15 +133,21 @@ async def _handle(notification: str | Mapping[str, Any], runtime: Runtime) -> No
     )
 
 
-async def _handle_batch(records: Sequence[Mapping[str, Any]], runtime: Runtime, *, timeout_s: float) -> list[str]:
-    """The ids of the messages that are to be delivered again."""
-    slots = asyncio.Semaphore(CONCURRENCY)
+async def _each(
+    records: Sequence[Mapping[str, Any]],
+    attempt: Callable[[Mapping[str, Any]], Awaitable[bool]],
+    *,
+    timeout_s: float,
+    at_once: int = CONCURRENCY,
+) -> list[str]:
+    """The ids of the messages that are to be delivered again: `attempt` said no, or there was no time for them."""
+    slots = asyncio.Semaphore(at_once)
 
-    async def attempt(record: Mapping[str, Any]) -> bool:
+    async def attempt_in_turn(record: Mapping[str, Any]) -> bool:
         async with slots:
-            return await _attempt(record, runtime)
+            return await attempt(record)
 
-    tasks = {asyncio.create_task(attempt(record)): record["messageId"] for record in records}
+    tasks = {asyncio.create_task(attempt_in_turn(record)): record["messageId"] for record in records}
     _, late = await asyncio.wait(tasks, timeout=max(timeout_s, 0))
     for task in late:
         task.cancel()
@@ -115,3 +163,42 @@ async def _attempt(record: Mapping[str, Any], runtime: Runtime) -> bool:
         log.exception("a storage event was not handled", message_id=record["messageId"])
         return False
     return True
+
+
+async def _process_batch(records: Sequence[Mapping[str, Any]], opened: Container, *, timeout_s: float) -> list[str]:
+    begun = asyncio.get_running_loop().time()
+    worker, runtime = await opened.worker(), opened.runtime
+
+    async def attempt(record: Mapping[str, Any]) -> bool:
+        try:
+            return await _do_job(record, worker, runtime)
+        except Exception:
+            log.exception("a hint was not followed", message_id=record["messageId"])
+            return False
+
+    left = timeout_s - (asyncio.get_running_loop().time() - begun)
+    at_once = concurrency_of(runtime.settings.worker)
+    failed = await _each(records, attempt, timeout_s=left, at_once=at_once)
+    if runtime.hints is not None:
+        # The container stands still from the answer on.
+        await runtime.hints.flush()
+    return failed
+
+
+async def _do_job(record: Mapping[str, Any], worker: Worker, runtime: Runtime) -> bool:
+    """Whether the message has done its duty: its job is over, or another hint at it will come."""
+    job_id = read_hint(record["body"])
+    if job_id is None:
+        log.error("a message is no hint at a job", message_id=record["messageId"])
+        return False
+    stores, name = runtime.stores, f"{socket.gethostname()}:{os.getpid()}"
+    job = await stores.jobs.claim(lease_s=runtime.settings.worker.lease_s, worker=name, job_id=job_id)
+    if job is not None:
+        await worker.work(job)
+    standing = await stores.job_inspection.standing(job_id)
+    if standing is None:
+        return True
+    if job is None and standing.due_in_s > 0 and runtime.hints is not None:
+        # Somebody is at it and may yet die, or it waits for its time. Those given back just now were announced.
+        runtime.hints.announce(job_id, standing.lane, standing.due_in_s)
+    return standing.due_in_s > 0

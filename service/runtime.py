@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from service.job_hints import JobHints, open_hints
 from service.object_store import ObjectStore
 from service.settings import Settings
 from service.stores import Stores, bind_stores
@@ -21,6 +22,7 @@ class Runtime:
     stores: Stores
     object_store: ObjectStore
     metrics: Metrics
+    hints: JobHints | None = None
 
 
 async def preflight(settings: Settings) -> None:
@@ -32,14 +34,17 @@ async def preflight(settings: Settings) -> None:
 @asynccontextmanager
 async def open_runtime(settings: Settings, metrics: Metrics) -> AsyncIterator[Runtime]:
     """Open everything lazily; nothing is contacted until it is used."""
-    object_store = ObjectStore(settings.storage)
+    object_store, hints = ObjectStore(settings.storage), open_hints(settings)
     refreshing = asyncio.create_task(object_store.keep_credentials_fresh())
     try:
         async with open_database(settings.mongo) as database:
-            stores = bind_stores(database, count_status=metrics.count_status)
-            yield Runtime(settings, database, stores, object_store, metrics)
+            announce = None if hints is None else hints.announce
+            stores = bind_stores(database, count_status=metrics.count_status, announce=announce)
+            yield Runtime(settings, database, stores, object_store, metrics, hints)
     finally:
         refreshing.cancel()
         with suppress(asyncio.CancelledError):
             await refreshing
         await object_store.close()
+        if hints is not None:
+            await hints.close()

@@ -19,7 +19,8 @@ from service.deletion import remove_objects
 from service.errors import ConfigurationError, ProcessingFailed
 from service.event_consumer import EventConsumer
 from service.event_intake import handle_notification
-from service.job_source import PolledJobs
+from service.hinted_jobs import HintedJobs
+from service.job_source import JobSource, PolledJobs
 from service.media_processing import fail_media, process_media
 from service.message_queue import MessageQueue
 from service.models import Job, JobKind
@@ -58,12 +59,26 @@ def build_worker(runtime: Runtime, jail: Jail) -> Worker:
     name = f"{socket.gethostname()}:{os.getpid()}"
     return Worker(
         settings,
-        source=PolledJobs(settings, jobs=stores.jobs, database=runtime.database, worker=name),
+        source=_source(runtime, name),
         jobs=stores.jobs,
         handlers=_handlers(runtime, jail),
         end=partial(_end, runtime),
         metrics=runtime.metrics,
         concurrency=concurrency_of(settings),
+    )
+
+
+def _source(runtime: Runtime, worker: str) -> JobSource:
+    settings, stores = runtime.settings, runtime.stores
+    if runtime.hints is None:
+        return PolledJobs(settings.worker, jobs=stores.jobs, database=runtime.database, worker=worker)
+    return HintedJobs(
+        settings.jobs,
+        settings.worker,
+        hints=runtime.hints,
+        jobs=stores.jobs,
+        inspection=stores.job_inspection,
+        worker=worker,
     )
 
 
@@ -114,11 +129,18 @@ async def open_consumer(runtime: Runtime) -> AsyncIterator[EventConsumer | None]
         await queue.close()
 
 
+async def sweep_once(runtime: Runtime) -> None:
+    """Finish what events and clients missed, and announce jobs anew whose hints were lost."""
+    await sweep(stores=runtime.stores, object_store=runtime.object_store)
+    if runtime.hints is not None:
+        await runtime.hints.announce_overlooked(runtime.stores.job_inspection)
+
+
 async def sweep_forever(runtime: Runtime) -> None:
     """Sweep at the interval of the settings until cancelled; an outage costs a round, not the sweeper."""
     while True:
         try:
-            await sweep(stores=runtime.stores, object_store=runtime.object_store)
+            await sweep_once(runtime)
         except Exception:
             log.exception("sweep interrupted; the next one goes on")
         await asyncio.sleep(runtime.settings.worker.sweep_s)

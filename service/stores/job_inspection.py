@@ -65,6 +65,14 @@ class JobRow:
     last_error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An open job may be begun in `due_in_s` seconds; 0: now."""
+
+    lane: Lane
+    due_in_s: float
+
+
 class JobInspection:
     """Reads of the whole queue by index; claims nothing."""
 
@@ -153,14 +161,14 @@ class JobInspection:
             await self._jobs.update_many({"_id": {"$in": ids}, "state": "open"}, [{"$set": {"announced_at": NOW}}])
         return ids
 
-    async def due_in_s(self, job_id: str) -> float | None:
-        """In how many seconds an open job may be begun, 0 if at once; None if it is over, or there is none."""
+    async def standing(self, job_id: str) -> Standing | None:
+        """Where an open job stands; None if it is over, or there is none."""
         pipeline: list[dict[str, Any]] = [
-            {"$match": {"_id": job_id, "state": "open"}},
-            {"$project": {"wait_ms": {"$subtract": ["$visible_at", NOW]}}},
+            {"$match": {"_id": job_id, "state": "open", "lane": {"$in": _LANES}}},
+            {"$project": {"lane": 1, "wait_ms": {"$subtract": ["$visible_at", NOW]}}},
         ]
         rows = await self._jobs.aggregate(pipeline).to_list(1)
-        return max(rows[0]["wait_ms"] / 1000, 0.0) if rows else None
+        return Standing(Lane(rows[0]["lane"]), max(rows[0]["wait_ms"] / 1000, 0.0)) if rows else None
 
 
 def _overdue(seconds: int, moment: Any) -> dict[str, Any]:
