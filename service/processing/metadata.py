@@ -28,7 +28,7 @@ _OFFSET: Final = re.compile(r"\s*([+-])(\d\d):?(\d\d)", re.ASCII)
 # ISO 6709, Annex H: latitude, longitude and perhaps altitude, each with its sign and 2 to 4 digits more for minutes
 # and seconds. It ends in "/", or in the name of a reference system.
 _ISO_6709: Final = re.compile(
-    r"([+-])(\d{2}|\d{4}|\d{6})(\.\d{1,12})?([+-])(\d{3}|\d{5}|\d{7})(\.\d{1,12})?(?:[+-/].{0,60})?", re.ASCII
+    r"([+-])(\d{2}|\d{4}|\d{6})(\.\d{1,12})?([+-])(\d{3}|\d{5}|\d{7})(\.\d{1,12})?(?:(?:[+/-]|CRS).{0,60})?", re.ASCII
 )
 # QuickTime counts from 1904 and Unix from 1970: a clock that was never set says one or the other.
 _FIRST_YEAR_OF_CLIPS: Final = 1971
@@ -135,7 +135,8 @@ def _degrees(value: Any, reference: str, directions: Mapping[str, int]) -> float
     """Signed degrees from up to three rationals: degrees, minutes, seconds. KeyError without a direction."""
     parts = [float(part) for part in (value if isinstance(value, tuple) else (value,))]
     # A rational with a denominator of zero is not a number.
-    if not 1 <= len(parts) <= 3 or not all(part >= 0 for part in parts) or any(part > 60 for part in parts[1:]):
+    in_range = all(part >= 0 for part in parts) and all(part <= 60 for part in parts[1:])
+    if isinstance(value, (str, bytes)) or not 1 <= len(parts) <= 3 or not in_range:
         raise ValueError("no angle")
     return directions[reference.strip()[:1].upper()] * _sum(parts)
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, PngImagePlugin
 
+from service.models import MediaFormat, MetadataField
+from service.processing import pipeline
+from service.processing.wire import LENGTH_BYTES, REPLY, Processed
 from service.processing.work import Work
-from tests import hostile, photos
-from tests.in_process import process, saved
+from tests import hostile, photos, tagged
+from tests.in_process import process, request_for, saved
 
 SECRETS = st.text(alphabet="ABCDEFGHJKLMNPQRSTUVWXYZ23456789", max_size=30).map("SECRET-{}-SECRET".format)
 TEXT_TAGS = (
@@ -30,21 +34,63 @@ DETAIL_TAGS = (
     ExifTags.Base.ImageUniqueID,
 )
 DEGREES = st.tuples(st.integers(0, 179), st.integers(0, 59), st.integers(0, 59))
+OUT = (MediaFormat.JPEG, MediaFormat.WEBP, MediaFormat.AVIF)
 
 
 def assert_bare(work: Work, *secrets: str) -> None:
-    assert work.renditions
+    assert {rendition.format for rendition in work.renditions} == set(OUT)
     for rendition in work.renditions:
         for secret in secrets:
             assert secret.encode() not in rendition.body
             assert secret.encode("utf-16-le") not in rendition.body
+        assert tagged.foreign_parts(rendition.body) == []
         picture = Image.open(io.BytesIO(rendition.body))
         picture.load()
         assert not picture.getexif()
         assert not {"exif", "xmp", "icc_profile", "comment", "photoshop", "XML:com.adobe.xmp"} & set(picture.info)
 
 
-@settings(max_examples=25, deadline=None)
+def test_the_check_sees_what_a_file_holds() -> None:
+    secrets = tagged.Secrets("SERIAL", "OWNER", "PLACE", (52, 31, 12))
+    for content_type in ("image/jpeg", "image/webp", "image/avif"):
+        original = tagged.CONTAINERS[content_type](secrets, 1)
+        assert len(tagged.foreign_parts(original)) > 2, content_type
+    assert tagged.foreign_parts(photos.small_photo(7)) == []
+    assert tagged.foreign_parts(photos.small_photo(7) + b".") == ["trailer"]
+
+
+@pytest.mark.parametrize("content_type", tagged.CONTAINERS)
+@settings(max_examples=8, deadline=None)
+@given(
+    secrets=st.builds(tagged.Secrets, serial=SECRETS, owner=SECRETS, place=SECRETS, latitude=DEGREES),
+    orientation=st.integers(1, 8),
+)
+def test_nothing_survives_in_any_format(content_type: str, secrets: tagged.Secrets, orientation: int) -> None:
+    original = tagged.CONTAINERS[content_type](secrets, orientation)
+    assert all(secret.encode() in original for secret in secrets)
+    assert_bare(process(original, content_type), *secrets)
+
+
+def test_nothing_but_what_was_asked_for_leaves_the_pipeline() -> None:
+    secrets = tagged.Secrets("SERIAL-4711", "OWNER-4711", "PLACE-4711", (52, 31, 12))
+    original = tagged.png(secrets, 6)
+    for fields in (frozenset[MetadataField](), frozenset({MetadataField.CAMERA}), frozenset({MetadataField.LOCATION})):
+        request, reply = request_for("image/png").model_copy(update={"metadata": fields}), io.BytesIO()
+        pipeline.run(io.BytesIO(original), request.model_dump_json().encode(), reply)
+        length = int.from_bytes(reply.getvalue()[:LENGTH_BYTES], "big")
+        header = reply.getvalue()[LENGTH_BYTES:][:length]
+        answer = REPLY.validate_json(header)
+        assert isinstance(answer, Processed)
+        told = answer.metadata.model_dump(exclude_none=True)
+        # The maker is the one place for text where what was asked for may stand.
+        expected = {"camera_make": secrets.serial} if MetadataField.CAMERA in fields else {}
+        place = {"latitude": 52.52, "longitude": 13.405} if MetadataField.LOCATION in fields else {}
+        assert told == {**expected, **place}
+        assert b"4711" not in header.replace(b'"camera_make":"SERIAL-4711"', b"")
+        assert "52" not in str([receipt.parameters for receipt in answer.receipts])
+
+
+@settings(max_examples=8, deadline=None)
 @given(secret=SECRETS, where=st.sampled_from(TEXT_TAGS), inside=st.sampled_from(DETAIL_TAGS), position=DEGREES)
 def test_no_exif_survives(secret: str, where: int, inside: int, position: tuple[int, int, int]) -> None:
     exif = photos.private_exif(6)
