@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 try:
     import typer
@@ -143,6 +144,29 @@ def buckets(
     with explained():
         settings = settings_of_deployment()
         raise typer.Exit(asyncio.run(set_up_buckets(settings, apply=apply)))
+
+
+@app.command()
+def reprocess(
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CLAUSE", help="Such as purpose=COMMUNITY, pipeline_version!=2, created_at<2026-01-31."),
+    ] = None,
+    rate: Annotated[float, typer.Option(min=0.01, max=10_000, help="Media to enqueue a second.")] = 20,
+    after: Annotated[UUID | None, typer.Option(help="Go on after this media, as an earlier run printed it.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Enqueue them; otherwise only count.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Have READY media made again by the present pipeline, in the backfill lane, while they go on being shown."""
+    from service.commands.reprocess import run_reprocessing
+    from service.reprocessing import parse_where
+
+    with explained():
+        query = parse_where(where or ())
+        settings = settings_of_deployment()
+        raise typer.Exit(
+            asyncio.run(run_reprocessing(settings, query, rate=rate, after=after, apply=apply, as_json=as_json))
+        )
 
 
 @app.command()

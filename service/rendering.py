@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from service.errors import MediaServiceError, ProcessingFailed
@@ -62,16 +61,13 @@ async def render_media(job: Job, *, stores: Stores, object_store: ObjectStore, j
     media = await stores.renditions.hold(job.media_id, job.fence, fields=RENDER_FIELDS)
     if media is None:
         return
-    receipts = Receipts()
-    with nameless_file() as path:
-        with receipts.of("fetch", "S3"):
-            sha256 = await fetch_original(media, path, object_store)
-        generation = rendition_generation(sha256, revision_of(media))
-        try:
-            made = await _make(media, generation, path, receipts, object_store=object_store, jail=jail)
-        except MediaServiceError:
-            await withdraw_if_deleted(job.media_id, media, stores, object_store)
-            raise
+    receipts, sha256 = Receipts(), media["content"]["sha256"]
+    generation = rendition_generation(sha256, revision_of(media))
+    try:
+        made = await _make(media, generation, receipts, object_store=object_store, jail=jail)
+    except MediaServiceError:
+        await withdraw_if_deleted(job.media_id, media, stores, object_store)
+        raise
     renditions = _listed(media, generation, made)
     kept = {rendition["key"] for rendition in renditions}
     replaced = [each["key"] for each in media.get("renditions", []) if each["key"] not in kept]
@@ -94,30 +90,29 @@ async def render_media(job: Job, *, stores: Stores, object_store: ObjectStore, j
 
 
 async def _make(
-    media: MediaDocument,
-    generation: str,
-    path: Path,
-    receipts: Receipts,
-    *,
-    object_store: ObjectStore,
-    jail: Jail,
+    media: MediaDocument, generation: str, receipts: Receipts, *, object_store: ObjectStore, jail: Jail
 ) -> _Made:
     made = _Made()
     groups = stills_and_clips(missing_renditions(media, generation))
-    for position, group in enumerate(groups):
-        try:
-            file = await jail.process(path, _request(media, group, describe=position == 0))
-        except ProcessingFailed as failure:
-            # Pictures were made of this file before; a clip may be beyond what is affordable, and costs nothing else.
-            if failure.retryable or not _are_clips(group):
-                raise
-            made.given_up |= {(policy.name.value, format_.value) for policy in group for format_ in policy.formats}
-            continue
-        receipts.add(file.receipts)
-        with receipts.of("store", "S3") as step:
-            step.parameters["generation"] = generation
-            made.renditions += await store_renditions(media, file.renditions, generation, object_store)
-        made.fingerprints = made.fingerprints or file.fingerprints
+    if not groups:
+        return made
+    with nameless_file() as path:
+        with receipts.of("fetch", "S3"):
+            await fetch_original(media, path, object_store)
+        for position, group in enumerate(groups):
+            try:
+                file = await jail.process(path, _request(media, group, describe=position == 0))
+            except ProcessingFailed as failure:
+                # Pictures were made of this file before; a clip may be beyond what is affordable, and costs no others.
+                if failure.retryable or not _are_clips(group):
+                    raise
+                made.given_up |= {(policy.name.value, format_.value) for policy in group for format_ in policy.formats}
+                continue
+            receipts.add(file.receipts)
+            with receipts.of("store", "S3") as step:
+                step.parameters["generation"] = generation
+                made.renditions += await store_renditions(media, file.renditions, generation, object_store)
+            made.fingerprints = made.fingerprints or file.fingerprints
     return made
 
 

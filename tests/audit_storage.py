@@ -84,7 +84,7 @@ class Snapshot:
             (self.media_bucket, rendition["key"])
             for each in self.media.values()
             if each["status"] == "READY"
-            for rendition in each["renditions"]
+            for rendition in (*each["renditions"], *each.get("retired_renditions", ()))
         }
         return originals | shared | renditions
 
@@ -244,6 +244,8 @@ def _stuck(found: Snapshot) -> Iterator[str]:
     for media_id, media in found.media.items():
         if media["status"] not in TERMINAL:
             yield f"media {media_id} is {media['status']}"
+        elif media["status"] == "READY" and not media["processing"]["complete"]:
+            yield f"media {media_id} lacks renditions"
     yield from (
         f"job {job['_id']} is {job['state']}"
         for job in found.jobs

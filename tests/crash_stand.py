@@ -109,7 +109,8 @@ class Stand:
         await running
 
     async def _work_is_left(self) -> bool:
-        return await self.runtime.database.jobs.find_one({"state": "open", "kind": "process"}) is not None
+        making = {"state": "open", "kind": {"$in": ["process", "render"]}}
+        return await self.runtime.database.jobs.find_one(making) is not None
 
     async def work_briefly(self, seconds: float) -> None:
         """A worker that is asked to stop in the midst of it, and gives back what it has not finished at once."""

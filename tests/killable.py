@@ -24,7 +24,7 @@ from service import upload_request, uploads
 from service.access import Viewer
 from service.failpoints import Failpoint, arm
 from service.finalisation import complete_upload, object_created
-from service.models import MediaPurpose, ProcessedImage
+from service.models import MediaPurpose, ProcessedFile
 from service.object_store import ObjectStore
 from service.policies import POLICIES
 from service.processing import pipeline
@@ -55,7 +55,7 @@ def send_small_files_in_parts(patch: Callable[[object, str, object], None]) -> N
 class _Unconfined(Jail):
     """The pipeline in this very process: it is to die itself, and a child of its own would take a second to start."""
 
-    async def process(self, path: Path, request: ProcessingRequest) -> ProcessedImage:
+    async def process(self, path: Path, request: ProcessingRequest) -> ProcessedFile:
         answer = await to_thread.run_sync(self._decode, path, request)
         reply = asyncio.StreamReader()
         reply.feed_data(answer)

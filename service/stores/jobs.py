@@ -109,6 +109,10 @@ class JobStore:
         """Set the job aside for people to look at; it is kept until they do."""
         return await self._held_update(job, {"state": "dead", "ended_at": NOW, "last_error": {"$literal": reason}})
 
+    async def count_open(self, lane: Lane, *, limit: int) -> int:
+        """How many jobs of `lane` are open, counting no further than `limit`."""
+        return int(await self._jobs.count_documents({"state": "open", "lane": lane.value}, limit=limit))
+
     async def _give_back(self, job: Job, delay_s: float, values: dict[str, Any]) -> bool:
         # Without a name on it, what waits for its time is told apart from what is being worked on.
         free = {"visible_at": after_now(delay_s), "claimed_by": "$$REMOVE"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -19,10 +19,16 @@ class ScanStore:
         self._contents = database.contents
 
     async def media_page(
-        self, after: UUID | None, *, limit: int, fields: Sequence[str], statuses: Collection[MediaStatus]
+        self,
+        after: UUID | None,
+        *,
+        limit: int,
+        fields: Sequence[str],
+        statuses: Collection[MediaStatus],
+        query: Mapping[str, Any] | None = None,
     ) -> list[MediaDocument]:
-        """Up to `limit` media whose id is greater than `after` and whose status is among `statuses`."""
-        query: dict[str, Any] = {"status": {"$in": sorted(statuses)}}
+        """Up to `limit` media whose id is greater than `after`, whose status is among `statuses`, and that match."""
+        query = {**(query or {}), "status": {"$in": sorted(statuses)}}
         if after is not None:
             query["_id"] = {"$gt": after}
         projection = dict.fromkeys(("status", *fields), 1)

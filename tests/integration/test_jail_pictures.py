@@ -13,7 +13,7 @@ import pytest_asyncio
 from PIL import Image
 
 from service.errors import FailureCode, ProcessingFailed
-from service.models import ProcessedImage
+from service.models import ProcessedFile
 from service.processing.jail import Jail
 from service.settings import WorkerSettings
 from tests import hostile, photos
@@ -29,7 +29,7 @@ async def jail() -> AsyncIterator[Jail]:
         yield running
 
 
-async def through(jail: Jail, folder: Path, original: bytes, content_type: str = "image/jpeg") -> ProcessedImage:
+async def through(jail: Jail, folder: Path, original: bytes, content_type: str = "image/jpeg") -> ProcessedFile:
     path = folder / "original"
     path.write_bytes(original)
     return await jail.process(path, request_for(content_type))
@@ -110,13 +110,13 @@ async def test_a_picture_that_takes_too_much_time_is_refused(tmp_path: Path) -> 
 
 
 async def test_many_at_once_keep_their_own_results(jail: Jail, tmp_path: Path) -> None:
-    async def one(seed: int) -> ProcessedImage:
+    async def one(seed: int) -> ProcessedFile:
         folder = tmp_path / str(seed)
         folder.mkdir()
         return await through(jail, folder, photos.small_photo(seed))
 
     images = await asyncio.gather(*(one(seed) for seed in range(24)))
-    assert len({image.perceptual_hash for image in images}) == 24
+    assert len({image.fingerprints.perceptual_hash for image in images}) == 24
     alone = await one(100)
     assert alone.perceptual_hash == process(photos.small_photo(100)).perceptual_hash
 

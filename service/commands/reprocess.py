@@ -1,0 +1,56 @@
+"""`reprocess`: how many media match, how many were enqueued, and where to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import orjson
+import typer
+
+from service.reprocessing import Progress, reprocess
+from service.runtime import open_runtime
+from service.settings import Settings
+from service.stores.database import OUTAGE_ERRORS
+from service.telemetry import Metrics
+
+
+async def run_reprocessing(
+    settings: Settings, query: Mapping[str, Any], *, rate: float, after: UUID | None, apply: bool, as_json: bool
+) -> int:
+    """Print how far it has come after every page; the exit code: 1 if the database went away."""
+    latest = Progress(last=after)
+
+    def show(progress: Progress) -> None:
+        nonlocal latest
+        latest = progress
+        typer.echo(f"{progress.matched} matched, {progress.enqueued} enqueued, up to {progress.last}", err=True)
+
+    async with open_runtime(settings, Metrics()) as runtime:
+        try:
+            latest = await reprocess(
+                query,
+                rate=rate,
+                after=after,
+                apply=apply,
+                database=runtime.database,
+                stores=runtime.stores,
+                on_page=show,
+            )
+        except OUTAGE_ERRORS as error:
+            typer.echo(f"Stopped: {error}. Go on with --after {latest.last}.", err=True)
+            return 1
+    typer.echo(_as_json(latest) if as_json else _sentence(latest, apply=apply))
+    return 0
+
+
+def _as_json(progress: Progress) -> str:
+    return orjson.dumps({"matched": progress.matched, "enqueued": progress.enqueued, "last": progress.last}).decode()
+
+
+def _sentence(progress: Progress, *, apply: bool) -> str:
+    if not apply:
+        return f"{progress.matched} READY media match. Say --apply to have them made again."
+    rest = progress.matched - progress.enqueued
+    return f"{progress.enqueued} of {progress.matched} media enqueued; {rest} have a job already."
