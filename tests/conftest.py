@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from pathlib import Path
+from random import SystemRandom
 from uuid import uuid4
 
+import botocore.session
 import pytest
 from pydantic import SecretStr
 from pymongo import MongoClient
@@ -15,7 +19,8 @@ from pymongo import MongoClient
 from service.dev.environment import dev_delivery
 from service.dev.keys import DevKeys, new_keys
 from service.dev.mongod import start_mongod
-from service.dev.ports import free_ports
+from service.dev.ports import FIRST as END_OF_PORTS
+from service.dev.ports import is_usable
 from service.dev.processes import Children
 from service.dev.seaweed import PORT_NAMES, SeaweedSetup, start_seaweed
 from service.dev.tokens import dev_issuer
@@ -25,6 +30,8 @@ from tests.antivirus import Clamd, find_clamd, start_clamd
 from tests.servers import ORIGIN, StorageServer, start_ministack
 
 REPOSITORY = Path(__file__).parent.parent
+# Below those of the embedded stack, and so are their partners for gRPC.
+FIRST_PORT = 13_000
 MINISTACK = REPOSITORY / ".venv-ministack" / "bin" / "python"
 
 
@@ -38,9 +45,19 @@ def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_constants() -> Iterator[None]:
+    """What every client reads anew, read once: botocore's models (100 ms of CPU), certificate authorities (24 ms)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", cache(botocore.session.create_loader))
+        patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
+        yield
+
+
 @pytest.fixture(scope="session")
 def ports() -> Iterator[int]:
-    return free_ports()
+    """Free ports, none of which `python -m service dev` chooses; their partners for gRPC are free as well."""
+    return filter(is_usable, SystemRandom().sample(range(FIRST_PORT, END_OF_PORTS), END_OF_PORTS - FIRST_PORT))
 
 
 @pytest.fixture(scope="session")

@@ -217,8 +217,9 @@ async def test_a_link_in_place_of_the_file_is_not_followed(probed: Jail, order: 
 
 
 def fork_server() -> int:
-    """The youngest child of this process that runs a fork server."""
-    return max(pid for pid in children_of(os.getpid()) if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    """The youngest child of this process that runs a fork server: by birth, as the kernel starts over with low ids."""
+    servers = (pid for pid in children_of(os.getpid()) if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return max(servers, key=lambda pid: int(after_name(pid)[19]))
 
 
 async def first_child_of(pid: int) -> None:
@@ -242,6 +243,11 @@ async def ended(pids: list[int], within_s: float = 5) -> bool:
 
 def alive(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        return after_name(pid)[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def after_name(pid: int) -> list[str]:
+    """/proc/<pid>/stat from its third field on: the state first, twentieth the time of birth."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
