@@ -9,6 +9,7 @@ from typing import Any
 
 from service.errors import MediaServiceError, ProcessingFailed
 from service.failpoints import Failpoint, reach
+from service.invalidation import CloudFrontInvalidator
 from service.media_processing import fingerprint_values, focus_of
 from service.models import (
     Fingerprints,
@@ -51,7 +52,9 @@ class _Made:
     fingerprints: Fingerprints | None = None
 
 
-async def render_media(job: Job, *, stores: Stores, object_store: ObjectStore, jail: Jail) -> None:
+async def render_media(
+    job: Job, *, stores: Stores, object_store: ObjectStore, jail: Jail, invalidator: CloudFrontInvalidator | None
+) -> None:
     """Make what a READY media lacks, and let it list the whole in one write; nothing for any other media.
 
     After a change of focus, visibility or pipeline that is everything, under new keys; the old renditions are listed
@@ -85,8 +88,10 @@ async def render_media(job: Job, *, stores: Stores, object_store: ObjectStore, j
     reach(Failpoint.RENDERED)
     if not written:
         await withdraw_if_deleted(job.media_id, media, stores, object_store)
-    elif is_private:
+    elif is_private and replaced:
         await object_store.delete(object_store.media_bucket, replaced)
+        if invalidator is not None:
+            await invalidator.invalidate(replaced)
 
 
 async def _make(

@@ -57,6 +57,8 @@ class DeliverySettings(_Group):
     private_key: SigningKey | None = Field(default=None, description="Signs PRIVATE renditions; public_key if unset")
     original_key: SigningKey | None = Field(default=None, description="Signs originals; private_key if unset")
     hash_algorithm: Literal["SHA1", "SHA256"] = "SHA256"
+    distribution_id: str = Field(default="", description="CloudFront's; told to forget renditions that are removed")
+    management_endpoint: str | None = Field(default=None, description="None for AWS; where CloudFront is managed")
 
     @field_validator("base_url")
     @classmethod
