@@ -10,7 +10,7 @@ from anyio import to_thread
 
 from service.doctor.findings import Finding, ok, problem
 from service.errors import ConfigurationError, ProcessingFailed
-from service.models import MediaPurpose
+from service.models import MediaKind, MediaPurpose
 from service.policies import POLICIES
 from service.processing.jail import Jail
 from service.processing.wire import ProcessingRequest
@@ -24,7 +24,9 @@ _PIXEL = base64.b64decode(
 
 async def check_jail(settings: WorkerSettings) -> Finding:
     """Decode one pixel as a worker would: with libseccomp, and under the limits of `settings`."""
-    request = ProcessingRequest(content_type="image/png", renditions=POLICIES[MediaPurpose.COMMUNITY].renditions)
+    renditions = POLICIES[MediaPurpose.COMMUNITY].renditions
+    pictures = tuple(policy for policy in renditions if MediaKind.IMAGE in policy.kinds)
+    request = ProcessingRequest(content_type="image/png", renditions=pictures)
     with TemporaryDirectory() as folder:
         picture = Path(folder) / "pixel.png"
         await to_thread.run_sync(picture.write_bytes, _PIXEL)
