@@ -24,31 +24,29 @@ from service.processing.jail import Jail
 from service.processing.wire import ViewRequest
 from service.processing_jobs import revision_of
 from service.stores import Stores
-from service.stores.jobs import JobStore
 
-# What `enqueue_annotators` needs of a media, beside the fields that its annotators read.
-ANNOTATION_FIELDS = ("processing.revision",)
-
+_JOB_FIELDS = ("processing.revision",)
 _VIEW_FIELDS = ("content", "original", "focus")
 
 
-def annotator_fields(annotators: Annotators) -> tuple[str, ...]:
-    """The document paths to read before `enqueue_annotators`."""
-    return (*ANNOTATION_FIELDS, *(path for annotator in annotators.values() for path in annotator.fields))
-
-
 async def enqueue_annotators(
-    media: MediaDocument, jobs: JobStore, annotators: Annotators, *, lane: Lane = Lane.STANDARD
+    media_id: UUID, *, stores: Stores, annotators: Annotators, lane: Lane = Lane.STANDARD
 ) -> None:
-    """Enqueue every annotator that wants a READY `media` (with `annotator_fields`), in its present revision.
+    """Enqueue every annotator that wants the media, if it is READY, in its present revision.
 
     Repeats are free; another focus or another version of the annotator is another job.
     """
+    if not annotators:
+        return
+    fields = {*_JOB_FIELDS, *(path for annotator in annotators.values() for path in annotator.fields)}
+    media = await stores.media.get(media_id, fields=fields)
+    if media is None or media["status"] != MediaStatus.READY:
+        return
     for annotator in annotators.values():
         if annotator.wants(media):
             topic = f"{annotator.name}@{annotator.version}"
             generation = revision_of(media) + 1
-            await jobs.enqueue(media["_id"], JobKind.ANNOTATE, lane=lane, generation=generation, topic=topic)
+            await stores.jobs.enqueue(media_id, JobKind.ANNOTATE, lane=lane, generation=generation, topic=topic)
 
 
 async def run_annotator(
@@ -60,7 +58,7 @@ async def run_annotator(
     ProcessingFailed (its `retryable` says whether another attempt may help) or TemporarilyUnavailable.
     """
     annotator = _annotator_of(job, annotators)
-    fields = {*annotator.fields, *ANNOTATION_FIELDS, *(_VIEW_FIELDS if annotator.view is not None else ())}
+    fields = {*annotator.fields, *_JOB_FIELDS, *(_VIEW_FIELDS if annotator.view is not None else ())}
     media = await stores.media.get(job.media_id, fields=fields)
     if media is None or media["status"] != MediaStatus.READY or not annotator.wants(media):
         return

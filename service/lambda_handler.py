@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
+from service.annotators.registry import open_annotators
 from service.event_intake import handle_notification
 from service.job_hints import read_hint
 from service.production import Role, load_settings
@@ -56,8 +57,9 @@ class Container:
     async def worker(self) -> Worker:
         """A worker, with the jail that it decodes in: opened once. ConfigurationError where nothing can be confined."""
         if self._worker is None:
+            annotators = await open_annotators(self.runtime.settings.annotators, stores=self.runtime.stores)
             jail = await self._opened.enter_async_context(build_jail(self.runtime.settings.worker))
-            self._worker = build_worker(self.runtime, jail)
+            self._worker = build_worker(self.runtime, jail, annotators)
         return self._worker
 
     def close(self) -> None:

@@ -14,12 +14,16 @@ import structlog
 import uvicorn
 from starlette.applications import Starlette
 
+from service.annotation_jobs import enqueue_annotators, run_annotator
+from service.annotators import Annotators
+from service.annotators.registry import open_annotators
 from service.capacity import children_at_once
 from service.deletion import remove_objects
 from service.errors import ConfigurationError, ProcessingFailed
 from service.event_consumer import EventConsumer
 from service.event_intake import handle_notification
 from service.hinted_jobs import HintedJobs
+from service.invalidation import open_invalidator
 from service.job_source import JobSource, PolledJobs
 from service.media_processing import fail_media, process_media
 from service.message_queue import MessageQueue
@@ -53,15 +57,15 @@ def build_jail(settings: WorkerSettings) -> Jail:
     )
 
 
-def build_worker(runtime: Runtime, jail: Jail) -> Worker:
-    """A worker for every kind of job."""
+def build_worker(runtime: Runtime, jail: Jail, annotators: Annotators | None = None) -> Worker:
+    """A worker for every kind of job, with these annotators (None: it has none)."""
     settings, stores = runtime.settings.worker, runtime.stores
     name = f"{socket.gethostname()}:{os.getpid()}"
     return Worker(
         settings,
         source=_source(runtime, name),
         jobs=stores.jobs,
-        handlers=_handlers(runtime, jail),
+        handlers=_handlers(runtime, jail, annotators or {}),
         end=partial(_end, runtime),
         metrics=runtime.metrics,
         concurrency=concurrency_of(settings),
@@ -82,19 +86,29 @@ def _source(runtime: Runtime, worker: str) -> JobSource:
     )
 
 
-def _handlers(runtime: Runtime, jail: Jail) -> dict[JobKind, Handler]:
+def _handlers(runtime: Runtime, jail: Jail, annotators: Annotators) -> dict[JobKind, Handler]:
     stores, object_store, metrics = runtime.stores, runtime.object_store, runtime.metrics
-    scanner = open_scanner(runtime.settings.scanner)
+    settings = runtime.settings
+    scanner = open_scanner(settings.scanner)
+    invalidator = open_invalidator(settings.delivery, settings.storage)
 
     async def process(job: Job) -> None:
         viewable = await process_media(job, stores=stores, object_store=object_store, jail=jail, scanner=scanner)
         if viewable is not None:
             metrics.observe_first_viewable(viewable.purpose, viewable.seconds)
 
+    async def render(job: Job) -> None:
+        await render_media(job, stores=stores, object_store=object_store, jail=jail, invalidator=invalidator)
+        # Every media that is READY is rendered once, and again when its focus or the pipeline changes.
+        await enqueue_annotators(job.media_id, stores=stores, annotators=annotators, lane=job.lane)
+
     return {
         JobKind.PROCESS: process,
-        JobKind.RENDER: partial(render_media, stores=stores, object_store=object_store, jail=jail),
-        JobKind.RETIRE: partial(retire_renditions, stores=stores, object_store=object_store),
+        JobKind.RENDER: render,
+        JobKind.ANNOTATE: partial(
+            run_annotator, stores=stores, object_store=object_store, jail=jail, annotators=annotators
+        ),
+        JobKind.RETIRE: partial(retire_renditions, stores=stores, object_store=object_store, invalidator=invalidator),
         JobKind.DELETE: partial(remove_objects, stores=stores, object_store=object_store),
     }
 
@@ -183,7 +197,8 @@ async def run_worker(settings: Settings) -> None:
         _operator_port(runtime),
     ):
         await runtime.database.require_replica_set()
-        running: list[Worker | EventConsumer] = [build_worker(runtime, jail)]
+        annotators = await open_annotators(settings.annotators, stores=runtime.stores)
+        running: list[Worker | EventConsumer] = [build_worker(runtime, jail, annotators)]
         if consumer is not None:
             running.append(consumer)
         _on_stop_signals(*(each.stop for each in running))
