@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,14 +14,12 @@ import pytest
 from motor.motor_asyncio import AsyncIOMotorCollection
 from uuid6 import uuid7
 
-from indexes.ensure import ensure
 from service.commands.jobs import retry_jobs, show_jobs
 from service.dev.environment import environment_of
 from service.models import Job, JobKind, JobState, Lane
-from service.runtime import Runtime, open_runtime
+from service.runtime import Runtime
 from service.settings import Settings
 from service.stores.job_inspection import JobInspection
-from service.telemetry import Metrics
 from service.transport.operator_routes import measure_queue
 from tests.integration.conftest import RunningService
 from tests.integration.mutation_scenarios import Stage, uuid_of
@@ -31,11 +28,10 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
-async def runtime(fresh_settings: Settings) -> AsyncIterator[Runtime]:
-    """An empty database with its indexes."""
-    async with open_runtime(fresh_settings, Metrics()) as opened:
-        await ensure(opened.database.handle)
-        yield opened
+async def runtime(service: RunningService) -> Runtime:
+    """An empty queue."""
+    await service.runtime.database.jobs.delete_many({})
+    return service.runtime
 
 
 async def enqueue(

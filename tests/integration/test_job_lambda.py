@@ -1,0 +1,163 @@
+"""Jobs on Lambda: batches of hints, done in one container, each message answered for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from service import lambda_handler, worker_process
+from service.dev.environment import environment_of
+from service.errors import ConfigurationError, StorageRefused
+from service.job_hints import hint_at
+from service.models import Job, JobKind, Lane
+from service.processing.fork_client import ForkClient
+from service.settings import Settings
+from service.stores.jobs import job_id
+from tests.hint_stand import Stand, open_stand
+from tests.queues import eventually
+from tests.servers import StorageServer
+
+GROUPS = ("mongo", "storage", "worker", "jobs")
+
+
+@pytest.fixture(scope="module")
+async def opened(settings: Settings, ministack: StorageServer) -> AsyncIterator[Stand]:
+    async with open_stand(settings, ministack) as stand:
+        yield stand
+
+
+@pytest.fixture
+async def stand(opened: Stand, monkeypatch: pytest.MonkeyPatch) -> Stand:
+    """Whose deletion jobs only count."""
+    await opened.clear()
+
+    async def count(job: Job, **_: Any) -> None:
+        await opened.do(job)
+
+    monkeypatch.setattr(worker_process, "remove_objects", count)
+    return opened
+
+
+@pytest.fixture(autouse=True)
+def in_lambda(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Lambda container's environment, and a container that is closed afterwards."""
+    for name, value in environment_of(stand.settings, GROUPS).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(lambda_handler, "configure_logging", lambda level: None)
+    yield
+    lambda_handler.container().close()
+    lambda_handler.container.cache_clear()
+
+
+@dataclass
+class LambdaContext:
+    remaining_ms: int = 60_000
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.remaining_ms
+
+
+async def invoke(context: LambdaContext | None = None, **bodies: str) -> list[str]:
+    """The messages that are to be delivered again; the handler is called from outside any event loop."""
+    records = [{"messageId": name, "body": body, "eventSource": "aws:sqs"} for name, body in bodies.items()]
+    event = {"Records": records}
+    answer = await asyncio.to_thread(lambda_handler.process_jobs, event, context or LambdaContext())
+    return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+
+
+async def enqueue(stand: Stand) -> tuple[Any, str]:
+    media_id = await stand.enqueue(lane=Lane.BACKFILL)
+    return media_id, hint_at(job_id(media_id, JobKind.DELETE, 1))
+
+
+async def test_a_batch_is_done_and_only_what_failed_comes_again(stand: Stand) -> None:
+    assert await invoke(warm="rubbish") == ["warm"]
+    running, hint_at_running = await enqueue(stand)
+    assert await stand.runtime.stores.jobs.claim(lease_s=5, worker="another") is not None
+    wanted, hint = await enqueue(stand)
+    await stand.announced()
+    await stand.queues[Lane.BACKFILL].drain()
+    assert await invoke(good=hint, twin=hint, bad="rubbish", busy=hint_at_running) == ["bad"]
+    assert stand.done == {wanted: 1}
+    # The same container, with what SQS delivered twice.
+    assert await invoke(good=hint) == []
+    assert stand.done == {wanted: 1}
+    # Whoever was at it may have died: the hint comes again once its lease is over.
+    bodies: list[str] = []
+
+    async def has_come() -> bool:
+        bodies.extend(await stand.queues[Lane.BACKFILL].drain())
+        return hint_at_running in bodies
+
+    await eventually(has_come)
+    assert await invoke(again=hint_at_running) == []
+    assert stand.done == {wanted: 1, running: 1}
+
+
+async def test_a_job_that_fails_is_announced_for_its_next_attempt(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(job: Job, **_: Any) -> None:
+        raise StorageRefused("Not this time.")
+
+    monkeypatch.setattr(worker_process, "remove_objects", fail)
+    media_id, hint = await enqueue(stand)
+    await stand.announced()
+    await stand.queues[Lane.BACKFILL].drain()
+    assert await invoke(failing=hint) == []
+    [row] = await stand.runtime.stores.job_inspection.list_jobs(limit=9)
+    assert (row.media_id, row.state, row.attempt) == (media_id, "delayed", 1)
+
+    async def has_come() -> bool:
+        return await stand.queues[Lane.BACKFILL].drain() == [hint]
+
+    await eventually(has_come)
+
+
+async def test_what_there_is_no_time_for_is_given_back(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Job] = []
+
+    async def end_the_second_time(job: Job, **_: Any) -> None:
+        begun.append(job)
+        if len(begun) == 1:
+            await asyncio.sleep(600)
+        await stand.do(job)
+
+    monkeypatch.setattr(worker_process, "remove_objects", end_the_second_time)
+    # Opening the container would take up the time there is.
+    assert await invoke(warm="rubbish") == ["warm"]
+    media_id, hint = await enqueue(stand)
+    assert await invoke(LambdaContext(remaining_ms=4_000), late=hint) == ["late"]
+    assert len(begun) == 1
+    [row] = await stand.runtime.stores.job_inspection.list_jobs(limit=9)
+    assert (row.media_id, row.state, row.attempt) == (media_id, "open", 0)
+    assert await invoke(late=hint) == []
+    assert stand.done == {media_id: 1}
+
+
+async def test_nothing_is_decoded_or_claimed_where_nothing_can_be_confined(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cannot(*_: Any) -> ForkClient:
+        raise ConfigurationError("This system cannot confine decoders.")
+
+    monkeypatch.setattr(ForkClient, "start", cannot)
+    media_id, hint = await enqueue(stand)
+    with pytest.raises(ConfigurationError, match="cannot confine"):
+        await invoke(hint=hint)
+    assert stand.done == {}
+    [row] = await stand.runtime.stores.job_inspection.list_jobs(limit=9)
+    assert (row.media_id, row.state, row.attempt) == (media_id, "open", 0)
+
+
+async def test_a_scheduled_sweep_announces_what_was_lost(stand: Stand) -> None:
+    _, hint = await enqueue(stand)
+    await stand.announced()
+    await stand.queues[Lane.BACKFILL].drain()
+    await stand.make_old()
+    await asyncio.to_thread(lambda_handler.sweep_storage, {}, LambdaContext())
+    assert await stand.queues[Lane.BACKFILL].drain() == [hint]
