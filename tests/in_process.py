@@ -7,13 +7,13 @@ import io
 from PIL import Image
 
 from service.errors import ProcessingFailed
-from service.models import BoundingBox, MediaFormat, MediaPurpose, RenditionName
+from service.models import BoundingBox, MediaFormat, MediaKind, MediaPurpose, RenditionName
 from service.policies import POLICIES
 from service.processing import pipeline
 from service.processing.wire import LENGTH_BYTES, REPLY, ProcessingRequest, Refused, Reply
 from service.processing.work import Work
 
-RENDITIONS = POLICIES[MediaPurpose.COMMUNITY].renditions
+RENDITIONS = tuple(policy for policy in POLICIES[MediaPurpose.COMMUNITY].renditions if MediaKind.IMAGE in policy.kinds)
 
 
 def request_for(content_type: str = "image/jpeg", focus: BoundingBox | None = None) -> ProcessingRequest:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import io
+from typing import Final
 
 from PIL import Image, ImageCms
 
+from service.processing.nclx import to_srgb_from
 from service.processing.work import Work
 
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
+# Profiles of printing presses, with their tables, take up to 3 MB.
+_MAX_PROFILE_BYTES: Final = 8 * 1024 * 1024
+
 
 def to_srgb(work: Work) -> None:
-    """Convert through the embedded profile; a broken or unfitting profile is ignored, as browsers do."""
+    """Convert through the embedded profile, or else as the container names its colours.
+
+    Ignored: a broken or unfitting profile, as browsers do, and PNG's gAMA and cHRM, which without a profile repeat
+    sRGB's values or are wrong.
+    """
     image, alpha = _split_alpha(work.image)
-    converted = _through_profile(image, work.icc_profile) or image.convert("RGB")
+    converted = _through_profile(image, work.icc_profile) or _through_coding(image, work.coding) or image.convert("RGB")
     if alpha is not None:
         converted.putalpha(alpha)
     work.image = converted
@@ -29,7 +38,7 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 
 
 def _through_profile(image: Image.Image, profile: bytes | None) -> Image.Image | None:
-    if profile is None:
+    if profile is None or len(profile) > _MAX_PROFILE_BYTES:
         return None
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -38,6 +47,10 @@ def _through_profile(image: Image.Image, profile: bytes | None) -> Image.Image |
         return ImageCms.profileToProfile(image, source, _SRGB, outputMode="RGB")
     except Exception:  # noqa: BLE001 - a profile is untrusted metadata: any failure to read it means "none"
         return None
+
+
+def _through_coding(image: Image.Image, coding: tuple[int, int] | None) -> Image.Image | None:
+    return None if coding is None or image.mode != "RGB" else to_srgb_from(image, coding)
 
 
 def flatten(image: Image.Image) -> Image.Image:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
 from PIL import Image
 
 from service.errors import FailureCode, ProcessingFailed
 from service.policies import RenditionPolicy
+from service.processing.modes import resampleable
 from service.processing.work import Work
 
 
@@ -30,7 +30,7 @@ def decode(work: Work) -> None:
 
 def shrink(work: Work) -> None:
     """Down to the size of the largest rendition, still as stored: every later step then costs little."""
-    image = _resampleable(work.image)
+    image = resampleable(work.image)
     box = base_size(work.stored_size, work.request.renditions)
     work.image = image if image.size == box else image.resize(box, Image.Resampling.LANCZOS)
 
@@ -40,15 +40,3 @@ def base_size(size: tuple[int, int], renditions: Iterable[RenditionPolicy]) -> t
     long, short = max(size), min(size)
     scale = min(1.0, max(r.max_side / (short if r.crop else long) for r in renditions))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def _resampleable(image: Image.Image) -> Image.Image:
-    """As L, LA, RGB, RGBA or CMYK: what can be averaged."""
-    if image.mode.startswith("I"):
-        # Pillow's own conversion of 16 bits to 8 clips instead of scaling.
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if "transparency" in image.info:
-        return image.convert("RGBA")
-    if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK"):
-        return image
-    return image.convert("RGBA" if image.mode == "PA" else "RGB")

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from service.errors import FailureCode, ProcessingFailed
 from service.models import EmbeddedMetadata, Fingerprints, MediaKind, ProcessedFile, Receipt, Rendition, ViewImage
 from service.policies import kind_of
-from service.processing.detect import sniff
+from service.processing.detect import agrees, sniff
 from service.processing.fork_client import ForkClient, RunningJob, ServerGone
 from service.processing.wire import (
     LENGTH_BYTES,
@@ -208,7 +208,8 @@ async def _read_header(reply: asyncio.StreamReader) -> Reply:
 
 
 async def _read_renditions(reply: asyncio.StreamReader, answer: Processed, request: ProcessingRequest) -> ProcessedFile:
-    if not _as_asked(answer.renditions, request):
+    content_type = answer.content_type or request.content_type
+    if not (agrees(content_type, request.content_type) and _as_asked(answer.renditions, request)):
         raise _hostile("The file made its decoder answer something that was not asked.")
     renditions = []
     for header in answer.renditions:
@@ -218,7 +219,7 @@ async def _read_renditions(reply: asyncio.StreamReader, answer: Processed, reque
         renditions.append(Rendition(header.name, header.format, header.width, header.height, body))
     told, place = answer.metadata, (answer.metadata.latitude, answer.metadata.longitude)
     return ProcessedFile(
-        content_type=request.content_type,
+        content_type=content_type,
         width=answer.width,
         height=answer.height,
         renditions=tuple(renditions),

@@ -26,12 +26,30 @@ _WINDOW_BYTES: Final = 1024 * 1024
 _START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
 
 
+# Where a WebP's first chunk, by its name, has the width and height of the canvas, and in how many bits each (RFC 9649).
+_WEBP_SIDES: Final = {b"VP8X": (24, 24), b"VP8L": (21, 14), b"VP8 ": (26, 16)}
+_WEBP_HEADER_BYTES: Final = 30
+
+
 def check_limits(work: Work) -> None:
     """TOO_MANY_PIXELS or DECODE_LIMIT_EXCEEDED, from the header and the order of segments alone."""
-    width, height = work.stored_size
-    limit = MAX_PIXELS[work.request.content_type]
-    if work.image.info.get("progressive"):
-        limit = min(limit, PROGRESSIVE_MAX_PIXELS)
+    limit = MAX_PIXELS[work.content_type]
+    if work.content_type == "image/jpeg":
+        scans = _scans_of(work)
+        if scans > MAX_SCANS:
+            raise ProcessingFailed(
+                FailureCode.DECODE_LIMIT_EXCEEDED,
+                f"The JPEG is cut into more than {MAX_SCANS} scans. Save it again with another program.",
+                quarantine=True,
+            )
+        if scans > 1 or work.image.info.get("progressive"):
+            limit = min(limit, PROGRESSIVE_MAX_PIXELS)
+    check_pixels(work, work.stored_size, limit)
+
+
+def check_pixels(work: Work, size: tuple[int, int], limit: int) -> None:
+    """CORRUPT_FILE if a picture of `size` has no pixels, TOO_MANY_PIXELS if more than `limit`."""
+    width, height = size
     if not (width and height):
         raise ProcessingFailed(FailureCode.CORRUPT_FILE, "The picture has no pixels. Upload it again from the source.")
     if max(width, height) > MAX_SIDE or width * height > limit:
@@ -41,20 +59,28 @@ def check_limits(work: Work) -> None:
             f"and {MAX_SIDE} a side can be processed. Upload a smaller version.",
             quarantine=width * height > _HOSTILE_PIXELS_PER_BYTE * work.byte_length,
         )
-    if work.request.content_type == "image/jpeg":
-        _check_scans(work)
 
 
-def _check_scans(work: Work) -> None:
+def refuse_large_canvas(work: Work) -> None:
+    """TOO_MANY_PIXELS for a picture that costs memory as soon as it is opened: a WebP, of whose canvas two are made."""
+    if work.content_type != "image/webp":
+        return
+    work.source.seek(0)
+    header = work.source.read(_WEBP_HEADER_BYTES)
+    at, bits = _WEBP_SIDES.get(header[12:16], (0, 0))
+    if at and len(header) == _WEBP_HEADER_BYTES:
+        packed = int.from_bytes(header[at:], "little")
+        width, height = packed & ((1 << bits) - 1), packed >> bits & ((1 << bits) - 1)
+        # Lossy ones have 14 bits for each side, below 2 that ask to enlarge it; the others store one less.
+        size = (width & 0x3FFF, height & 0x3FFF) if bits == 16 else (width + 1, height + 1)
+        check_pixels(work, size, MAX_PIXELS["image/webp"])
+
+
+def _scans_of(work: Work) -> int:
     position = work.source.tell()
     scans = count_scans(work.source)
     work.source.seek(position)
-    if scans > MAX_SCANS:
-        raise ProcessingFailed(
-            FailureCode.DECODE_LIMIT_EXCEEDED,
-            f"The JPEG is cut into more than {MAX_SCANS} scans. Save it again with another program.",
-            quarantine=True,
-        )
+    return scans
 
 
 def count_scans(jpeg: BinaryIO) -> int:

@@ -16,6 +16,7 @@ from service.models import Receipt
 from service.processing.colour import to_srgb
 from service.processing.decoding import decode, shrink
 from service.processing.fingerprints import describe
+from service.processing.frames import count_frames
 from service.processing.limits import check_limits
 from service.processing.metadata import read_metadata, strip_metadata
 from service.processing.opening import open_original
@@ -44,6 +45,7 @@ Step = Callable[[Work], None]
 STEPS: Final[tuple[Step, ...]] = (
     open_original,
     check_limits,
+    count_frames,
     decode,
     read_metadata,
     shrink,
@@ -112,6 +114,7 @@ def _processed(work: Work) -> Processed:
     width, height = work.size
     learnt, place = work.metadata, work.metadata.location or (None, None)
     return Processed(
+        content_type=work.content_type,
         width=width,
         height=height,
         frame_count=work.frame_count,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterator
+from typing import Final
 
 from PIL import ExifTags, Image, ImageCms
 
@@ -13,6 +15,19 @@ from service.processing.wire import ProcessingRequest, ViewRequest
 
 _SIDE = 16
 _LIFETIME = UrlLifetime(window_s=1, minimum_s=1)
+
+# 16 x 16 pixels of one Display P3 colour, cropped from a coded block of 64. Not made here, since the encoder would
+# leave threads behind in the process that children are forked from.
+_HEIC: Final = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAXxtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAACJpbG9jAA"
+    "AAAERAAAEAAQAAAAABoAABAAAAAAAAACYAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA/GlwcnAA"
+    "AADcaXBjbwAAAHVodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQApQgEBA3AAAAMAkA"
+    "AAAwAAAwAeoCCBBZbqrprm4YGgwIAAAAyAAAADAIRiAAEABkQBwXPBiQAAABNjb2xybmNseAAMAA0ABoAAAAAUaXNwZQAAAAAAAABAAAAAQAAA"
+    "AChjbGFwAAAAEAAAAAEAAAAQAAAAAf///9AAAAAC////0AAAAAIAAAAQcGl4aQAAAAADCAgIAAAAGGlwbWEAAAAAAAAAAQABBYECAwWEAAAALm"
+    "1kYXQAAAAiKAGvBBITTOD46cJoP17fouVWW8n7QKsr40mfd7EYkqn/oA=="
+)
+
+_OTHER_FRAME: Final = Image.new("RGB", (_SIDE, _SIDE), (255, 0, 0))
 
 
 def trusted_request(content_type: str) -> bytes:
@@ -51,6 +66,12 @@ def trusted_pictures() -> Iterator[tuple[str, bytes]]:
     yield "image/png", _encoded("P", "PNG", transparency=0)
     for mode in ("RGB", "RGBA"):
         yield "image/webp", _encoded(mode, "WEBP", exif=exif, icc_profile=profile)
+        yield "image/avif", _encoded(mode, "AVIF", exif=exif, max_threads=1)
+    yield "image/gif", _encoded("P", "GIF", transparency=0)
+    yield "image/heic", _HEIC
+    for content_type, format_name in (("image/png", "PNG"), ("image/webp", "WEBP"), ("image/gif", "GIF")):
+        yield content_type, _encoded("RGB", format_name, save_all=True, append_images=[_OTHER_FRAME])
+    yield "image/avif", _encoded("RGB", "AVIF", save_all=True, append_images=[_OTHER_FRAME], max_threads=1)
 
 
 def _exif() -> Image.Exif:

@@ -102,7 +102,10 @@ class MetadataHeader(_Message):
 
 
 class Processed(_Message):
+    """`content_type`: what the file turned out to be, if not just what was declared."""
+
     outcome: Literal["processed"] = "processed"
+    content_type: str | None = Field(default=None, max_length=100)
     width: _Side
     height: _Side
     frame_count: int = Field(default=1, gt=0)

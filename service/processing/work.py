@@ -18,19 +18,22 @@ PILLOW = f"Pillow {PIL.__version__}"
 class Work:
     """One job. Each step reads what earlier ones filled in; `image` shrinks and changes mode on its way.
 
-    `stored_size`: width and height in pixels as the file has them, before any turn. `view`: what a program
-    is to be shown, where that is the job; `shown`: the picture made for it. `used` and `parameters` are for the
-    receipt of the step that runs.
+    `content_type`: what the file turned out to be. `stored_size`: width and height in pixels as the file has them,
+    before any turn. `coding`: colour primaries and transfer characteristics, as numbered in ITU-T H.273, where the
+    container names them. `view`: what a program is to be shown, where that is the job; `shown`: the picture made for
+    it. `used` and `parameters` are for the receipt of the step that runs.
     """
 
     source: BinaryIO
     request: ProcessingRequest
     view: ViewRequest | None = None
     image: Image.Image = field(default_factory=lambda: Image.new("RGB", (1, 1)))
+    content_type: str = ""
     byte_length: int = 0
     stored_size: tuple[int, int] = (0, 0)
     orientation: int = 1
     icc_profile: bytes | None = None
+    coding: tuple[int, int] | None = None
     frame_count: int = 1
     duration_ms: int | None = None
     metadata: EmbeddedMetadata = field(default_factory=EmbeddedMetadata)
