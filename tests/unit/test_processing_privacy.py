@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, PngImagePlugin
 
-from service.models import MediaFormat, MetadataField
+from service.models import MediaFormat, MediaPurpose, MetadataField, RenditionName
+from service.policies import POLICIES
 from service.processing import pipeline
 from service.processing.wire import LENGTH_BYTES, REPLY, Processed
 from service.processing.work import Work
 from tests import hostile, photos, tagged
-from tests.in_process import process, request_for, saved
+from tests.bareness import foreign_parts
+from tests.in_process import request_for, saved
 
 SECRETS = st.text(alphabet="ABCDEFGHJKLMNPQRSTUVWXYZ23456789", max_size=30).map("SECRET-{}-SECRET".format)
 TEXT_TAGS = (
@@ -35,6 +37,18 @@ DETAIL_TAGS = (
 )
 DEGREES = st.tuples(st.integers(0, 179), st.integers(0, 59), st.integers(0, 59))
 OUT = (MediaFormat.JPEG, MediaFormat.WEBP, MediaFormat.AVIF)
+RENDITIONS = tuple(
+    POLICIES[MediaPurpose.COMMUNITY].rendition(name).model_copy(update={"formats": OUT})
+    for name in (RenditionName.THUMBNAIL, RenditionName.FEED)
+)
+
+
+def process(original: bytes, content_type: str = "image/jpeg") -> Work:
+    request = request_for(content_type).model_copy(update={"renditions": RENDITIONS})
+    work = Work(io.BytesIO(original), request)
+    for step in pipeline.STEPS:
+        step(work)
+    return work
 
 
 def assert_bare(work: Work, *secrets: str) -> None:
@@ -43,7 +57,7 @@ def assert_bare(work: Work, *secrets: str) -> None:
         for secret in secrets:
             assert secret.encode() not in rendition.body
             assert secret.encode("utf-16-le") not in rendition.body
-        assert tagged.foreign_parts(rendition.body) == []
+        assert foreign_parts(rendition.body) == []
         picture = Image.open(io.BytesIO(rendition.body))
         picture.load()
         assert not picture.getexif()
@@ -54,9 +68,9 @@ def test_the_check_sees_what_a_file_holds() -> None:
     secrets = tagged.Secrets("SERIAL", "OWNER", "PLACE", (52, 31, 12))
     for content_type in ("image/jpeg", "image/webp", "image/avif"):
         original = tagged.CONTAINERS[content_type](secrets, 1)
-        assert len(tagged.foreign_parts(original)) > 2, content_type
-    assert tagged.foreign_parts(photos.small_photo(7)) == []
-    assert tagged.foreign_parts(photos.small_photo(7) + b".") == ["trailer"]
+        assert len(foreign_parts(original)) > 2, content_type
+    assert foreign_parts(photos.small_photo(7)) == []
+    assert foreign_parts(photos.small_photo(7) + b".") == ["trailer"]
 
 
 @pytest.mark.parametrize("content_type", tagged.CONTAINERS)
