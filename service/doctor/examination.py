@@ -11,7 +11,7 @@ from service.doctor.edge import check_edge
 from service.doctor.findings import Finding, Level, ok, problem
 from service.doctor.jail import check_jail
 from service.doctor.keys import check_keys
-from service.doctor.queue import check_queue
+from service.doctor.queue import check_job_queues, check_queue
 from service.doctor.scanner import check_scanner
 from service.doctor.storage import check_storage
 from service.errors import ConfigurationError
@@ -38,7 +38,8 @@ async def examine(settings: Settings, *, roles: Collection[Role] = BOTH) -> Asyn
         for finding in await _check_delivery(settings, is_readable=is_readable):
             yield finding
     if Role.WORKER in roles:
-        for finding in await check_queue(settings.events, settings.storage):
+        of_events = await check_queue(settings.events, settings.storage)
+        for finding in [*of_events, *await check_job_queues(settings.jobs, settings.storage)]:
             yield finding
         for finding in await check_scanner(settings.scanner, settings.environment):
             yield finding

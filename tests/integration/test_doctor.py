@@ -20,9 +20,10 @@ from service.dev.environment import dev_delivery, variables_of
 from service.dev.folder import write_environment, write_urls
 from service.dev.keys import new_keys
 from service.doctor import Finding, Level, examine
-from service.doctor.queue import check_queue
+from service.doctor.queue import check_job_queues, check_queue
+from service.models import Lane
 from service.production import Role
-from service.settings import DeliverySettings, Environment, Settings, SigningKey
+from service.settings import DeliverySettings, Environment, JobsSettings, Settings, SigningKey
 from service.stores.database import open_database
 from tests.integration.conftest import RunningService, served
 from tests.integration.test_cli import run
@@ -242,6 +243,15 @@ async def test_the_queue_of_storage_events_is_asked_and_its_dead_letters_looked_
         [(level, text)] = await said(bare, queue_url=f"{bare.url}-elsewhere")
         assert (level, f"{bare.url}-elsewhere does not answer" in text) == (Level.PROBLEM, True)
         assert await bare.waiting() == (1, 0), "nobody has received it"
+
+
+async def test_each_queue_of_hints_is_asked(ministack: StorageServer) -> None:
+    with open_queues(ministack) as there:
+        urls = {Lane.FIRST_VISIBLE: there.url, Lane.STANDARD: there.url, Lane.BACKFILL: f"{there.url}-elsewhere"}
+        jobs = JobsSettings(queue_urls=urls, endpoint=ministack.endpoint)
+        fine, missing = await check_job_queues(jobs, ministack.settings())
+    assert (fine.level, missing.level) == (Level.OK, Level.PROBLEM)
+    assert missing.text.startswith(f"{there.url}-elsewhere does not answer")
 
 
 async def test_a_queue_that_is_away_is_a_problem_of_the_worker(service: RunningService, ports: Iterator[int]) -> None:

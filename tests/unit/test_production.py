@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from service.errors import ConfigurationError
 from service.failpoints import Failpoint
+from service.models import Lane
 from service.production import Role, load_settings, unsafe_settings
 from service.settings import (
     AuthSettings,
@@ -16,6 +17,7 @@ from service.settings import (
     EventsSettings,
     HttpSettings,
     IssuerSettings,
+    JobsSettings,
     MongoSettings,
     Settings,
     StorageSettings,
@@ -65,6 +67,7 @@ def test_safe_settings_pass_in_either_role() -> None:
         ({"events": EventsSettings(queue_url="http://sqs.example.com/1/q")}, "MEDIA_EVENTS__QUEUE_URL"),
         ({"events": EventsSettings(endpoint="http://sqs.example.com")}, "MEDIA_EVENTS__QUEUE_URL"),
         ({"events": EventsSettings(queue_url="https://q", dead_letter_url="https://q")}, "the queue itself"),
+        ({"jobs": JobsSettings(queue_urls=dict.fromkeys(Lane, "http://q"))}, "MEDIA_JOBS__QUEUE_URLS"),
     ],
 )
 def test_unsafe_settings_are_named_in_a_sentence(changed: dict[str, Any], sentence: str) -> None:
@@ -91,3 +94,9 @@ def test_startup_is_refused_and_no_secret_is_printed(monkeypatch: pytest.MonkeyP
     with pytest.raises(ConfigurationError, match="replica set") as unsafe:
         load_settings(Role.API)
     assert "hunter2" not in f"{refused.value}{unsafe.value}"
+
+
+def test_a_lane_without_a_queue_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDIA_JOBS__QUEUE_URLS", '{"first_visible": "https://sqs.example.com/1/urgent"}')
+    with pytest.raises(ConfigurationError, match=r"MEDIA_JOBS__QUEUE_URLS: .*standard, backfill"):
+        load_settings(Role.WORKER)
