@@ -231,9 +231,11 @@ async def test_settings_that_are_not_those_of_the_stack_are_said_to_be_others(co
     write_urls(tmp_path, {"graphql": "http://127.0.0.1:9/graphql"})
     # Meant for the stack in the folder, and unfit for any other.
     origin = "http://localhost:5173"
-    ended = await run(command, DEV_FOLDER=str(tmp_path), MEDIA_STORAGE__ALLOWED_ORIGINS=f'["{origin}"]')
+    # There is no database, and no instance whose role could be asked: nothing to wait long for.
+    given = {"MEDIA_MONGO__TIMEOUT_MS": "100", "MEDIA_STORAGE__ALLOWED_ORIGINS": f'["{origin}"]'}
+    ended = await run(command, DEV_FOLDER=str(tmp_path), AWS_EC2_METADATA_DISABLED="true", **given)
     assert ended.code == 1
-    assert ended.err.startswith("Settings: from the environment (MEDIA_STORAGE__ALLOWED_ORIGINS), not those of a stack")
+    assert ended.err.startswith(f"Settings: from the environment ({', '.join(given)}), not those of a stack")
     assert "Allowed origins must be https" in ended.out + ended.err
     assert origin not in ended.err
 
