@@ -67,7 +67,7 @@ class AnnotationStore:
         """Perceptual hashes, as they are stored, of the newest READY media of one owner; from the index alone."""
         query = {"owner_id": owner_id, "status": MediaStatus.READY.value, "hashes.phash": {"$gte": LEAST_STORED}}
         cursor = self._media.find(query, {"hashes.phash": 1}).sort("_id", -1).limit(limit).hint("owner_hashes")
-        return {document["_id"]: document["hashes"]["phash"] async for document in cursor}
+        return {document["_id"]: document["hashes"]["phash"] for document in await cursor.to_list(limit)}
 
 
 def _beginning(prefix: str) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from service.access import ANONYMOUS, MODERATOR_ROLE, Action, Viewer, granted_fi
 from service.lifecycle import MediaStatus
 from service.models import JobKind, Lane
 from service.settings import Settings
+from service.stores.annotations import AnnotationStore
 from service.stores.database import Database, open_database
 from service.stores.jobs import JobStore
 from service.stores.media import MediaStore
@@ -205,6 +206,37 @@ async def test_reconciliation_reads_what_it_compares_from_indexes(
         assert not {"COLLSCAN", "SORT"} & stages(plan["queryPlanner"]["winningPlan"])
     # The few media that wait between those that are looked at are read and passed over.
     assert plans[0]["executionStats"]["totalDocsExamined"] <= 55
+
+
+async def test_perceptual_hashes_come_from_the_index_alone(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = [ready_media(owner_id="photographer", hashes={"phash": n << 40}) for n in range(-30, 30)]
+    without = [ready_media(owner_id="photographer", hashes={}) for _ in range(20)]
+    await database.media.insert_many([*hashed, *without, ready_media(owner_id="photographer", status="DELETED")])
+    store = AnnotationStore(database)
+    newest = await store.newest_hashes("photographer", limit=50)
+    assert list(newest.values()) == [n << 40 for n in reversed(range(-20, 30))]
+    sent: list[Any] = []
+    monkeypatch.setattr(AsyncIOMotorCursor, "to_list", lambda cursor, _: _remember(sent, cursor))
+    await store.newest_hashes("photographer", limit=50)
+    stats = (await sent[0].explain())["executionStats"]
+    assert (stats["nReturned"], stats["totalDocsExamined"]) == (50, 0)
+    assert stats["totalKeysExamined"] <= 51
+
+
+@pytest.mark.parametrize("viewer", [ANONYMOUS, ANNA, MODERATOR], ids=["anonymous", "owner", "moderator"])
+async def test_annotations_are_found_by_their_index(
+    database: Database, viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotated = [ready_media(annotations=[{"id": uuid7()} for _ in range(5)]) for _ in range(40)]
+    await database.media.insert_many(annotated)
+    store, asked = AnnotationStore(database), [media["annotations"][3]["id"] for media in annotated[:10]]
+    access = granted_filters(viewer, Action.READ)
+    assert len(await store.find_holders(asked, access=access)) == 10
+    sent: list[Any] = []
+    monkeypatch.setattr(AsyncIOMotorCursor, "to_list", lambda cursor, _: _remember(sent, cursor))
+    await store.find_holders(asked, access=access)
+    stats = (await sent[0].explain())["executionStats"]
+    assert (stats["nReturned"], stats["totalDocsExamined"]) == (10, 10)
 
 
 async def test_ensure_twice_changes_nothing_and_drift_is_told_not_dropped(settings: Settings, mongod: str) -> None:
