@@ -47,6 +47,7 @@
  * @property {{ x: number, y: number, width: number, height: number } | null} [focus]
  * @property {{ latitude: number, longitude: number } | null} [location]
  * @property {string | null} [capturedAt]
+ * @property {('CAPTURED_AT' | 'CAMERA' | 'LOCATION')[]} [keepMetadata] of the file's own, where the purpose allows it
  *
  * @typedef {object} BatchDetails what the files of one `add` share: CreateUploadsInput without its key and files
  * @property {string} purpose

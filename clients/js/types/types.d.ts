@@ -102,6 +102,10 @@ export type FileDescription = {
         longitude: number;
     } | null | undefined;
     capturedAt?: string | null | undefined;
+    /**
+     * of the file's own, where the purpose allows it
+     */
+    keepMetadata?: ("CAPTURED_AT" | "CAMERA" | "LOCATION")[] | undefined;
 };
 /**
  * what the files of one `add` share: CreateUploadsInput without its key and files
