@@ -39,6 +39,7 @@ from service.telemetry import Metrics
 from service.worker_process import open_consumer
 from tests.api_client import ApiClient
 from tests.integration.conftest import served
+from tests.lambda_stand import LambdaContext, in_container
 from tests.photos import small_photo
 from tests.queues import Queues, eventually, open_queues
 from tests.servers import StorageServer
@@ -86,7 +87,8 @@ class Stand:
         return [found[media_id]["status"] for media_id in ids]
 
     async def jobs(self, media_id: UUID) -> int:
-        return await self.runtime.database.jobs.count_documents({"media_id": media_id})
+        """How often its processing was enqueued."""
+        return await self.runtime.database.jobs.count_documents({"media_id": media_id, "kind": "process"})
 
     def counted(self, kind: str, outcome: str) -> float:
         labels = {"kind": kind, "outcome": outcome}
@@ -121,22 +123,9 @@ async def stand(settings: Settings, ministack: StorageServer, ports: Iterator[in
 
 
 @pytest.fixture
-def in_lambda(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A Lambda container's environment, and a container that is closed afterwards."""
-    for name, value in environment_of(stand.settings, GROUPS).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(lambda_handler, "configure_logging", lambda level: None)
-    yield
-    lambda_handler.container().close()
-    lambda_handler.container.cache_clear()
-
-
-@dataclass
-class LambdaContext:
-    remaining_ms: int = 30_000
-
-    def get_remaining_time_in_millis(self) -> int:
-        return self.remaining_ms
+def in_lambda(stand: Stand) -> Iterator[None]:
+    with in_container(environment_of(stand.settings, GROUPS)):
+        yield
 
 
 async def invoke(event: Mapping[str, Any], context: LambdaContext | None = None) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from service.processing.fork_client import ForkClient
 from service.settings import Settings
 from service.stores.jobs import job_id
 from tests.hint_stand import Stand, open_stand
+from tests.lambda_stand import LambdaContext, in_container
 from tests.queues import eventually
 from tests.servers import StorageServer
 
@@ -43,22 +43,9 @@ async def stand(opened: Stand, monkeypatch: pytest.MonkeyPatch) -> Stand:
 
 
 @pytest.fixture(autouse=True)
-def in_lambda(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A Lambda container's environment, and a container that is closed afterwards."""
-    for name, value in environment_of(stand.settings, GROUPS).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(lambda_handler, "configure_logging", lambda level: None)
-    yield
-    lambda_handler.container().close()
-    lambda_handler.container.cache_clear()
-
-
-@dataclass
-class LambdaContext:
-    remaining_ms: int = 60_000
-
-    def get_remaining_time_in_millis(self) -> int:
-        return self.remaining_ms
+def in_lambda(stand: Stand) -> Iterator[None]:
+    with in_container(environment_of(stand.settings, GROUPS)):
+        yield
 
 
 async def invoke(context: LambdaContext | None = None, **bodies: str) -> list[str]:
