@@ -51,7 +51,7 @@ LABEL org.opencontainers.image.title="media-metadata-service" \
 FROM common AS worker
 LABEL org.opencontainers.image.description="Worker: decodes in a jail; holds no signing key"
 # hadolint ignore=DL3008
-RUN apt-get update && apt-get install --yes --no-install-recommends libseccomp2 && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install --yes --no-install-recommends libseccomp2 tesseract-ocr && rm -rf /var/lib/apt/lists/*
 COPY --from=worker-packages /opt/media/ /opt/media/
 ENV MEDIA_WORKER__METRICS_PORT=9090
 USER 10001:10001
