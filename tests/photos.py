@@ -9,6 +9,7 @@ import zlib
 from typing import Final
 
 import numpy as np
+import pillow_heif
 from PIL import ExifTags, Image
 
 # What a viewer must see, whatever the orientation tag: clockwise from the top left.
@@ -53,6 +54,12 @@ def scene(width: int, height: int, seed: int = 0) -> Image.Image:
     return Image.fromarray(pixels)
 
 
+def stored_as(upright: Image.Image, orientation: int) -> Image.Image:
+    """What a camera stores of an upright picture under EXIF `orientation`."""
+    turn = _STORED_AS[orientation]
+    return upright if turn is None else upright.transpose(turn)
+
+
 def private_exif(orientation: int = 1, *, gps: bool = True) -> Image.Exif:
     """What phones write: maker, owner, serial number, maker note and, if asked, the position."""
     exif = Image.Exif()
@@ -80,8 +87,7 @@ def phone_photo(
 ) -> bytes:
     """A JPEG as a phone stores it: `width` x `height` stored pixels, to be turned by its orientation tag."""
     upright = scene(height, width, seed) if orientation >= 5 else scene(width, height, seed)
-    turn = _STORED_AS[orientation]
-    stored = upright if turn is None else upright.transpose(turn)
+    stored = stored_as(upright, orientation)
     encoded = io.BytesIO()
     stored.save(encoded, "JPEG", quality=92, exif=private_exif(orientation, gps=gps), comment=OWNER.encode())
     return encoded.getvalue()
@@ -136,3 +142,26 @@ def large_png(byte_size: int, seed: int = 0) -> bytes:
         struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
         for name, body in chunks.items()
     )
+
+
+def heic(picture: Image.Image, **options: object) -> bytes:
+    """`picture` as phones store it; `options` are pillow-heif's, such as `tile_size` for a grid."""
+    encoded = io.BytesIO()
+    pillow_heif.from_pillow(picture).save(encoded, **{"quality": 80, **options})
+    return encoded.getvalue()
+
+
+def heic_of_ten_bits(samples: np.ndarray[tuple[int, int, int], np.dtype[np.uint16]]) -> bytes:
+    """Rows of RGB pixels, of 16 bits a channel, of which ten are kept."""
+    encoded = io.BytesIO()
+    height, width, _ = samples.shape
+    pillow_heif.from_bytes("RGB;16", (width, height), samples.tobytes()).save(encoded, quality=95, chroma=444)
+    return encoded.getvalue()
+
+
+def animation(container: str, delays_ms: tuple[int, ...] = (70, 70, 70), *, side: int = 64) -> bytes:
+    """A GIF, PNG, WebP or AVIF with a frame for each delay, the first one reddish and the others ever less so."""
+    frames = [Image.new("RGB", (side, side), (max(0, 220 - 40 * index), 40, 90)) for index in range(len(delays_ms))]
+    encoded = io.BytesIO()
+    frames[0].save(encoded, container, save_all=True, append_images=frames[1:], duration=list(delays_ms), loop=0)
+    return encoded.getvalue()

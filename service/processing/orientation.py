@@ -22,6 +22,10 @@ _TURNS: Final = {
 
 def turn_upright(work: Work) -> None:
     """Apply the orientation that the metadata asked for."""
-    turn = _TURNS.get(work.orientation)
-    if turn is not None:
-        work.image = work.image.transpose(turn)
+    work.image = upright(work.image, work.orientation)
+
+
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """`image` turned as EXIF `orientation` (1 to 8) asks; itself if it stands already."""
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)

@@ -12,7 +12,9 @@ from typing import BinaryIO, Final
 from PIL import Image
 
 from service.errors import FailureCode, ProcessingFailed
-from service.models import Receipt
+from service.models import MediaKind, Receipt
+from service.policies import kind_of
+from service.processing.clips import check_clip_limits, open_clip, read_still
 from service.processing.colour import to_srgb
 from service.processing.decoding import decode, shrink
 from service.processing.fingerprints import describe
@@ -21,8 +23,10 @@ from service.processing.limits import check_limits
 from service.processing.metadata import read_metadata, strip_metadata
 from service.processing.opening import open_original
 from service.processing.orientation import turn_upright
+from service.processing.preview import preview_animation, preview_clip
 from service.processing.renditions import encode_all, resize_all
 from service.processing.trusted import trusted_pictures, trusted_request, trusted_view
+from service.processing.trusted_clips import trusted_clips, trusted_preview_request
 from service.processing.view import VIEW_STEPS, begin_view, viewed
 from service.processing.wire import (
     LENGTH_BYTES,
@@ -55,6 +59,18 @@ STEPS: Final[tuple[Step, ...]] = (
     resize_all,
     encode_all,
     describe,
+    preview_animation,
+)
+
+CLIP_STEPS: Final[tuple[Step, ...]] = (
+    open_clip,
+    check_clip_limits,
+    read_still,
+    turn_upright,
+    resize_all,
+    encode_all,
+    describe,
+    preview_clip,
 )
 
 # `check_limits` sets limits by format, measured; Pillow's single one would only warn at half of them.
@@ -75,8 +91,13 @@ def run(source: BinaryIO, request: bytes, reply: BinaryIO) -> None:
         reply.write(work.shown.body)
 
 
+def steps_for(content_type: str) -> tuple[Step, ...]:
+    """What is done to a file of `content_type`."""
+    return CLIP_STEPS if kind_of(content_type) is MediaKind.VIDEO else STEPS
+
+
 def _outcome(work: Work) -> Reply:
-    steps = STEPS if work.view is None else VIEW_STEPS
+    steps = VIEW_STEPS if work.view is not None else steps_for(work.request.content_type)
     step: Step = steps[0]
     try:
         for step in steps:
@@ -147,4 +168,8 @@ def warm_up() -> None:
         run(io.BytesIO(picture), trusted_view(content_type), reply := io.BytesIO())
         if b'"outcome":"viewed"' not in reply.getvalue():
             raise RuntimeError(f"no view of a trusted {content_type}: {reply.getvalue()[:1_000]!r}")
+    for content_type, clip in trusted_clips():
+        run(io.BytesIO(clip), trusted_preview_request(content_type), reply := io.BytesIO())
+        if b'"outcome":"processed"' not in reply.getvalue():
+            raise RuntimeError(f"no preview of a trusted {content_type}: {reply.getvalue()[:1_000]!r}")
     run(io.BytesIO(b"not a picture"), trusted_request("image/jpeg"), io.BytesIO())

@@ -9,6 +9,7 @@ import PIL
 from PIL import Image
 
 from service.models import EmbeddedMetadata, Fingerprints, Receipt, Rendition, RenditionName, ViewImage
+from service.processing.clip_source import ClipSource
 from service.processing.wire import ProcessingRequest, ViewRequest
 
 PILLOW = f"Pillow {PIL.__version__}"
@@ -27,6 +28,7 @@ class Work:
     source: BinaryIO
     request: ProcessingRequest
     view: ViewRequest | None = None
+    clip: ClipSource | None = None
     image: Image.Image = field(default_factory=lambda: Image.new("RGB", (1, 1)))
     content_type: str = ""
     byte_length: int = 0
