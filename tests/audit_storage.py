@@ -9,7 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 from uuid import UUID
@@ -122,12 +122,9 @@ class Auditor:
         For a service at rest: no client on its way, no job and no sweep left to run.
         """
         found = self.look()
-        return Findings(
-            duplicates=tuple(_duplicates(found)),
-            orphans=tuple(_orphans(found)),
-            stuck=tuple(_stuck(found)),
-            broken=(*_broken(found), *self._unreadable(found, found.media if read is None else read)),
-        )
+        unreadable = self._unreadable(found, found.media if read is None else read)
+        findings = examine(found)
+        return replace(findings, broken=(*findings.broken, *unreadable))
 
     def look(self) -> Snapshot:
         upload_bucket, media_bucket = self._buckets
@@ -185,6 +182,16 @@ class Auditor:
         return None
 
 
+def examine(found: Snapshot) -> Findings:
+    """Every invariant of a service at rest, but for what the objects' bytes are."""
+    return Findings(
+        duplicates=tuple(_duplicates(found)),
+        orphans=tuple(_orphans(found)),
+        stuck=tuple(_stuck(found)),
+        broken=tuple(_broken(found)),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Promise:
     bucket: str
@@ -208,16 +215,17 @@ def _duplicates(found: Snapshot) -> Iterator[str]:
         if each["status"] not in {"EXPIRED", "DELETED"} and each["content"].get("sha256")
     )
     yield from (f"{count} media of one file of {file[0]}" for file, count in files.items() if count > 1)
-    rounds = Counter(
+    jobs = Counter(
         (job["media_id"], str(job["_id"]).rpartition(":")[2]) for job in found.jobs if job["kind"] == "process"
     )
     yield from (
-        f"{count} jobs process media {media_id} in round {n}" for (media_id, n), count in rounds.items() if count > 1
+        f"{count} jobs process media {media_id} in round {n}" for (media_id, n), count in jobs.items() if count > 1
     )
     for media_id, media in found.media.items():
         entered = Counter(change["status"] for change in media["status_history"])
-        if repeated := [status for status, count in entered.items() if count > 1]:
-            yield f"media {media_id} entered {repeated} more than once"
+        rounds = media.get("processing", {}).get("generation", 1)
+        if repeated := [status for status, count in entered.items() if count > rounds]:
+            yield f"media {media_id} entered {repeated} more often than once a round"
 
 
 def _orphans(found: Snapshot) -> Iterator[str]:
