@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from PIL import Image
 
 from service.errors import FailureCode, ProcessingFailed
 from service.policies import RenditionPolicy
 from service.processing.modes import resampleable
+from service.processing.renditions import BASE_SIDE
 from service.processing.work import Work
+
+# What no draft has scaled is averaged in whole blocks first, down to this many times the size: two fifths of the CPU,
+# and after encoding the same quality.
+_REDUCING_GAP: Final = 1.5
 
 
 def decode(work: Work) -> None:
@@ -29,14 +35,20 @@ def decode(work: Work) -> None:
 
 
 def shrink(work: Work) -> None:
-    """Down to the size of the largest rendition, still as stored: every later step then costs little."""
+    """Down to the size that `base_size` tells, still as stored: every later step then costs little."""
     image = resampleable(work.image)
     box = base_size(work.stored_size, work.request.renditions)
-    work.image = image if image.size == box else image.resize(box, Image.Resampling.LANCZOS)
+    if image.size != box:
+        image = image.resize(box, Image.Resampling.LANCZOS, reducing_gap=_REDUCING_GAP)
+    work.image = image
 
 
 def base_size(size: tuple[int, int], renditions: Iterable[RenditionPolicy]) -> tuple[int, int]:
-    """The smallest size, in pixels, from which every rendition can be cut without enlarging anything."""
+    """The smallest size, in pixels, from which every rendition can be cut without enlarging anything.
+
+    Never less than BASE_SIDE (of what there is), so that what is made first has the pixels that it would have beside
+    all others: drafting a JPEG to less would also cost quality.
+    """
     long, short = max(size), min(size)
-    scale = min(1.0, max(r.max_side / (short if r.crop else long) for r in renditions))
+    scale = min(1.0, max((BASE_SIDE / long, *(r.max_side / (short if r.crop else long) for r in renditions))))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

@@ -11,10 +11,11 @@ from PIL import Image
 
 from service.models import Fingerprints
 from service.processing.colour import flatten
-from service.processing.renditions import fit
+from service.processing.renditions import BASE_SIDE, fit, scaled
 from service.processing.work import Work
 
-# A perceptual hash depends on the path by which pixels were had (up to 12 bits): always from this size.
+# A perceptual hash depends on the path by which pixels were had (up to 12 bits): always from this size, made from one
+# of BASE_SIDE, whatever renditions are wanted.
 _CANONICAL_SIDE: Final = 720
 
 # ThumbHash keeps frequencies up to 7 per side; it takes up to 100 pixels, and time in proportion to them.
@@ -40,7 +41,7 @@ def _canonical(work: Work) -> Image.Image:
     for picture in work.pictures.values():
         if picture.size == target:
             return flatten(picture)
-    return flatten(work.image.resize(target, Image.Resampling.LANCZOS))
+    return flatten(scaled(scaled(work.image, fit(work.image.size, BASE_SIDE)), target))
 
 
 def _thumbhash(small: Image.Image) -> str:

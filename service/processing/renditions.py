@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from PIL import Image
 
 from service.models import BoundingBox, MediaFormat, Rendition
@@ -11,10 +13,14 @@ from service.processing.work import Work
 
 _Size = tuple[int, int]
 
+# Smaller renditions are cut from a picture of this longer side even where none of it is wanted: so their pixels do
+# not depend on what else a request asks for.
+BASE_SIDE: Final = 1080
+
 
 def resize_all(work: Work) -> None:
     """Largest first, so that small ones are cut from pictures already made. Nothing is enlarged."""
-    made = [work.image]
+    made = [work.image, scaled(work.image, fit(work.image.size, BASE_SIDE))]
     for policy in sorted(still_renditions(work), key=lambda policy: policy.max_side, reverse=True):
         if policy.crop:
             picture = _crop(work.image.size, made, policy.max_side, work.request.focus)
@@ -45,10 +51,14 @@ def fit(size: _Size, max_side: int) -> _Size:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
+def scaled(image: Image.Image, size: _Size) -> Image.Image:
+    """`image` itself if it has `size`, or else a copy that does."""
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+
+
 def _fit(full: _Size, made: list[Image.Image], max_side: int) -> Image.Image:
     target = fit(full, max_side)
-    source = _smallest_covering(full, made, target)
-    return source if source.size == target else source.resize(target, Image.Resampling.LANCZOS)
+    return scaled(_smallest_covering(full, made, target), target)
 
 
 def _crop(full: _Size, made: list[Image.Image], side: int, focus: BoundingBox | None) -> Image.Image:

@@ -13,6 +13,7 @@ import thumbhash
 from PIL import ExifTags, Image, ImageCms
 
 from service.models import BoundingBox, Fingerprints, MediaFormat, RenditionName
+from service.processing.encoding import JPEG_QUALITY, quantisation_table
 from service.processing.work import Work
 from tests import photos
 from tests.in_process import picture, process, saved
@@ -47,7 +48,7 @@ def test_a_phone_photo_gets_the_promised_sizes_and_formats() -> None:
     assert [(r.name, r.format, r.width, r.height) for r in work.renditions] == [
         (name, target, width, height)
         for name, width, height in ((THUMBNAIL, 200, 200), (FEED, 540, 720), (FULL, 810, 1080))
-        for target in (MediaFormat.JPEG, MediaFormat.WEBP)
+        for target in (MediaFormat.JPEG, MediaFormat.WEBP, MediaFormat.AVIF)
     ]
     for rendition in work.renditions:
         decoded = picture(work, rendition.name, rendition.format)
@@ -55,10 +56,15 @@ def test_a_phone_photo_gets_the_promised_sizes_and_formats() -> None:
     assert picture(work, FULL).info.get("progressive")
 
 
-def test_jpeg_quality_is_75() -> None:
-    ours = picture(process(photos.small_photo()), FULL)
-    reference = saved(Image.new("RGB", (8, 8)), "JPEG", quality=75)
-    assert getattr(ours, "quantization", None) == getattr(Image.open(io.BytesIO(reference)), "quantization", None)
+def test_jpegs_are_quantised_as_mozjpeg_does_by_default() -> None:
+    # The first row of its table number 3 at quality 75, as files of its making hold it.
+    assert quantisation_table(75)[:8] == [8, 8, 8, 9, 13, 19, 28, 43]
+    assert quantisation_table(50)[-1] == 255
+    assert quantisation_table(100) == [1] * 64
+    tables = getattr(picture(process(photos.small_photo()), FULL), "quantization", {})
+    luma_and_chroma = quantisation_table(JPEG_QUALITY)
+    assert list(map(list, tables.values())) == [luma_and_chroma] * len(tables)
+    assert tables
 
 
 @pytest.mark.parametrize(
