@@ -8,7 +8,7 @@ from PIL import Image
 
 from service.errors import ProcessingFailed
 from service.models import BoundingBox, MediaFormat, MediaKind, MediaPurpose, RenditionName
-from service.policies import POLICIES
+from service.policies import POLICIES, RenditionPolicy
 from service.processing import pipeline
 from service.processing.wire import LENGTH_BYTES, REPLY, ProcessingRequest, Refused, Reply
 from service.processing.work import Work
@@ -16,15 +16,22 @@ from service.processing.work import Work
 RENDITIONS = tuple(policy for policy in POLICIES[MediaPurpose.COMMUNITY].renditions if MediaKind.IMAGE in policy.kinds)
 
 
-def request_for(content_type: str = "image/jpeg", focus: BoundingBox | None = None) -> ProcessingRequest:
+def request_for(
+    content_type: str = "image/jpeg",
+    focus: BoundingBox | None = None,
+    renditions: tuple[RenditionPolicy, ...] = RENDITIONS,
+) -> ProcessingRequest:
     """What a community photo asks for."""
-    return ProcessingRequest(content_type=content_type, renditions=RENDITIONS, focus=focus)
+    return ProcessingRequest(content_type=content_type, renditions=renditions, focus=focus)
 
 
-def reply_to(original: bytes, content_type: str = "image/jpeg") -> Reply:
+def reply_to(
+    original: bytes, content_type: str = "image/jpeg", renditions: tuple[RenditionPolicy, ...] = RENDITIONS
+) -> Reply:
     """What the jailed child would answer, its header only."""
     reply = io.BytesIO()
-    pipeline.run(io.BytesIO(original), request_for(content_type).model_dump_json().encode(), reply)
+    request = request_for(content_type, renditions=renditions).model_dump_json().encode()
+    pipeline.run(io.BytesIO(original), request, reply)
     raw = reply.getvalue()
     length = int.from_bytes(raw[:LENGTH_BYTES], "big")
     return REPLY.validate_json(raw[LENGTH_BYTES : LENGTH_BYTES + length])

@@ -151,6 +151,14 @@ def heic(picture: Image.Image, **options: object) -> bytes:
     return encoded.getvalue()
 
 
+def phone_heic(orientation: int, width: int = 160, height: int = 120, *, tile_size: int = 0) -> bytes:
+    """A HEIC of `width` x `height` stored pixels, to be turned by its container, which its EXIF tag says once more."""
+    upright = scene(height, width) if orientation >= 5 else scene(width, height)
+    turn = _STORED_AS[orientation]
+    stored = upright if turn is None else upright.transpose(turn)
+    return heic(stored, exif=private_exif(orientation).tobytes(), tile_size=tile_size)
+
+
 def heic_of_ten_bits(samples: np.ndarray[tuple[int, int, int], np.dtype[np.uint16]]) -> bytes:
     """Rows of RGB pixels, of 16 bits a channel, of which ten are kept."""
     encoded = io.BytesIO()

@@ -163,6 +163,8 @@ def _decode(handle: ctypes.c_void_p, image: ctypes.c_void_p, mode: str) -> None:
         if options.contents.version < _OLDEST_OPTIONS:
             raise RuntimeError("pillow-heif brings a libheif that cannot be told to start no threads")
         options.contents.convert_hdr_to_8bit = 1
+        # Or else missing tiles are left grey.
+        options.contents.strict_decoding = 1
         options.contents.num_codec_threads = _NO_THREADS
         _check(_libheif.heif_decode_image(handle, ctypes.byref(image), colorspace, chroma, options))
     finally:

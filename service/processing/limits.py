@@ -7,6 +7,7 @@ from typing import BinaryIO, Final
 
 from service.errors import FailureCode, ProcessingFailed
 from service.policies import MAX_PIXELS
+from service.processing.iso_boxes import boxes_of
 from service.processing.wire import MAX_SIDE
 from service.processing.work import Work
 
@@ -62,10 +63,18 @@ def check_pixels(work: Work, size: tuple[int, int], limit: int) -> None:
 
 
 def refuse_large_canvas(work: Work) -> None:
-    """TOO_MANY_PIXELS for a picture that costs memory as soon as it is opened: a WebP, of whose canvas two are made."""
-    if work.content_type != "image/webp":
-        return
+    """TOO_MANY_PIXELS for what would not get past opening, or costs memory by it: libwebp makes two of each canvas."""
     work.source.seek(0)
+    if work.content_type == "image/webp":
+        _refuse_large_webp(work)
+    elif work.content_type == "image/avif":
+        # ImageSpatialExtentsProperty (ISO/IEC 23008-12, 6.5.3): version and flags, width, height.
+        for body in boxes_of(work.source, b"meta", b"iprp", b"ipco", b"ispe"):
+            size = int.from_bytes(body[4:8], "big"), int.from_bytes(body[8:12], "big")
+            check_pixels(work, size, MAX_PIXELS["image/avif"])
+
+
+def _refuse_large_webp(work: Work) -> None:
     header = work.source.read(_WEBP_HEADER_BYTES)
     at, bits = _WEBP_SIDES.get(header[12:16], (0, 0))
     if at and len(header) == _WEBP_HEADER_BYTES:
