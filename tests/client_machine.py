@@ -6,12 +6,13 @@ import asyncio
 import hashlib
 from collections.abc import Coroutine
 from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from service.access import Viewer
 from service.deletion import request_deletions
@@ -43,7 +44,6 @@ class ClientMachine(RuleBasedStateMachine):
         self.stores, self.database = runtime.stores, runtime.database
         self.promises = Promises(objects)
         self.files: dict[UUID, bytes] = {}
-        self.keys: dict[UUID, str] = {}
         self.events: list[StorageEvent] = []
         self.sequencers = count(1)
 
@@ -59,38 +59,53 @@ class ClientMachine(RuleBasedStateMachine):
         with suppress(MediaServiceError):
             self.do(work)
 
-    @rule(again=st.booleans(), private=st.booleans())
+    @initialize(again=st.booleans())
+    def begin(self, again: bool) -> None:
+        self.create(again=False, private=False, is_sent=True)
+        self.create(again=again, private=False, is_sent=True)
+        for number, _ in enumerate(self.files):
+            self.complete(number)
+
+    @rule(again=st.booleans(), private=st.booleans(), is_sent=st.sampled_from([True, True, True, False]))
     @precondition(lambda self: len(self.files) < MAX_MEDIA)
-    def create(self, again: bool, private: bool) -> None:
-        """A photo, or the same one again for another place."""
+    def create(self, again: bool, private: bool, is_sent: bool) -> None:
+        """A photo, or the same one again for another place; most often its bytes follow at once."""
         known = list(self.files.values())
         photo = known[0] if again and known else f"photo {len(self.files)}".encode()
-        described = {
-            "contentType": "image/jpeg", "byteSize": len(photo), "sha256": hashlib.sha256(photo).hexdigest(),
-        }  # fmt: skip
+        described = {"contentType": "image/jpeg", "byteSize": len(photo), "sha256": hashlib.sha256(photo).hexdigest()}
         batch = {
-            "purpose": "COMMUNITY", "visibility": "PRIVATE" if private else "PUBLIC", "captureId": uuid4().hex,
-            "idempotencyKey": uuid4().hex, "files": [described],
-        }  # fmt: skip
+            "purpose": "COMMUNITY",
+            "visibility": "PRIVATE" if private else "PUBLIC",
+            "captureId": uuid4().hex,
+            "idempotencyKey": uuid4().hex,
+            "files": [described],
+        }
         [planned] = self.do(create_uploads(ANNA, batch, stores=self.stores, object_store=self.runtime.object_store))
         media_id = planned.upload_id or planned.duplicate_id
         assert media_id is not None
         self.files[media_id] = photo
-        upload = self.do(self.stores.uploads.get(media_id))
-        assert upload is not None
-        self.keys[media_id] = upload["key"]
+        if is_sent:
+            self._send(media_id)
 
     @rule(number=numbers)
     @precondition(lambda self: self.files)
     def send(self, number: int) -> None:
+        self._send(self._one_of(list(self.files), number))
+
+    def _send(self, media_id: UUID) -> None:
         """As a presigned PUT does: once, and while the session lasts."""
-        media_id = self._one_of(list(self.files), number)
-        place = (self.objects.upload_bucket, self.keys[media_id])
         upload = self.do(self.stores.uploads.get(media_id))
-        if place in self.objects.objects or upload is None or upload.get("linked") or "completed_at" in upload:
+        if (
+            upload is None
+            or upload.get("linked")
+            or "completed_at" in upload
+            or upload["expires_at"] < datetime.now(UTC)
+        ):
             return
-        self.objects.objects[place] = self.files[media_id]
-        self.events.append(StorageEvent(EventKind.CREATED, *place, sequencer=f"{next(self.sequencers):04}"))
+        place = (upload["bucket"], upload["key"])
+        if place not in self.objects.objects:
+            self.objects.objects[place] = self.files[media_id]
+            self.events.append(StorageEvent(EventKind.CREATED, *place, sequencer=f"{next(self.sequencers):04}"))
 
     @rule(number=numbers)
     @precondition(lambda self: self.events)
@@ -139,9 +154,12 @@ class ClientMachine(RuleBasedStateMachine):
             raw["visibility"] = "PRIVATE" if private else "PUBLIC"
         self._try(update_media(ANNA, media_id, raw, stores=self.stores))
 
-    @rule(number=numbers)
+    @rule(number=numbers, sure=st.sampled_from([False, False, False, True]))
     @precondition(lambda self: self.files)
-    def delete(self, number: int) -> None:
+    def delete(self, number: int, sure: bool) -> None:
+        """Seldom: afterwards there is little to see."""
+        if not sure:
+            return
         media_id = self._one_of(list(self.files), number)
         self.do(
             request_deletions(

@@ -68,20 +68,36 @@ class JobMachine(ClientMachine):
             await self.database.handle[name].delete_many({})
 
     @rule()
+    @precondition(lambda self: self.promises.work_is_left)
     def claim(self) -> None:
+        """By a worker that then does nothing for a while."""
         job = self.do(self.stores.jobs.claim(lease_s=60, worker="machine"))
         if job is not None:
             self.claims.append(job)
+
+    def _next_job(self, number: int) -> Job | None:
+        """One that was claimed a while ago, or the next."""
+        if self.claims and number % 3 == 0:
+            return self.claims.pop(number % len(self.claims))
+        return self.do(self.stores.jobs.claim(lease_s=60, worker="machine"))
 
     @rule()
     def let_leases_end(self) -> None:
         self.do(self._let_pass("jobs", {"state": "open"}, "visible_at"))
 
+    @rule()
+    @precondition(lambda self: self.promises.work_is_left)
+    def do_what_is_next(self) -> None:
+        """A worker to whom nothing happens."""
+        if (job := self.do(self.stores.jobs.claim(lease_s=60, worker="machine"))) is not None:
+            self.do(self._as_its_fence_allows(job, self.worker.work(job)))
+
     @rule(number=numbers, trouble=st.sampled_from([None, None, None, *FAILURES]))
-    @precondition(lambda self: self.claims)
+    @precondition(lambda self: self.claims or self.promises.work_is_left)
     def work(self, number: int, trouble: str | None) -> None:
         """A whole attempt, whether the job is still held or not."""
-        job = self.claims.pop(number % len(self.claims))
+        if (job := self._next_job(number)) is None:
+            return
         failure = None if trouble is None else FAILURES[trouble]
         if job.kind is JobKind.RENDER and failure is not None and not failure.retryable:
             # Pictures were made of the file before.
@@ -92,10 +108,11 @@ class JobMachine(ClientMachine):
             self.do(self._as_its_fence_allows(job, self.worker.work(job)))
 
     @rule(number=numbers, place=st.sampled_from(["decode", "put", "head"]), passage=st.integers(1, 3))
-    @precondition(lambda self: self.claims)
+    @precondition(lambda self: self.claims or self.promises.work_is_left)
     def stall(self, number: int, place: str, passage: int) -> None:
         """An attempt begins, and stands still before it decodes or at one of its writes; perhaps it has died."""
-        job = self.claims.pop(number % len(self.claims))
+        if (job := self._next_job(number)) is None:
+            return
         gate = Gate(place, passage)
         self.do(self._as_its_fence_allows(job, self._begin(job, gate)))
 
@@ -206,7 +223,10 @@ class JobMachine(ClientMachine):
             await self._retry_dead_letters()
             while (job := await self.stores.jobs.claim(lease_s=60, worker="last")) is not None:
                 await self.worker.work(job)
-        # What attempts left that died or were overtaken between storing renditions and listing them.
+        # What attempts left that died or were overtaken between storing renditions and listing them; once no address
+        # of them can be about.
+        await self._let_pass("media", {}, "updated_at")
+        await self._let_pass("media", {"processing.replaced_at": {"$exists": True}}, "processing.replaced_at")
         await reconcile(
             RunOptions(apply=True, older_than=timedelta(0), buckets=frozenset({self.objects.media_bucket})),
             database=self.database,

@@ -31,6 +31,11 @@ class Promises:
         self._media: Mapping[UUID, Document] = {}
         self._jobs: Mapping[str, Document] = {}
 
+    @property
+    def work_is_left(self) -> bool:
+        """Whether there was an open job, the last time that anybody looked."""
+        return any(job["state"] == "open" for job in self._jobs.values())
+
     def check(self, media: Mapping[UUID, Document], jobs: Mapping[str, Document]) -> None:
         """Compare all there is with what was there before. Raises AssertionError."""
         assert media.keys() >= self._media.keys(), "a media is gone without a trace"

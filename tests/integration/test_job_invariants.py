@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from indexes.ensure import ensure
 from tests.job_machine import JobMachine
 from tests.worker_stand import ObjectsInMemory, open_motor, open_stand
 
-# The same runs every time; raise both numbers to look for more.
+# The same runs every time; raise both numbers to look for more, and add Phase.shrink to see what a failure needs.
 RUNS = settings(
-    max_examples=25,
-    stateful_step_count=30,
+    phases=[Phase.generate],
+    max_examples=20,
+    stateful_step_count=40,
     derandomize=True,
     database=None,
     deadline=None,
