@@ -18,10 +18,8 @@ from service.models import (
     MediaFormat,
     MediaPurpose,
     RenditionDocument,
-    RenditionName,
     Visibility,
 )
-from service.object_keys import generation_of_rendition
 from service.object_store import ObjectStore
 from service.original_content import fetch_original, nameless_file
 from service.policies import POLICIES, RenditionPolicy
@@ -29,7 +27,7 @@ from service.processing.jail import Jail
 from service.processing.wire import ProcessingRequest
 from service.processing_jobs import revision_of
 from service.receipts import Receipts
-from service.rendition_storage import store_renditions, withdraw_if_deleted
+from service.rendition_storage import confirmed_renditions, store_renditions, withdraw_if_deleted
 from service.stores import Stores
 from service.wanted_renditions import (
     PIPELINE_VERSION,
@@ -45,7 +43,7 @@ RENDER_FIELDS = (*WANTED_FIELDS, "content", "original", "focus", "renditions", "
 
 @dataclass(slots=True)
 class _Made:
-    """What one run has made so far. `given_up`: what cannot be made of this file."""
+    """What one run has so far, some of it from before. `given_up`: what cannot be made of this file."""
 
     renditions: list[RenditionDocument] = field(default_factory=list)
     given_up: set[tuple[str, str]] = field(default_factory=set)
@@ -67,11 +65,13 @@ async def render_media(
     receipts, sha256 = Receipts(), media["content"]["sha256"]
     generation = rendition_generation(sha256, revision_of(media))
     try:
-        made = await _make(media, generation, receipts, object_store=object_store, jail=jail)
+        # What is listed may have been lost since.
+        present = await confirmed_renditions(media, generation, object_store)
+        made = await _make(media, generation, present, receipts, object_store=object_store, jail=jail)
     except MediaServiceError:
         await withdraw_if_deleted(job.media_id, media, stores, object_store)
         raise
-    renditions = _listed(media, generation, made)
+    renditions = _listed(media, made)
     kept = {rendition["key"] for rendition in renditions}
     replaced = [each["key"] for each in media.get("renditions", []) if each["key"] not in kept]
     is_private = media["visibility"] == Visibility.PRIVATE
@@ -95,10 +95,16 @@ async def render_media(
 
 
 async def _make(
-    media: MediaDocument, generation: str, receipts: Receipts, *, object_store: ObjectStore, jail: Jail
+    media: MediaDocument,
+    generation: str,
+    present: list[RenditionDocument],
+    receipts: Receipts,
+    *,
+    object_store: ObjectStore,
+    jail: Jail,
 ) -> _Made:
-    made = _Made()
-    groups = stills_and_clips(missing_renditions(media, generation))
+    made = _Made(present)
+    groups = stills_and_clips(missing_renditions(media, present))
     if not groups:
         return made
     with nameless_file() as path:
@@ -135,16 +141,12 @@ def _request(media: MediaDocument, renditions: tuple[RenditionPolicy, ...], *, d
     )
 
 
-def _listed(media: MediaDocument, generation: str, made: _Made) -> list[RenditionDocument]:
+def _listed(media: MediaDocument, made: _Made) -> list[RenditionDocument]:
     """What the media lists from now on, in the order of its policy."""
-    current = {
-        (each["name"], each["format"]): each
-        for each in media.get("renditions", [])
-        # An old one stays where no new one can be had.
-        if generation_of_rendition(each["key"]) == generation or (each["name"], each["format"]) in made.given_up
-    }
-    current |= {(each["name"], each["format"]): each for each in made.renditions}
-    order = [(RenditionName(p.name).value, f.value) for p in wanted_renditions(media) for f in p.formats]
+    # An old one stays where no new one can be had.
+    old = [each for each in media.get("renditions", []) if (each["name"], each["format"]) in made.given_up]
+    current = {(each["name"], each["format"]): each for each in (*old, *made.renditions)}
+    order = [(policy.name.value, format_.value) for policy in wanted_renditions(media) for format_ in policy.formats]
     return [current[wanted] for wanted in order if wanted in current]
 
 

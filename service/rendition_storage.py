@@ -12,7 +12,7 @@ from service.errors import StorageRefused
 from service.failpoints import Failpoint, reach
 from service.lifecycle import MediaStatus
 from service.models import DeletionStage, MediaDocument, MediaPurpose, Rendition, RenditionDocument, Visibility
-from service.object_keys import rendition_key
+from service.object_keys import generation_of_rendition, rendition_key
 from service.object_store import ObjectStore
 from service.original_content import give_up_content
 from service.stored_renditions import stored_renditions
@@ -59,9 +59,24 @@ async def store_renditions(
 
 
 async def _confirm(object_store: ObjectStore, key: str, size: int, sha256: str) -> None:
-    stored = await object_store.head(object_store.media_bucket, key)
-    if stored is None or stored.bytes != size or stored.sha256 not in {None, sha256}:
+    if not await _is_stored(object_store, key, size, sha256):
         raise StorageRefused(f"Storage does not confirm {key} as it was written; it will be written again.")
+
+
+async def _is_stored(object_store: ObjectStore, key: str, size: int, sha256: str) -> bool:
+    stored = await object_store.head(object_store.media_bucket, key)
+    return stored is not None and stored.bytes == size and stored.sha256 in {None, sha256}
+
+
+async def confirmed_renditions(
+    media: MediaDocument, generation: str, object_store: ObjectStore
+) -> list[RenditionDocument]:
+    """Those that `media` lists in `generation` and that storage has, as listed. Raises TemporarilyUnavailable."""
+    listed = [each for each in media.get("renditions", []) if generation_of_rendition(each["key"]) == generation]
+    stored = await asyncio.gather(
+        *(_is_stored(object_store, each["key"], each["bytes"], each["sha256"]) for each in listed)
+    )
+    return [each for each, is_stored in zip(listed, stored, strict=True) if is_stored]
 
 
 async def withdraw_if_deleted(media_id: UUID, media: MediaDocument, stores: Stores, object_store: ObjectStore) -> None:

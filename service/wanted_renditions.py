@@ -6,8 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
-from service.models import MediaDocument, MediaFormat, MediaKind, MediaPurpose
-from service.object_keys import generation_of_rendition
+from service.models import MediaDocument, MediaFormat, MediaKind, MediaPurpose, RenditionDocument
 from service.policies import POLICIES, RenditionPolicy, kind_of
 
 # Names the pipeline as a whole: a change of sizes, qualities or steps takes a new one, and `reprocess` brings the media
@@ -37,15 +36,11 @@ def urgent_renditions(media: MediaDocument) -> tuple[RenditionPolicy, ...]:
     return tuple(_in_formats(policy, [MediaFormat.JPEG]) for policy in wanted_renditions(media) if policy.urgent)
 
 
-def missing_renditions(media: MediaDocument, generation: str) -> tuple[RenditionPolicy, ...]:
-    """Those that `media` (with its `renditions`) does not list in `generation`, in the formats that it lacks."""
-    listed = {
-        (rendition["name"], rendition["format"])
-        for rendition in media.get("renditions", [])
-        if generation_of_rendition(rendition["key"]) == generation
-    }
+def missing_renditions(media: MediaDocument, present: Iterable[RenditionDocument]) -> tuple[RenditionPolicy, ...]:
+    """Those that `media` (with WANTED_FIELDS) should have beside `present`, in the formats that are lacking."""
+    there = {(rendition["name"], rendition["format"]) for rendition in present}
     lacking = (
-        _in_formats(policy, [format_ for format_ in policy.formats if (policy.name, format_) not in listed])
+        _in_formats(policy, [format_ for format_ in policy.formats if (policy.name, format_) not in there])
         for policy in wanted_renditions(media)
     )
     return tuple(policy for policy in lacking if policy.formats)

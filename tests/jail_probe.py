@@ -109,14 +109,7 @@ def _pretend(
 ) -> Callable[[BinaryIO], None]:
     def act(reply: BinaryIO) -> None:
         rendition = RenditionHeader(name=name, format=MediaFormat.JPEG, width=8, height=8, bytes=size or len(body))
-        header = Processed(
-            width=8,
-            height=8,
-            thumbhash="AAAAAAAA",
-            dominant_color="#000000",
-            perceptual_hash="0" * 16,
-            renditions=(rendition,),
-        )
+        header = Processed(width=8, height=8, renditions=(rendition,))
         _send(reply, header.model_dump_json().encode())
         reply.write(body)
 

@@ -181,7 +181,7 @@ async def test_on_uvloop_and_a_killed_worker_leaves_nothing_behind(order: Path) 
     order.write_bytes(photos.small_photo())
     worker = await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER, str(order), stdout=PIPE)
     assert worker.stdout is not None
-    assert await worker.stdout.readline() == b"6 uvloop\n"
+    assert await worker.stdout.readline() == b"9 uvloop\n"
     servers = children_of(worker.pid)
     assert len(servers) == 1
     worker.kill()

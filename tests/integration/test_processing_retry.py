@@ -50,7 +50,7 @@ async def document_of(service: RunningService, media_id: str) -> dict[str, Any]:
 
 
 async def jobs_of(service: RunningService, media_id: str) -> list[str]:
-    found = service.runtime.database.jobs.find({"media_id": uuid_of(media_id)}).sort("_id", 1)
+    found = service.runtime.database.jobs.find({"media_id": uuid_of(media_id), "kind": "process"}).sort("_id", 1)
     return [job["_id"].rpartition(":")[2] async for job in found]
 
 

@@ -338,7 +338,7 @@ async def test_a_lost_rendition_is_made_again_while_the_media_stays_ready(empty:
     anna, store, database = empty.client("anna"), empty.runtime.object_store, empty.runtime.database
     async with empty.working():
         media_id = await anna.send(small_photo(1))
-        assert await anna.wait(media_id) == {media_id: "READY"}
+        await anna.wait_for_all_renditions(media_id)
         media = await database.media.find_one({})
         lost, cut = media["renditions"][0]["key"], media["renditions"][1]["key"]
         await store.delete(store.media_bucket, [lost])
@@ -347,10 +347,10 @@ async def test_a_lost_rendition_is_made_again_while_the_media_stays_ready(empty:
         findings, tally = await run(empty, apply=True)
         assert kinds(findings) == [(FindingKind.MISSING_RENDITION, Outcome.ENQUEUED)] * 2
         assert tally.is_clean
-    assert await database.jobs.count_documents({"kind": "repair"}) == 1, "found again, enqueued once"
+    assert await database.jobs.count_documents({"kind": "render", "state": "open"}) == 1, "found again, enqueued once"
     assert (await database.media.find_one({}))["status"] == "READY"
     async with empty.working():
-        while await database.jobs.count_documents({"kind": "repair", "state": "open"}):  # noqa: ASYNC110
+        while await database.jobs.count_documents({"kind": "render", "state": "open"}):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert (await run(empty, apply=False))[0] == []
     repaired = await database.media.find_one({})
@@ -362,7 +362,7 @@ async def test_a_lost_rendition_is_made_again_while_the_media_stays_ready(empty:
     # Lost once more: that is another repair.
     await store.delete(store.media_bucket, [lost])
     await run(empty, apply=True)
-    assert await database.jobs.count_documents({"kind": "repair", "state": "open"}) == 1
+    assert await database.jobs.count_documents({"kind": "render", "state": "open"}) == 1
 
 
 async def test_a_lost_original_is_told_and_nothing_of_its_media_is_touched(empty: RunningService) -> None:

@@ -83,7 +83,7 @@ async def test_one_bad_file_does_not_hold_up_the_others(service: RunningService)
         {**good, "focus": {"x": 0.5, "y": 0, "width": 0.6, "height": 1}},
         {**good, "title": "\u0007bell"},
         {**good, "title": "t" * 201},
-        {**good, "contentType": "image/heic"},
+        {**good, "contentType": "image/tiff"},
         {**good, "contentType": "application/octet-stream"},
         {**good, "location": {"latitude": 91, "longitude": 0}},
         {**good, "tags": ["tag"] * 31},
@@ -105,17 +105,17 @@ async def test_one_bad_file_does_not_hold_up_the_others(service: RunningService)
         ("INVALID_INPUT", ["files", "6", "focus"]),
         ("INVALID_INPUT", ["files", "7", "title"]),
     ]
-    known = "COMMUNITY takes JPEG, PNG and WEBP"
+    known = "COMMUNITY takes JPEG, PNG, WebP, AVIF, HEIC, HEIF, GIF, MP4, MOV and WebM"
     assert [error[0]["message"] for error in errors[1:]] == [
         f"{known}, not text/html: choose a photo.",
-        "COMMUNITY takes files up to 100 MB, and this one has 100.1 MB: upload a smaller version.",
+        "COMMUNITY takes pictures up to 100 MB, and this one has 100.1 MB: upload a smaller version.",
         "A SHA-256 is required: storage checks the bytes against it.",
         "The file is empty: byteSize must be more than 0. Choose another file.",
         "Each of tags takes up to 50 characters; shorten it.",
         "focus: the box reaches outside the picture: x + width and y + height must not exceed 1.",
         "title: control characters are not allowed.",
         "title takes up to 200 characters; shorten it.",
-        f"{known}, not HEIC: save the photo as JPEG and upload that.",
+        f"{known}, not TIFF: save the photo as JPEG and upload that.",
         f"{known}, and this file is of no type that is known: save the photo as JPEG and upload that.",
         "latitude must be 90 or less.",
         "tags takes up to 30 entries; shorten it.",
