@@ -12,6 +12,7 @@ import av
 import numpy as np
 from PIL import Image
 
+from service.processing.memory_file import RereadableFile
 from tests.photos import scene
 
 SECRET: Final = "Jane Q. Private, +52.5200+013.4050/"
@@ -23,6 +24,7 @@ KINDS: Final = {
     "mov": ("mov", "video/quicktime", "libx265", "aac", {"preset": "ultrafast", "x265-params": "log-level=none"}),
     "webm": ("webm", "video/webm", "libvpx-vp9", "libopus", {"deadline": "realtime", "cpu-used": "8"}),
     "vp8": ("webm", "video/webm", "libvpx", "libopus", {"deadline": "realtime", "cpu-used": "8"}),
+    "mjpeg": ("mp4", "video/mp4", "mjpeg", "aac", {}),
     "av1": ("mp4", "video/mp4", "libsvtav1", "aac", {"preset": "12", "svtav1-params": "lp=1"}),
 }
 
@@ -45,6 +47,7 @@ def clip(
     times: list[float] | None = None,
     tags: Mapping[str, str] | None = None,
     colours: tuple[int, int, int] | None = None,
+    faststart: bool = False,
 ) -> bytes:
     """A clip of `kind` (see KINDS).
 
@@ -52,12 +55,15 @@ def clip(
     times; `times` when each picture is shown (default: evenly); `colours`: primaries, transfer and matrix as numbers.
     """
     format_name, _, codec, sound_codec, options = KINDS[kind]
-    file = _Kept()
-    with av.open(file, "w", format=format_name) as output:
+    file = RereadableFile()
+    options_of_container = {"movflags": "+faststart"} if faststart else {}
+    with av.open(
+        file, "w", format=format_name, container_options=options_of_container, io_open=lambda *_: file.reader()
+    ) as output:
         output.metadata.update(tags or {})
         pictures = output.add_stream(codec, rate=rate, options={"g": str(rate), **options})
         pictures.width, pictures.height = size
-        pictures.pix_fmt = pixels
+        pictures.pix_fmt = "yuvj420p" if kind == "mjpeg" else pixels
         pictures.codec_context.time_base = Fraction(1, 90_000)
         if pixel_aspect is not None:
             pictures.codec_context.sample_aspect_ratio = pixel_aspect
@@ -96,13 +102,6 @@ def _tone(start: int, sound: Callable[[np.ndarray], np.ndarray] | None) -> av.Au
     return frame
 
 
-class _Kept(io.BytesIO):
-    """Outlives the container that was written into it."""
-
-    def close(self) -> None:
-        pass
-
-
 # The turn that a viewer must make under each EXIF orientation, as the matrix of ISO/IEC 14496-12, 6.2.2: (a, b, c, d).
 _MATRICES: Final = {
     1: (1, 0, 0, 1),
@@ -136,7 +135,7 @@ def without_duration(webm: bytes) -> bytes:
 
 def sound_only(with_cover: bool = False) -> bytes:
     """An MP4 without moving pictures; `with_cover`, with a still one, as music has it."""
-    file = _Kept()
+    file = RereadableFile()
     with av.open(file, "w", format="mp4") as output:
         track = output.add_stream("aac", rate=48_000, layout="stereo")
         for start in range(0, 24_000, 960):

@@ -31,7 +31,7 @@ def shown_frames(work: Work, size: tuple[int, int]) -> Iterator[tuple[Image.Imag
             return
         # The duration of a frame is known once it is decoded.
         frame = flatten(resampleable(image)).convert("RGB").resize(stored, Image.Resampling.BICUBIC)
-        lasts = shown_ms(image.info.get("duration") or 0) / 1_000
+        lasts = min(shown_ms(image.info.get("duration") or 0) / 1_000, MAX_ANIMATION_S - seconds)
         yield upright(frame, work.orientation), seconds, lasts
         seconds += lasts
 

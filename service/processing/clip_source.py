@@ -48,9 +48,11 @@ class ClipSource:
 
     @classmethod
     def open(cls, file: BinaryIO, content_type: str) -> ClipSource | None:
-        """From the beginning of `file`; None if it holds no moving pictures. Whatever libav raises escapes."""
+        """From the beginning of `file`; None if it holds sound alone.
+
+        ValueError if it holds neither; whatever libav raises escapes.
+        """
         file.seek(0)
-        pixels = MAX_PIXELS[content_type]
         container = av.open(
             file,
             "r",
@@ -58,7 +60,6 @@ class ClipSource:
             options={
                 "codec_whitelist": ",".join(_DECODERS.get(name, name) for name in (*VIDEO_CODECS, *AUDIO_CODECS)),
                 "max_streams": str(MAX_STREAMS),
-                "max_pixels": str(pixels),
                 "threads": "1",
             },
             metadata_errors="replace",
@@ -67,9 +68,13 @@ class ClipSource:
         )
         picture = next(filter(_moves, container.streams.video), None)
         if picture is None:
+            heard = len(container.streams.audio)
             container.close()
+            if not heard:
+                raise ValueError("neither pictures nor sound")
             return None
-        _prepare(picture, max_pixels=pixels)
+        # Not before: libav forgets the size of what it may not decode, and with it why it is refused.
+        _prepare(picture, max_pixels=MAX_PIXELS[content_type])
         sound = next((stream for stream in container.streams.audio if _decodable(stream, AUDIO_CODECS)), None)
         if sound is not None:
             _prepare(sound)

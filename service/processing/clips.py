@@ -76,7 +76,9 @@ def check_clip_limits(work: Work) -> None:
     clip = opened(work)
     width, height = clip.picture.width, clip.picture.height
     if not (width and height):
-        raise damaged()
+        raise ProcessingFailed(
+            FailureCode.CORRUPT_FILE, "The clip's pictures have no size that can be decoded. Save it again."
+        )
     limit = MAX_PIXELS[work.request.content_type]
     if max(width, height) > MAX_SIDE or width * height > limit:
         raise ProcessingFailed(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Final, NamedTuple
@@ -21,6 +20,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from service.processing.clip_colours import matrix_of
+from service.processing.memory_file import RereadableFile
 
 MAX_RATE: Final = 30
 # 16:9 at 720p; portrait clips get the same, upright.
@@ -81,7 +81,7 @@ class PreviewEncoder:
     """One MP4 in memory. Pictures and sound may come in any order, each in its own order of time."""
 
     def __init__(self, size: tuple[int, int], sound: Sound | None = None) -> None:
-        self._file = _RereadableFile()
+        self._file = RereadableFile()
         # `bitexact`: no dates, no program's name. `faststart` reads it all again, to put the index first.
         self._container: OutputContainer = av.open(
             self._file,
@@ -94,6 +94,7 @@ class PreviewEncoder:
         self._size = size
         self._held: VideoFrame | None = None
         self._held_pts = -1
+        self._lasting: dict[int, int] = {}
         self._pictures = self._add_pictures()
         # x264 would write its settings into the stream.
         self._bare = BitStreamFilterContext(f"filter_units=remove_types={_H264_SEI}", "h264")
@@ -148,7 +149,7 @@ class PreviewEncoder:
     def _encode_held(self, until_pts: int) -> None:
         """How long a picture lasts is known when the next one comes."""
         if self._held is not None:
-            self._held.duration = max(1, until_pts - self._held_pts)
+            self._lasting[self._held_pts] = max(1, until_pts - self._held_pts)
             self._mux_pictures(self._pictures.encode(self._held))
 
     def add_sound(self, sound: AudioFrame, seconds: float) -> None:
@@ -169,6 +170,9 @@ class PreviewEncoder:
 
     def _mux_pictures(self, packets: Iterable[Packet[VideoStream]]) -> None:
         for packet in packets:
+            # x264 takes every picture to last as long as its rate says.
+            if packet.pts is not None:
+                packet.duration = self._lasting.pop(packet.pts)
             self._container.mux(self._bare.filter(packet))
 
 
@@ -203,39 +207,3 @@ class _Sound:
     def rest(self) -> list[Packet[AudioStream]]:
         ready = self._resampler.resample(None)
         return [packet for each in (*ready, None) for packet in self._stream.encode(each)]
-
-
-class _RereadableFile(io.BytesIO):
-    """A file in memory that can be read at one place while it is written at another."""
-
-    def reader(self) -> _Reader:
-        """Reads this file, from its beginning, without moving the place where it is written."""
-        return _Reader(self)
-
-    def close(self) -> None:
-        """Stays open: its contents are wanted after libav is done with it."""
-
-
-class _Reader:
-    def __init__(self, file: _RereadableFile) -> None:
-        self._file = file
-        self._position = 0
-
-    def read(self, size: int) -> bytes:
-        writing_at = self._file.seek(0, io.SEEK_CUR)
-        self._file.seek(self._position)
-        chunk = self._file.read(size)
-        self._position += len(chunk)
-        self._file.seek(writing_at)
-        return chunk
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._file.getbuffer())}[whence]
-        self._position = start + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def close(self) -> None:
-        """Nothing is held."""

@@ -19,6 +19,7 @@ from service.processing.wire import ProcessingRequest
 from service.processing.work import Work
 from tests import clips, photos
 from tests.in_process import picture
+from tests.played import Played
 
 FEED, POSTER, PREVIEW, THUMBNAIL = (
     RenditionName.FEED,
@@ -45,26 +46,6 @@ def processed(
     for step in pipeline.steps_for(content_type):
         step(work)
     return work
-
-
-class Played:
-    """A preview as a player has it."""
-
-    def __init__(self, work: Work) -> None:
-        self.body = next(r.body for r in work.renditions if r.name is PREVIEW)
-        with av.open(io.BytesIO(self.body)) as container:
-            self.tags = dict(container.metadata)
-            self.pictures, self.sound = container.streams.video[0], next(iter(container.streams.audio), None)
-            self.codecs = [stream.codec_context.name for stream in container.streams]
-            self.duration_s = container.duration / av.time_base
-            self.stream_tags = [stream.metadata for stream in container.streams]
-            frames = [frame for packet in container.demux() for frame in packet.decode()]
-        shown = [frame for frame in frames if isinstance(frame, av.VideoFrame)]
-        self.times = [float(frame.pts * frame.time_base) for frame in shown]
-        self.images = [frame.to_image() for frame in shown]
-        heard = [frame for frame in frames if isinstance(frame, av.AudioFrame)]
-        self.samples = np.concatenate([frame.to_ndarray() for frame in heard], axis=1) if heard else None
-        self.heard_from_s = float(heard[0].pts * heard[0].time_base) if heard else None
 
 
 @pytest.mark.parametrize("kind", list(clips.KINDS))
