@@ -25,6 +25,8 @@ _NO_THREADS: Final = -1
 _RGB, _MONOCHROME = 1, 2
 _LAYOUTS: Final = {"L": (_MONOCHROME, 0, 0), "RGB": (_RGB, 10, 10), "RGBA": (_RGB, 11, 10)}
 _OLDEST_OPTIONS: Final = 8
+# `heif_error_Memory_allocation_error`
+_OUT_OF_MEMORY: Final = 6
 
 
 class _Error(ctypes.Structure):
@@ -141,7 +143,7 @@ def header_of(file: bytes) -> _Header:
 
 
 def decode_primary(file: bytes, mode: str) -> Image.Image:
-    """The primary picture's pixels as `mode`: L, RGB or RGBA. OSError says what libheif could not read."""
+    """The primary picture's pixels as `mode`: L, RGB or RGBA. MemoryError, or OSError with what libheif says."""
     context = _libheif.heif_context_alloc()
     handle, image = ctypes.c_void_p(), ctypes.c_void_p()
     try:
@@ -183,6 +185,8 @@ def _copied(image: ctypes.c_void_p, mode: str) -> Image.Image:
 
 
 def _check(error: _Error) -> None:
+    if error.code == _OUT_OF_MEMORY:
+        raise MemoryError
     if error.code:
         raise OSError(error.message.decode(errors="replace") if error.message else f"libheif's error {error.code}")
 
