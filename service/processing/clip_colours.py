@@ -4,7 +4,8 @@ screens show."""
 from __future__ import annotations
 
 import functools
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, cast
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -77,7 +78,11 @@ def _mapping(primaries: int, transfer: int) -> ImageFilter.Color3DLUT | None:
     blue, green, red = np.meshgrid(steps, steps, steps, indexing="ij")
     every = Image.fromarray(np.stack([red, green, blue], axis=-1).reshape(_NODES, -1, 3))
     mapped = to_srgb_from(every, (primaries, transfer))
-    return None if mapped is None else ImageFilter.Color3DLUT(_NODES, (np.asarray(mapped).ravel() / 255).tolist())
+    if mapped is None:
+        return None
+    table = np.asarray(mapped, dtype=np.float32).ravel() / 255
+    # Pillow takes arrays too, and keeps them: a twentieth of the memory of a list. Its types know only sequences.
+    return ImageFilter.Color3DLUT(_NODES, cast("Sequence[float]", table))
 
 
 def warm_mappings() -> None:
