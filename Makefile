@@ -10,6 +10,7 @@ lock_hash = $(firstword $(shell sha256sum requirements/$(1).txt))
 DEV := .venv/installed-dev-$(call lock_hash,dev)
 TEST := .venv/installed-test-$(call lock_hash,test)
 MINISTACK := .venv-ministack/installed-$(call lock_hash,ministack)
+FUZZ := .venv-fuzz/installed-$(call lock_hash,fuzz)
 # npm writes it last.
 CLIENT := clients/js/node_modules/.package-lock.json
 INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
@@ -59,12 +60,18 @@ bench-memory: $(TEST) ## Send a file of 1 GiB and measure the memory of each pro
 bench-signing: $(TEST) ## Compare the cost of signed URLs with botocore's
 	$(BIN)/python -m benchmarks.signing
 
+SECONDS ?= 60
+fuzz: $(FUZZ) ## Fuzz what reads files, SECONDS=60 for each target; the corpus is kept in .fuzz
+	@for target in detection limits metadata pipeline; do \
+		echo "$$target, for $(SECONDS) seconds"; .venv-fuzz/bin/python -m tests.fuzz $$target $(SECONDS) || exit 1; done
+
 lock: .venv-lock/bin/uv ## Resolve the dependencies again
 	echo "hatchling>=1.27" | $(UV) - -o requirements/build.txt
 	$(UV) --extra api pyproject.toml -o requirements/api.txt
 	$(UV) --extra worker pyproject.toml -o requirements/worker.txt
 	$(UV) --extra dev pyproject.toml -o requirements/dev.txt
 	$(UV) --extra dev --extra test pyproject.toml -o requirements/test.txt
+	$(UV) --extra worker pyproject.toml requirements/fuzz.in -o requirements/fuzz.txt
 	echo "ministack==1.5.33" | $(UV) - -o requirements/ministack.txt
 
 UV := .venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
@@ -75,7 +82,7 @@ UV := .venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-e
 	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
 
 clean: ## Remove the environments and caches (not the data in .dev)
-	rm -rf .venv .venv-ministack .venv-lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf .venv .venv-ministack .venv-fuzz .fuzz .venv-lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 
 $(CLIENT): clients/js/package-lock.json
 	@npm ci --prefix clients/js --loglevel=error
@@ -100,6 +107,13 @@ $(TEST):
 	$(call new_venv,.venv)
 	@echo "Installing what make test needs from requirements/test.txt into .venv ..."
 	@$(BIN)/python $(INSTALL) requirements/test.txt
+	@touch $@
+
+# Apart, because it is a compiler's runtime that nothing else needs.
+$(FUZZ):
+	$(call new_venv,.venv-fuzz)
+	@echo "Installing what make fuzz needs from requirements/fuzz.txt into .venv-fuzz ..."
+	@.venv-fuzz/bin/python $(INSTALL) requirements/fuzz.txt
 	@touch $@
 
 # Apart, because it pins its own botocore.
