@@ -14,7 +14,7 @@ from service.policies import POLICIES, RenditionPolicy, kind_of
 PIPELINE_VERSION = "2"
 
 # Other releases of these may write other bytes, which must not go under the same key.
-_ENCODERS = ("Pillow",)
+_ENCODERS = ("Pillow", "av")
 
 # What `wanted_renditions` needs of a media.
 WANTED_FIELDS = ("purpose", "content.type", "content.frame_count")
