@@ -1,5 +1,6 @@
 // Files that are announced together, with one idempotency key: asking again plans nothing twice.
 
+import { contentTypeOf } from './content-type.js';
 import { sha256 } from './digest.js';
 import { Problem, problemOf } from './problem.js';
 import { resized } from './resizing.js';
@@ -115,24 +116,34 @@ export class Batch {
       record.file = await resized(record.file, policy);
       record.size = record.file.size;
     }
+    record.contentType ||= await contentTypeOf(record.file, record.name);
     return {
       ...record.description,
       contentType: record.contentType,
       byteSize: record.size,
       fileName: record.name.slice(0, 255),
-      sha256: await this.#digest(record.file, policy),
+      sha256: await this.#digest(record.file, largestOf(record.contentType, policy), policy),
     };
   }
 
   /**
    * @param {Blob} file
+   * @param {number} largest
    * @param {UploadPolicy} policy
    */
-  #digest(file, { maxBytes, multipartThreshold }) {
+  #digest(file, largest, { multipartThreshold }) {
     // One file at a time is in memory, and none that the service will refuse anyway.
     const isWanted = file.size <= this.#planning.digestUpTo || file.size <= multipartThreshold;
-    return isWanted && file.size <= maxBytes ? sha256(file) : null;
+    return isWanted && file.size <= largest ? sha256(file) : null;
   }
+}
+
+/**
+ * @param {string} contentType
+ * @param {UploadPolicy} policy
+ */
+function largestOf(contentType, { maxBytes, maxClipBytes }) {
+  return contentType.startsWith('video/') ? maxClipBytes : maxBytes;
 }
 
 /** @param {UploadRecord} record */

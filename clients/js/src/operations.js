@@ -43,6 +43,7 @@ export const SIGN_STORAGE_REQUEST = `mutation SignStorageRequest($input: SignSto
 
 export const UPLOAD_POLICY = `query UploadPolicy($purpose: MediaPurpose!, $network: NetworkQuality!) {
   uploadPolicy(purpose: $purpose, network: $network) {
-    maxBytes maxDimension jpegQuality multipartThreshold maxConcurrentUploads maxConcurrentParts retryDelaysMs
+    maxBytes maxClipBytes maxClipDurationMs maxDimension jpegQuality multipartThreshold
+    maxConcurrentUploads maxConcurrentParts retryDelaysMs
   }
 }`;

@@ -13,6 +13,8 @@ const MOST_AT_ONCE = 3;
 /** Used until the service has answered, and where it does not: careful, and refusing nothing. @type {UploadPolicy} */
 const CAUTIOUS = {
   maxBytes: Number.MAX_SAFE_INTEGER,
+  maxClipBytes: Number.MAX_SAFE_INTEGER,
+  maxClipDurationMs: Number.MAX_SAFE_INTEGER,
   maxDimension: 1440,
   jpegQuality: 80,
   multipartThreshold: 16_000_000,

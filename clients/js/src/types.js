@@ -27,7 +27,9 @@
  * @property {UserError[]} userErrors
  *
  * @typedef {object} UploadPolicy
- * @property {number} maxBytes
+ * @property {number} maxBytes of a picture
+ * @property {number} maxClipBytes 0 where the purpose takes no clips
+ * @property {number} maxClipDurationMs likewise
  * @property {number} maxDimension pixels of the longer side
  * @property {number} jpegQuality 0 to 100
  * @property {number} multipartThreshold

@@ -216,14 +216,14 @@ export class UploadClient extends EventTarget {
  * @param {Pick<UploadRecord, 'owner' | 'group' | 'index' | 'details'>} addition
  * @returns {UploadRecord}
  */
-function recordOf(file, { contentType = file.type, ...description }, addition) {
+function recordOf(file, { contentType = '', ...description }, addition) {
   return {
     ...addition,
     id: crypto.randomUUID(),
     createdAt: Date.now(),
     name: file.name,
     size: file.size,
-    contentType: contentType || 'application/octet-stream',
+    contentType,
     file,
     description,
     isPaused: false,

@@ -13,7 +13,7 @@
  * @property {number} index its place in the group
  * @property {string} name
  * @property {number} size
- * @property {string} contentType
+ * @property {string} contentType empty until its bytes were looked at
  * @property {Blob | null} file null where it could not, or should not, be kept
  * @property {Description} description
  * @property {BatchDetails} details

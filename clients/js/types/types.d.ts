@@ -62,7 +62,18 @@ export type Outcome = {
     userErrors: UserError[];
 };
 export type UploadPolicy = {
+    /**
+     * of a picture
+     */
     maxBytes: number;
+    /**
+     * 0 where the purpose takes no clips
+     */
+    maxClipBytes: number;
+    /**
+     * likewise
+     */
+    maxClipDurationMs: number;
     /**
      * pixels of the longer side
      */

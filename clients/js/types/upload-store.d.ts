@@ -58,6 +58,9 @@ export type UploadRecord = {
     index: number;
     name: string;
     size: number;
+    /**
+     * empty until its bytes were looked at
+     */
     contentType: string;
     /**
      * null where it could not, or should not, be kept
