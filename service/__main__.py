@@ -226,12 +226,14 @@ def upload(  # noqa: PLR0913, PLR0917 - each parameter is an option
             "Interrupted, another run with it goes on; then no PHOTO is needed.",
         ),
     ] = None,
-    all_urls: Annotated[bool, typer.Option("--urls", help="The URL of every size and format, not of one.")] = False,
+    all_urls: Annotated[
+        bool, typer.Option("--all", "--urls", help="Wait for every size and format, and print the URL of each.")
+    ] = False,
     url: UrlOption = None,
     token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Upload photos, wait until they are READY, and print a signed URL for each."""
+    """Upload photos and clips, wait until they are READY, and print a signed URL for each."""
     if not photos and queue is None:
         raise typer.BadParameter("Name at least one photo, or a --queue to go on with.", param_hint="PHOTO...")
     with client_of(url, token) as client:

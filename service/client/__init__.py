@@ -13,6 +13,7 @@ from service.client.answers import (
     Failure,
     FeedPage,
     FileDetails,
+    FollowedMedia,
     OwnedMedia,
     Rendition,
     StatusUpdate,
@@ -20,6 +21,7 @@ from service.client.answers import (
     UploadPolicy,
     UploadSession,
 )
+from service.client.completeness import see_complete
 from service.client.errors import (
     ApiError,
     ClientError,
@@ -47,6 +49,7 @@ __all__ = [
     "FeedPage",
     "FileChanged",
     "FileDetails",
+    "FollowedMedia",
     "InvalidConnection",
     "LocalFile",
     "MediaClient",
@@ -69,5 +72,6 @@ __all__ = [
     "UploadResult",
     "UploadSession",
     "inspect_file",
+    "see_complete",
     "see_ready",
 ]

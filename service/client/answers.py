@@ -99,10 +99,15 @@ class OwnedMedia(_Value):
 
 
 class UploadPolicy(_Value):
-    """What to do for a purpose on a network: limits in bytes and pixels, and how many transfers to make at once."""
+    """What to do for a purpose on a network: limits in bytes, milliseconds and pixels, and how much to send at once.
+
+    `max_bytes` is for pictures, `max_clip_bytes` for clips: 0 where the purpose takes none.
+    """
 
     content_types: tuple[str, ...]
     max_bytes: int
+    max_clip_bytes: int = 0
+    max_clip_duration_ms: int = 0
     max_dimension: int
     jpeg_quality: int
     multipart_threshold: int
@@ -134,10 +139,13 @@ class Failure(_Value):
     retryable: bool
 
 
-class _FollowedMedia(_Value):
+class FollowedMedia(_Value):
+    """A media as it is now. READY comes with what is shown first; `renditions_complete` once there is all the rest."""
+
     id: str
     failure: Failure | None = None
     renditions: tuple[Rendition, ...] = ()
+    renditions_complete: bool = False
 
 
 class StatusUpdate(_Value):
@@ -147,7 +155,7 @@ class StatusUpdate(_Value):
     sequence: int
     cursor: str
     progress: float | None = None
-    media: _FollowedMedia
+    media: FollowedMedia
 
     @property
     def media_id(self) -> str:
@@ -161,14 +169,22 @@ class StatusUpdate(_Value):
     def renditions(self) -> tuple[Rendition, ...]:
         return self.media.renditions
 
+    @property
+    def renditions_complete(self) -> bool:
+        return self.media.renditions_complete
+
 
 class FeedMedia(_Value):
+    """`kind` is IMAGE or VIDEO; `duration_ms` that of a clip or an animated picture."""
+
     id: str
+    kind: str
     created_at: datetime
     owner_id: str
     title: str | None
     width: int | None
     height: int | None
+    duration_ms: int | None = None
     display: Rendition | None
 
 

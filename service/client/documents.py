@@ -9,6 +9,7 @@ _RENDITION: Final = "name format width height byteSize url urlExpiresAt"
 _TARGET: Final = "target { method url headers { name value } }"
 _SESSION: Final = f"id media {{ id status }} method byteSize partSize {_TARGET}"
 _OWNED: Final = "id status title"
+_FOLLOWED: Final = f"id renditionsComplete failure {{ code message retryable }} renditions {{ {_RENDITION} }}"
 
 CREATE_UPLOADS: Final = f"""mutation CreateUploads($input: CreateUploadsInput!) {{
   createUploads(input: $input) {{
@@ -39,7 +40,7 @@ FIND_DUPLICATES: Final = f"""query FindDuplicates($sha256: [SHA256!]!) {{
 
 UPLOAD_POLICY: Final = """query UploadPolicy($purpose: MediaPurpose!, $network: NetworkQuality!) {
   uploadPolicy(purpose: $purpose, network: $network) {
-    contentTypes maxBytes maxDimension jpegQuality multipartThreshold partSize
+    contentTypes maxBytes maxClipBytes maxClipDurationMs maxDimension jpegQuality multipartThreshold partSize
     maxConcurrentUploads maxConcurrentParts retryDelaysMs
   }
 }"""
@@ -47,13 +48,17 @@ UPLOAD_POLICY: Final = """query UploadPolicy($purpose: MediaPurpose!, $network: 
 MEDIA_STATUS: Final = f"""subscription MediaStatus($ids: [ID!]!, $after: String) {{
   mediaStatus(ids: $ids, after: $after) {{
     status sequence cursor progress
-    media {{ id failure {{ code message retryable }} renditions {{ {_RENDITION} }} }}
+    media {{ {_FOLLOWED} }}
   }}
+}}"""
+
+FOLLOWED_MEDIA: Final = f"""query FollowedMedia($ids: [ID!]!) {{
+  nodes(ids: $ids) {{ ... on Media {{ {_FOLLOWED} }} }}
 }}"""
 
 FEED: Final = f"""query Feed($purpose: MediaPurpose!, $first: Int!, $after: String, $hint: DisplayHint) {{
   feed(purpose: $purpose, first: $first, after: $after, hint: $hint) {{
-    nodes {{ id createdAt ownerId title width height display {{ {_RENDITION} }} }}
+    nodes {{ id kind createdAt ownerId title width height durationMs display {{ {_RENDITION} }} }}
     pageInfo {{ hasNextPage endCursor }}
   }}
 }}"""

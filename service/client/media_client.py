@@ -16,6 +16,7 @@ from service.client.answers import (
     DisplayHint,
     FeedPage,
     FileDetails,
+    FollowedMedia,
     OwnedMedia,
     StatusUpdate,
     UploadPart,
@@ -23,6 +24,7 @@ from service.client.answers import (
     UploadSession,
     UploadTarget,
 )
+from service.client.completeness import see_complete
 from service.client.connection import Connection, http_client
 from service.client.errors import (
     INCOMPLETE,
@@ -198,7 +200,7 @@ class MediaClient:
         """
         return follow(self._connection, media_ids, after=after, delays_s=self._delays_s, outages=self._outages)
 
-    async def upload(
+    async def upload(  # noqa: PLR0913 - all but two are optional
         self,
         paths: Sequence[Path],
         *,
@@ -210,8 +212,12 @@ class MediaClient:
         idempotency_key: str | None = None,
         on_progress: OnProgress = lambda progress: None,
         patience_s: float = 600,
+        all_renditions: bool = False,
     ) -> list[UploadResult]:
         """Upload files and wait until each is READY; one result a file, in order. Fails for single files only.
+
+        READY media have a thumbnail and a feed picture as JPEG. `all_renditions` waits for the rest as well, as
+        `see_complete` does.
 
         `capture_id`, `titles_from_names`: as for `create_uploads`, which is called for each 20 files.
         The same key and files open no second session. `patience_s`: how long to wait for processing.
@@ -219,7 +225,13 @@ class MediaClient:
         request = UploadRequest(
             purpose, visibility, capture_id, details, titles_from_names, idempotency_key or uuid4().hex, patience_s
         )
-        return await upload_all(self, paths, request, on_progress)
+        results = await upload_all(self, paths, request, on_progress)
+        return await see_complete(self, results, patience_s=patience_s) if all_renditions else results
+
+    async def followed(self, media_ids: Sequence[str]) -> list[FollowedMedia]:
+        """Media as they are now, 1 to 100; those that are gone, or not for this caller, are left out."""
+        found = await self._run(documents.FOLLOWED_MEDIA, {"ids": list(media_ids)})
+        return [FollowedMedia.model_validate(node) for node in found["nodes"] if node]
 
     async def feed(
         self, *, purpose: str, first: int = 20, after: str | None = None, hint: DisplayHint | None = None

@@ -10,7 +10,7 @@ from service.client.answers import FeedMedia
 from service.commands.outages import telling_outages
 from service.commands.printing import human_size, json_line, print_table, problem_console, result_console
 
-_HEADINGS = ("ID", "Created", "Owner", "Title", "Pixels", "Display", "Bytes", "URL")
+_HEADINGS = ("ID", "Created", "Owner", "Title", "Pixels", "Length", "Display", "Bytes", "URL")
 
 
 async def show_feed(
@@ -40,8 +40,16 @@ def _row(media: FeedMedia) -> tuple[str, ...]:
     created = media.created_at.strftime("%Y-%m-%d %H:%M:%S")
     pixels = f"{media.width} x {media.height}" if media.width else ""
     shown = media.display
-    facts = media.id, created, media.owner_id, media.title or "", pixels
+    facts = media.id, created, media.owner_id, media.title or "", pixels, _length(media.duration_ms)
     if shown is None:
         return *facts, "", "", ""
     display = f"{shown.name} {shown.format} {shown.width} x {shown.height}"
     return *facts, display, human_size(shown.byte_size), shown.url
+
+
+def _length(duration_ms: int | None) -> str:
+    """Of what moves, in minutes and seconds, begun ones counted."""
+    if duration_ms is None:
+        return ""
+    minutes, seconds = divmod(-(-duration_ms // 1000), 60)
+    return f"{minutes}:{seconds:02}"

@@ -27,6 +27,7 @@ from service.client import (
     UnusableQueue,
     UploadQueue,
     UploadResult,
+    see_complete,
     see_ready,
 )
 from service.client.errors import NOT_FOUND
@@ -44,7 +45,10 @@ _NOT_UPLOADED, _NOT_PROCESSED, _UNFINISHED = (
     "Uploaded, but not seen to become READY",
 )
 _WAITING = "Trying again until it does; Ctrl-C ends that, the queue is kept."
-_MORE = "All sizes and formats: --urls, or as JSON: --json."
+_MORE = "All sizes and formats: --all, or as JSON: --json."
+_INCOMPLETE = "Not all sizes and formats are there yet; the rest follows without any help."
+# What is shown first has been waited for by then.
+_PATIENCE_FOR_ALL_S = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ async def upload_photos(
 ) -> int:
     """Upload, print what became of each photo, and return the exit code: 1 if any failed.
 
-    A line of text and one URL a photo; the table of its renditions instead with `all_urls`.
+    A line of text and one URL a photo; with `all_urls` the table of its renditions instead, once all are there.
     """
     console = problem_console()
     client.on_outage = telling_outages(console)
@@ -81,6 +85,8 @@ async def upload_photos(
                 titles_from_names=order.titles_from_names,
                 on_progress=on_progress,
             )
+            if all_urls or as_json:
+                results = await see_complete(client, results, patience_s=_PATIENCE_FOR_ALL_S)
     _print_results(results, all_urls=all_urls, as_json=as_json)
     return _exit_code(results)
 
@@ -112,6 +118,8 @@ async def upload_queued(
         with _bars(console, [entry.path for entry in waiting]) as on_progress:
             sent = await queue.run(client, keep_sent=True, on_progress=on_progress)
             results = await see_ready(client, [*earlier, *sent], on_progress=on_progress)
+            if all_urls or as_json:
+                results = await see_complete(client, results, patience_s=_PATIENCE_FOR_ALL_S)
         _print_results(results, all_urls=all_urls, as_json=as_json)
         if not as_json and not results:
             result_console().print("Nothing was waiting.")
@@ -204,6 +212,8 @@ def _print_media(console: Console, results: Sequence[UploadResult], *, all_urls:
         console.print(Text(f"{shown(result.path)}  {media.status}  {result.media_id}{known}", style="bold"))
         if all_urls:
             print_table(console, _HEADINGS, map(_row, media.renditions))
+            if not media.renditions_complete:
+                console.print(_INCOMPLETE)
         else:
             console.print(Text(min(media.renditions, key=_unlike_display).url))
     if ready and not all_urls:
@@ -243,7 +253,8 @@ def _described(result: UploadResult) -> Mapping[str, Any]:
     described: dict[str, Any] = {"file": shown(result.path), "id": result.media_id, "duplicate": result.is_duplicate}
     if result.media is not None:
         renditions = [rendition.as_json() for rendition in result.media.renditions]
-        return {**described, "status": result.media.status, "renditions": renditions}
+        complete = result.media.renditions_complete
+        return {**described, "status": result.media.status, "renditionsComplete": complete, "renditions": renditions}
     return {**described, "error": None if result.error is None else describe_error(result.error)}
 
 

@@ -79,7 +79,7 @@ async def test_upload_prints_one_url_a_photo_that_opens(
     assert [line.split("  ")[:2] for line in lines[::2]] == [[str(photo), "READY"] for photo in photos]
     for url in lines[1::2]:
         assert (await http.get(url)).headers["Content-Type"] == "image/jpeg"
-    assert "--urls" in closing
+    assert "--all" in closing
     assert [await title_of(service, line.split()[-1]) for line in lines[::2]] == ["Miso asleep", "x.y"]
 
 
@@ -98,13 +98,13 @@ async def test_upload_prints_all_urls_on_request(
 ) -> None:
     photo = tmp_path / "cat [1].jpg"
     photo.write_bytes(phone_photo(seed=40))
-    ended = await run("upload", photo, "--purpose", "community", "--urls", **as_user(service, "cli"))
+    ended = await run("upload", photo, "--purpose", "community", "--all", **as_user(service, "cli"))
     assert ended.code == 0, ended.err
     heading, columns, *rows = ended.out.splitlines()
     assert heading.startswith(f"{photo}  READY  ")
     assert columns.split() == ["Rendition", "Format", "Pixels", "Bytes", "URL"]
     assert [row.split()[:2] for row in rows] == [
-        [name, media_format] for name in ("THUMBNAIL", "FEED", "FULL") for media_format in ("JPEG", "WEBP")
+        [name, media_format] for name in ("THUMBNAIL", "FEED", "FULL") for media_format in ("JPEG", "WEBP", "AVIF")
     ]
     for row in rows:
         assert (await http.get(row.split()[-1])).status_code == 200
@@ -120,7 +120,7 @@ async def test_upload_speaks_json_to_scripts(service: RunningService, worker: No
     lines = ended.lines()
     assert [line["file"] for line in lines] == [str(missing), str(text), str(good)]
     assert [line.get("error", {}).get("code") for line in lines] == ["UNUSABLE_FILE", "TYPE_NOT_ALLOWED", None]
-    assert lines[2]["status"] == "READY"
+    assert (lines[2]["status"], lines[2]["renditionsComplete"]) == ("READY", True)
     assert {rendition["name"] for rendition in lines[2]["renditions"]} == {"THUMBNAIL", "FEED", "FULL"}
     query = "query M($id: ID!) { media(id: $id) { visibility } }"
     assert (await service.client("script").run(query, id=lines[2]["id"]))["media"] == {"visibility": "PRIVATE"}
@@ -206,7 +206,7 @@ async def test_feed_pages_through_what_is_ready(
 
     ended = await run("feed", "--purpose", "cover", "--first", "2", **as_user(service, "reader"))
     headings, newest, _, more = ended.out.splitlines()
-    assert headings.split() == ["ID", "Created", "Owner", "Title", "Pixels", "Display", "Bytes", "URL"]
+    assert headings.split() == ["ID", "Created", "Owner", "Title", "Pixels", "Length", "Display", "Bytes", "URL"]
     assert newest.startswith(f"{first['media'][0]['id']}  ")
     assert "feeder  No 47  320 x 240" in newest
     assert (await http.get(newest.split()[-1])).status_code == 200

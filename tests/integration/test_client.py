@@ -20,7 +20,9 @@ from service.client import (
     UploadQueue,
     UploadSession,
     inspect_file,
+    see_complete,
 )
+from tests.clips import clip
 from tests.integration.conftest import RunningService
 from tests.photos import phone_photo, small_photo
 
@@ -99,11 +101,14 @@ async def test_a_phone_photo_becomes_ready(service: RunningService, tmp_path: Pa
             purpose="COMMUNITY",
             details=FileDetails(title="Miso", alt_text="A cat", tags=("cat",)),
             on_progress=seen.append,
+            all_renditions=True,
         )
     assert result.error is None
     assert result.media is not None
     assert result.media.status == "READY"
-    assert len(result.media.renditions) == 6
+    assert result.media.renditions_complete
+    made = {(rendition.name, rendition.format) for rendition in result.media.renditions}
+    assert made == {(name, form) for name in ("THUMBNAIL", "FEED", "FULL") for form in ("JPEG", "WEBP", "AVIF")}
     for rendition in result.media.renditions:
         assert len((await http.get(rendition.url)).content) == rendition.byte_size
     stages = list(dict.fromkeys(progress.status for progress in seen))
@@ -113,6 +118,32 @@ async def test_a_phone_photo_becomes_ready(service: RunningService, tmp_path: Pa
     query = "query M($id: ID!) { media(id: $id) { title altText tags } }"
     media = (await service.client("anna").run(query, id=result.media_id))["media"]
     assert media == {"title": "Miso", "altText": "A cat", "tags": ["cat"]}
+
+
+async def test_a_clip_is_ready_with_stills_and_plays_when_complete(
+    service: RunningService, tmp_path: Path, http: httpx.AsyncClient
+) -> None:
+    path = tmp_path / "IMG_0002.MOV"
+    path.write_bytes(clip(seconds=1))
+    async with connected(service, "filming") as client:
+        policy = await client.upload_policy("COMMUNITY")
+        assert path.stat().st_size < policy.max_clip_bytes
+        assert policy.max_clip_duration_ms == 120_000
+        async with service.working():
+            results = await client.upload([path], purpose="COMMUNITY")
+            [result] = await see_complete(client, results)
+        page = await client.feed(purpose="COMMUNITY", first=100)
+    assert results[0].media is not None
+    assert {("THUMBNAIL", "JPEG"), ("FEED", "JPEG")} <= {
+        (each.name, each.format) for each in results[0].media.renditions
+    }
+    assert result.media is not None
+    [preview] = [each for each in result.media.renditions if each.name == "PREVIEW"]
+    answer = await http.get(preview.url, headers={"Range": "bytes=0-99"})
+    assert (answer.status_code, answer.headers["Content-Type"], len(answer.content)) == (206, "video/mp4", 100)
+    [shown] = [media for media in page.media if media.id == result.media_id]
+    assert (shown.kind, shown.display and shown.display.format) == ("VIDEO", "JPEG")
+    assert shown.duration_ms == pytest.approx(1_000, abs=50)
 
 
 async def test_lost_answers_cost_time_but_nothing_else(service: RunningService, tmp_path: Path) -> None:

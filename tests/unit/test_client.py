@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +21,25 @@ from service.client import (
     InvalidConnection,
     LocalFile,
     MediaClient,
+    StatusUpdate,
     StorageRefused,
     Unreachable,
     UnusableFile,
+    UploadResult,
     UploadSession,
+    completeness,
     documents,
     inspect_file,
+    see_complete,
 )
 from service.client.connection import Connection
 from service.client.local_file import CHUNK_BYTES
 from service.client.retrying import DELAYS_S, MAX_WAIT_S, pause_s, retrying
 from service.commands.connecting import open_client
-from tests.photos import small_photo
+from service.models import MediaPurpose
+from service.policies import POLICIES
+from tests.clips import clip, content_type_of
+from tests.photos import animation, phone_heic, small_photo
 
 DOCUMENTS = [name for name in vars(documents) if name.isupper() and not name.startswith("_")]
 STACK = {"graphql": "http://127.0.0.1:1/graphql", "token": "stack-token"}
@@ -50,6 +59,25 @@ async def test_a_file_is_what_its_bytes_say(tmp_path: Path) -> None:
     text = tmp_path / "note.jpg"
     text.write_text("not a photo")
     assert (await inspect_file(text)).content_type == "text/plain"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "made"),
+    [
+        ("image/heic", lambda: phone_heic(6)),
+        ("image/avif", lambda: animation("AVIF")),
+        ("image/webp", lambda: animation("WEBP")),
+        ("image/gif", lambda: animation("GIF")),
+        *((content_type_of(kind), functools.partial(clip, kind, seconds=0.2)) for kind in ("mp4", "mov", "webm")),
+    ],
+)
+async def test_pictures_and_clips_are_known_whatever_they_are_called(
+    tmp_path: Path, content_type: str, made: Callable[[], bytes]
+) -> None:
+    file = tmp_path / "IMG_0001.jpg"
+    file.write_bytes(made())
+    assert (await inspect_file(file)).content_type == content_type
+    assert content_type in POLICIES[MediaPurpose.COMMUNITY].content_types
 
 
 @pytest.mark.parametrize("name", ["missing", "folder", "empty", "pipe", "locked"])
@@ -245,6 +273,48 @@ SESSION = UploadSession.model_validate(
         },
     }
 )
+
+
+def followed(*complete: str) -> httpx.Response:
+    nodes = [{"id": f"m{at}", "renditionsComplete": each == "all"} for at, each in enumerate(complete)]
+    return httpx.Response(200, json={"data": {"nodes": nodes}})
+
+
+def ready(media_id: str) -> UploadResult:
+    update = {"status": "READY", "sequence": 4, "cursor": "c", "media": {"id": media_id}}
+    return UploadResult(Path(media_id), media_id, StatusUpdate.model_validate(update), is_sent=True)
+
+
+@pytest.mark.parametrize(
+    ("last", "asked"),
+    [
+        (followed("all", "all"), 3),
+        # Deleted by somebody meanwhile.
+        (httpx.Response(200, json={"data": {"nodes": [None, None]}}), 3),
+        # The uploads have succeeded all the same.
+        (refused(401, "UNAUTHENTICATED"), 3),
+    ],
+)
+async def test_whoever_wants_all_renditions_asks_until_they_are_there(
+    monkeypatch: pytest.MonkeyPatch, last: httpx.Response, asked: int
+) -> None:
+    monkeypatch.setattr(completeness, "FIRST_PAUSE_S", 0.001)
+    client, requests = answering(followed("some", "some"), followed("some", "all"), last)
+    failed = UploadResult(Path("m2"), error=UnusableFile("It is empty."))
+    async with client:
+        results = await see_complete(client, [ready("m0"), failed, ready("m1"), ready("m0")])
+    complete = [result.media.renditions_complete if result.media else None for result in results]
+    assert complete == [last.json().get("data") == followed("all", "all").json()["data"], None, True, complete[0]]
+    assert len(requests) == asked
+    assert [result.error for result in results] == [None, failed.error, None, None]
+
+
+async def test_whoever_loses_patience_gets_what_there_is() -> None:
+    client, requests = answering(followed("some"))
+    async with client:
+        [result] = await see_complete(client, [ready("m0")], patience_s=0)
+    assert (result.error, result.media and result.media.renditions_complete) == (None, False)
+    assert len(requests) == 1
 
 
 def storage_error(status: int, code: str) -> httpx.Response:
