@@ -13,8 +13,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from service.errors import FailureCode, ProcessingFailed
-from service.models import EmbeddedMetadata, Fingerprints, MediaKind, ProcessedFile, Receipt, Rendition, ViewImage
-from service.policies import kind_of
+from service.models import EmbeddedMetadata, Fingerprints, ProcessedFile, Receipt, Rendition, ViewImage
 from service.processing.detect import agrees, sniff
 from service.processing.fork_client import ForkClient, RunningJob, ServerGone
 from service.processing.wire import (
@@ -49,7 +48,8 @@ class Jail:
     Urgent requests have as many places of their own, and run before all others on the processor: they wait for nobody.
     `memory_bytes` bounds a child's address space; `cpu_s` its CPU seconds on a picture and `wall_s` the seconds that
     somebody waits for it; `clip_cpu_s` its CPU seconds on a clip, of which it may take three times as many by the
-    clock. `work` names the module that children run (see `forkserver.Work`).
+    clock. `work` names the module that children run on pictures (see `forkserver.Work`), `clip_work` the one for what
+    moves: it is loaded with the first that comes.
     """
 
     def __init__(
@@ -61,24 +61,27 @@ class Jail:
         wall_s: float = 60,
         concurrency: int | None = None,
         work: str = "service.processing.pipeline",
+        clip_work: str = "service.processing.clip_pipeline",
     ) -> None:
         self._limits = Limits(memory_bytes=memory_bytes, cpu_s=cpu_s)
         self._clip_limits = Limits(memory_bytes=memory_bytes, cpu_s=clip_cpu_s)
         self._wall_s = wall_s
         self._work = work
+        self._clip_work = clip_work
         self._slots = {urgent: asyncio.Semaphore(concurrency or os.cpu_count() or 1) for urgent in (True, False)}
         self._starting = asyncio.Lock()
-        self._server: ForkClient | None = None
+        self._servers: dict[str, ForkClient] = {}
         self._closed = False
 
     async def start(self) -> None:
         """Warm up. ConfigurationError, with what to install, where no child can be confined."""
-        await self._running_server()
+        await self._running_server(self._work)
 
     async def close(self) -> None:
-        """End the fork server, for good; jobs still running or waiting fail, retryable."""
+        """End the fork servers, for good; jobs still running or waiting fail, retryable."""
         self._closed = True
-        await self._stop_server()
+        for work in tuple(self._servers):
+            await self._stop_server(work)
 
     async def __aenter__(self) -> Jail:
         await self.start()
@@ -91,9 +94,8 @@ class Jail:
 
     async def process(self, path: Path, request: ProcessingRequest) -> ProcessedFile:
         """Make of the file at `path` what `request` asks. ProcessingFailed says why not, and whether to try again."""
-        is_clip = kind_of(request.content_type) is MediaKind.VIDEO
-        limits = self._clip_limits if is_clip else self._limits
-        wall_s = 3 * limits.cpu_s if is_clip else self._wall_s
+        limits = self._clip_limits if request.moves else self._limits
+        wall_s = 3 * limits.cpu_s if request.moves else self._wall_s
         launch = Launch(limits=limits, niceness=0 if request.urgent else _PATIENT_NICENESS)
 
         async def read(reply: asyncio.StreamReader, answer: Reply) -> ProcessedFile:
@@ -118,8 +120,9 @@ class Jail:
         self, path: Path, request: Request, launch: Launch, wall_s: float, read: Callable[..., Awaitable[_Result]]
     ) -> _Result:
         urgent = isinstance(request, ProcessingRequest) and request.urgent
+        work = self._clip_work if isinstance(request, ProcessingRequest) and request.moves else self._work
         async with self._slots[urgent]:
-            server = await self._running_server()
+            server = await self._running_server(work)
             try:
                 async with (
                     asyncio.timeout(wall_s),
@@ -133,22 +136,22 @@ class Jail:
                     retryable=True,
                 ) from error
             except ServerGone as error:
-                if self._server is server:
-                    await self._stop_server()
+                if self._servers.get(work) is server:
+                    await self._stop_server(work)
                 raise _internal("the fork server ended during the job") from error
 
-    async def _running_server(self) -> ForkClient:
+    async def _running_server(self, work: str) -> ForkClient:
         async with self._starting:
             if self._closed:
                 raise _internal("the jail is closed")
-            if self._server is not None and not self._server.alive:
-                await self._stop_server()
-            if self._server is None:
-                self._server = await ForkClient.start(self._limits, self._work)
-            return self._server
+            if work in self._servers and not self._servers[work].alive:
+                await self._stop_server(work)
+            if work not in self._servers:
+                self._servers[work] = await ForkClient.start(self._limits, work)
+            return self._servers[work]
 
-    async def _stop_server(self) -> None:
-        server, self._server = self._server, None
+    async def _stop_server(self, work: str) -> None:
+        server = self._servers.pop(work, None)
         if server is not None:
             await server.close()
 

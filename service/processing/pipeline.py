@@ -1,20 +1,18 @@
-"""The pipeline: named steps, one after the other, in a process that holds nothing but the file and a pipe."""
+"""Named steps, one after the other, in a process that holds nothing but the file and a pipe: those for pictures."""
 
 from __future__ import annotations
 
 import io
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import BinaryIO, Final
 
 from PIL import Image
 
 from service.errors import FailureCode, ProcessingFailed
-from service.models import MediaKind, Receipt
-from service.policies import kind_of
-from service.processing.clips import check_clip_limits, open_clip, read_still
+from service.models import Receipt
 from service.processing.colour import to_srgb
 from service.processing.decoding import decode, shrink
 from service.processing.fingerprints import describe
@@ -23,10 +21,8 @@ from service.processing.limits import check_limits
 from service.processing.metadata import read_metadata, strip_metadata
 from service.processing.opening import open_original
 from service.processing.orientation import turn_upright
-from service.processing.preview import preview_animation, preview_clip
 from service.processing.renditions import encode_all, resize_all
 from service.processing.trusted import trusted_pictures, trusted_request, trusted_view
-from service.processing.trusted_clips import trusted_clips, trusted_preview_request
 from service.processing.view import VIEW_STEPS, begin_view, viewed
 from service.processing.wire import (
     LENGTH_BYTES,
@@ -59,18 +55,6 @@ STEPS: Final[tuple[Step, ...]] = (
     resize_all,
     encode_all,
     describe,
-    preview_animation,
-)
-
-CLIP_STEPS: Final[tuple[Step, ...]] = (
-    open_clip,
-    check_clip_limits,
-    read_still,
-    turn_upright,
-    resize_all,
-    encode_all,
-    describe,
-    preview_clip,
 )
 
 # `check_limits` sets limits by format, measured; Pillow's single one would only warn at half of them.
@@ -78,10 +62,17 @@ Image.MAX_IMAGE_PIXELS = None
 
 
 def run(source: BinaryIO, request: bytes, reply: BinaryIO) -> None:
-    """Do one job and say how it ended, as `wire` describes."""
+    """Do one job on a picture and say how it ended, as `wire` describes."""
     asked = REQUEST.validate_json(request)
-    work = begin_view(source, asked) if isinstance(asked, ViewRequest) else Work(source, asked)
-    answer = _outcome(work)
+    if isinstance(asked, ViewRequest):
+        take_all(VIEW_STEPS, begin_view(source, asked), reply)
+    else:
+        take_all(STEPS, Work(source, asked), reply)
+
+
+def take_all(steps: Sequence[Step], work: Work, reply: BinaryIO) -> None:
+    """Take `work` through `steps`, and write how that ended."""
+    answer = _outcome(steps, work)
     header = answer.model_dump_json().encode()
     reply.write(len(header).to_bytes(LENGTH_BYTES, "big") + header)
     if isinstance(answer, Processed):
@@ -91,13 +82,7 @@ def run(source: BinaryIO, request: bytes, reply: BinaryIO) -> None:
         reply.write(work.shown.body)
 
 
-def steps_for(content_type: str) -> tuple[Step, ...]:
-    """What is done to a file of `content_type`."""
-    return CLIP_STEPS if kind_of(content_type) is MediaKind.VIDEO else STEPS
-
-
-def _outcome(work: Work) -> Reply:
-    steps = VIEW_STEPS if work.view is not None else steps_for(work.request.content_type)
+def _outcome(steps: Sequence[Step], work: Work) -> Reply:
     step: Step = steps[0]
     try:
         for step in steps:
@@ -161,15 +146,13 @@ def warm_up() -> None:
     # Parsers warn about odd files; there is nobody to tell.
     warnings.simplefilter("ignore")
     for content_type, picture in trusted_pictures():
-        reply = io.BytesIO()
-        run(io.BytesIO(picture), trusted_request(content_type), reply)
-        if b'"outcome":"processed"' not in reply.getvalue():
-            raise RuntimeError(f"the pipeline failed on a trusted {content_type}: {reply.getvalue()[:1_000]!r}")
-        run(io.BytesIO(picture), trusted_view(content_type), reply := io.BytesIO())
-        if b'"outcome":"viewed"' not in reply.getvalue():
-            raise RuntimeError(f"no view of a trusted {content_type}: {reply.getvalue()[:1_000]!r}")
-    for content_type, clip in trusted_clips():
-        run(io.BytesIO(clip), trusted_preview_request(content_type), reply := io.BytesIO())
-        if b'"outcome":"processed"' not in reply.getvalue():
-            raise RuntimeError(f"no preview of a trusted {content_type}: {reply.getvalue()[:1_000]!r}")
-    run(io.BytesIO(b"not a picture"), trusted_request("image/jpeg"), io.BytesIO())
+        rehearse(run, picture, trusted_request(content_type), "processed")
+        rehearse(run, picture, trusted_view(content_type), "viewed")
+    rehearse(run, b"not a picture", trusted_request("image/jpeg"), "refused")
+
+
+def rehearse(run: Callable[[BinaryIO, bytes, BinaryIO], None], file: bytes, request: bytes, outcome: str) -> None:
+    """Do one job on a trusted file. RuntimeError unless it ends as it must."""
+    run(io.BytesIO(file), request, reply := io.BytesIO())
+    if f'"outcome":"{outcome}"'.encode() not in reply.getvalue():
+        raise RuntimeError(f"not {outcome}, with {request!r}: {reply.getvalue()[:1_000]!r}")

@@ -8,8 +8,8 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from service.errors import FailureCode
-from service.models import BoundingBox, MediaFormat, MetadataField, RenditionName
-from service.policies import RenditionPolicy
+from service.models import BoundingBox, MediaFormat, MediaKind, MetadataField, RenditionName
+from service.policies import RenditionPolicy, kind_of
 
 # A reply is: the header's length (4 bytes, big-endian), the header (JSON), then the renditions' bytes in its order.
 LENGTH_BYTES: Final = 4
@@ -56,6 +56,12 @@ class ProcessingRequest(_Message):
     urgent: bool = False
     fingerprints: bool = True
     metadata: frozenset[MetadataField] = frozenset()
+
+    @property
+    def moves(self) -> bool:
+        """Whether a clip is read or written."""
+        makes_clips = any(MediaFormat.MP4 in policy.formats for policy in self.renditions)
+        return makes_clips or kind_of(self.content_type) is MediaKind.VIDEO
 
 
 class ViewRequest(_Message):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from service.models import MediaFormat, MediaPurpose, RenditionName
 from service.policies import MAX_ANIMATION_S, POLICIES
-from service.processing import pipeline
+from service.processing import clip_pipeline
 from service.processing.wire import ProcessingRequest
 from service.processing.work import Work
 from tests import clips
@@ -23,7 +23,7 @@ COLOURS = ((220, 30, 30), (30, 200, 40), (40, 60, 210))
 def preview_of(original: bytes, content_type: str) -> Played:
     request = ProcessingRequest(content_type=content_type, renditions=(PREVIEW,), fingerprints=False)
     work = Work(io.BytesIO(original), request)
-    for step in pipeline.STEPS:
+    for step in clip_pipeline.ANIMATION_STEPS:
         step(work)
     assert [rendition.format for rendition in work.renditions] == [MediaFormat.MP4]
     return Played(work)

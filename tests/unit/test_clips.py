@@ -13,7 +13,7 @@ from PIL import Image
 
 from service.models import MediaFormat, MediaKind, MediaPurpose, RenditionName
 from service.policies import POLICIES, RenditionPolicy
-from service.processing import pipeline
+from service.processing import clip_pipeline
 from service.processing.preview_encoding import Pace, preview_size
 from service.processing.wire import ProcessingRequest
 from service.processing.work import Work
@@ -43,7 +43,7 @@ def processed(
 ) -> Work:
     request = ProcessingRequest(content_type=content_type, renditions=wanted(*names), fingerprints=True)
     work = Work(io.BytesIO(original), request)
-    for step in pipeline.steps_for(content_type):
+    for step in clip_pipeline.CLIP_STEPS:
         step(work)
     return work
 

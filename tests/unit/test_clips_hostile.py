@@ -13,7 +13,7 @@ from PIL import Image
 from service.errors import FailureCode
 from service.models import MediaFormat, MediaPurpose, RenditionName
 from service.policies import POLICIES
-from service.processing import pipeline
+from service.processing import clip_pipeline
 from service.processing.wire import LENGTH_BYTES, REPLY, Crashed, Processed, ProcessingRequest, Refused, Reply
 from service.processing.work import Work
 from tests import clips, hostile_clips, photos
@@ -28,7 +28,7 @@ RENDITIONS = tuple(
 def reply_to(original: bytes, content_type: str = "video/mp4") -> Reply:
     reply = io.BytesIO()
     request = ProcessingRequest(content_type=content_type, renditions=RENDITIONS, fingerprints=False)
-    pipeline.run(io.BytesIO(original), request.model_dump_json().encode(), reply)
+    clip_pipeline.run(io.BytesIO(original), request.model_dump_json().encode(), reply)
     raw = reply.getvalue()
     length = int.from_bytes(raw[:LENGTH_BYTES], "big")
     return REPLY.validate_json(raw[LENGTH_BYTES : LENGTH_BYTES + length])
@@ -80,7 +80,7 @@ def test_a_clip_cannot_borrow_another_files_pictures(scheme: str, tmp_path: Path
             io.BytesIO(hostile_clips.referring_to(url.encode())),
             ProcessingRequest(content_type="video/quicktime", renditions=RENDITIONS[:1], fingerprints=False),
         )
-        for step in pipeline.CLIP_STEPS:
+        for step in clip_pipeline.CLIP_STEPS:
             step(work)
     assert photos.is_upright(work.image), "its own pictures, since the reference is not followed"
     opened.assert_not_called()
