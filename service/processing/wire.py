@@ -28,7 +28,7 @@ class _Message(BaseModel):
 
 
 class Limits(_Message):
-    """How much one job may use: address space in bytes (520 MB are taken before it begins), CPU in seconds."""
+    """How much one job may use: address space in bytes (385 MB are taken before it begins), CPU in seconds."""
 
     memory_bytes: int = Field(gt=0)
     cpu_s: int = Field(gt=0)
