@@ -28,7 +28,7 @@ from service.original_content import fetch_original, nameless_file, store_once
 from service.perceptual_hash import to_stored
 from service.processing.jail import Jail
 from service.processing.wire import ProcessingRequest
-from service.processing_jobs import enqueue_rendering, revision_of
+from service.processing_jobs import enqueue_rendering, lacks_rendering, revision_of
 from service.receipts import Receipts
 from service.rendition_storage import store_renditions, withdraw_if_deleted
 from service.scanner import Scanner, scan_original
@@ -65,8 +65,7 @@ async def process_media(
     if media is None:
         return None
     if not held:
-        # An earlier attempt may have died after it wrote and before it saw the deletion.
-        await withdraw_if_deleted(job.media_id, media, stores, object_store)
+        await _finish_earlier_attempt(media, stores, object_store)
         return None
     reach(Failpoint.MEDIA_HELD)
     receipts = Receipts()
@@ -106,6 +105,13 @@ async def process_media(
     await enqueue_rendering(media, stores.jobs)
     reach(Failpoint.RENDERING_ENQUEUED)
     return Viewable(MediaPurpose(media["purpose"]), (datetime.now(UTC) - media["created_at"]).total_seconds())
+
+
+async def _finish_earlier_attempt(media: MediaDocument, stores: Stores, object_store: ObjectStore) -> None:
+    """It may have died after it wrote: before it enqueued the rest, or before it saw a deletion."""
+    if media["status"] == MediaStatus.READY and lacks_rendering(media):
+        await enqueue_rendering(media, stores.jobs)
+    await withdraw_if_deleted(media["_id"], media, stores, object_store)
 
 
 async def _scan(path: Path, scanner: Scanner, receipts: Receipts) -> None:

@@ -30,6 +30,11 @@ def revision_of(media: MediaDocument) -> int:
     return revision
 
 
+def lacks_rendering(media: MediaDocument) -> bool:
+    """Whether a READY `media` (with its `processing`) was not yet given everything in its present revision."""
+    return media.get("processing", {}).get("rendered_revision") != revision_of(media)
+
+
 async def enqueue_rendering(media: MediaDocument, jobs: JobStore, *, lane: Lane = Lane.STANDARD) -> bool:
     """Have a READY `media` (with `RENDERING_FIELDS`) given every rendition it should have, while it stays READY.
 

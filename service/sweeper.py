@@ -16,7 +16,7 @@ from service.models import MediaDocument, MediaPurpose, UploadDocument
 from service.object_store import ObjectStore
 from service.original_content import give_up_content
 from service.policies import LATE_BYTES, POLICIES
-from service.processing_jobs import RENDERING_FIELDS, enqueue_rendering, enqueue_retirement, revision_of
+from service.processing_jobs import RENDERING_FIELDS, enqueue_rendering, enqueue_retirement, lacks_rendering
 from service.stores import Stores
 
 log = structlog.get_logger(__name__)
@@ -86,7 +86,7 @@ async def _attend(media_id: UUID, now: datetime, grace: timedelta, stores: Store
 
 
 async def _enqueue_lacking(media: MediaDocument, now: datetime, stores: Stores) -> None:
-    if media.get("processing", {}).get("rendered_revision") != revision_of(media):
+    if lacks_rendering(media):
         await enqueue_rendering(media, stores.jobs)
     if any(each["due_at"] <= now for each in media.get("retired_renditions", [])):
         await enqueue_retirement(media, stores.jobs)

@@ -108,6 +108,12 @@ class Stand:
         worker.stop()
         await running
 
+    async def make_viewable(self) -> None:
+        """The foremost job, which makes a media READY, and nothing more."""
+        job = await self.runtime.stores.jobs.claim(lease_s=60, worker="stand")
+        assert job is not None
+        await build_worker(self.runtime, self.jail).work(job)
+
     async def _work_is_left(self) -> bool:
         making = {"state": "open", "kind": {"$in": ["process", "render"]}}
         return await self.runtime.database.jobs.find_one(making) is not None

@@ -38,6 +38,7 @@ FAILURES = {
     "file": ProcessingFailed(FailureCode.CORRUPT_FILE, "The file is broken."),
     "hostile": ProcessingFailed(FailureCode.DECODE_LIMIT_EXCEEDED, "A bomb.", quarantine=True),
 }
+places = st.sampled_from(["decode", "put", "head"])
 _COLLECTIONS = ("media", "uploads", "contents", "jobs", "deletions", "idempotency")
 
 
@@ -107,7 +108,7 @@ class JobMachine(ClientMachine):
                 stack.enter_context(failing(failure))
             self.do(self._as_its_fence_allows(job, self.worker.work(job)))
 
-    @rule(number=numbers, place=st.sampled_from(["decode", "put", "head"]), passage=st.integers(1, 3))
+    @rule(number=numbers, place=places, passage=st.integers(1, 3))
     @precondition(lambda self: self.claims or self.promises.work_is_left)
     def stall(self, number: int, place: str, passage: int) -> None:
         """An attempt begins, and stands still before it decodes or at one of its writes; perhaps it has died."""
@@ -134,6 +135,24 @@ class JobMachine(ClientMachine):
         stalled = self.stalled.pop(number % len(self.stalled))
         stalled.gate.opened.set()
         self.do(self._as_its_fence_allows(stalled.job, stalled.attempt))
+
+    @rule(first=places, second=places, passage=st.integers(1, 2))
+    @precondition(lambda self: self.promises.work_is_left)
+    def overtake(self, first: str, second: str, passage: int) -> None:
+        """A worker stands still, its lease ends, another takes the job up, and then the first one goes on."""
+        job = self.do(self.stores.jobs.claim(lease_s=60, worker="first"))
+        if job is None:
+            return
+        self.do(self._as_its_fence_allows(job, self._begin(job, Gate(first, passage))))
+        self.let_leases_end()
+        successor = self.do(self.stores.jobs.claim(lease_s=60, worker="second", job_id=job.id))
+        if successor is not None:
+            self.do(self._as_its_fence_allows(successor, self._begin(successor, Gate(second))))
+        overtaken = [each for each in self.stalled if each.job is job]
+        for each in overtaken:
+            self.stalled.remove(each)
+            each.gate.opened.set()
+            self.do(self._as_its_fence_allows(job, each.attempt))
 
     async def _as_its_fence_allows(self, job: Job, work: Awaitable[None]) -> None:
         """Do `work`, which must leave alone what later fences hold."""

@@ -39,7 +39,7 @@ OPENING = (P.UPLOADS_PLANNED, P.MEDIA_INITIATED, P.SESSIONS_WRITTEN)
 FETCHING = (P.JOB_CLAIMED, P.MEDIA_HELD, P.ORIGINAL_KEPT, P.ORIGINAL_FETCHED, P.CONTENT_REGISTERED)
 RENDERING = (
     *(P.RENDITION_STORED, P.RENDITIONS_CONFIRMED, P.READY_WRITTEN, P.RENDERING_ENQUEUED),
-    *(P.JOB_COMPLETED, P.RENDERED),
+    P.JOB_COMPLETED,
 )
 
 # The places on each way from a file to a READY media, by the step in which a process passes them.
@@ -57,6 +57,8 @@ PATHS: Mapping[str, Mapping[str, tuple[P, ...]]] = {
     "linked": {"create": (*OPENING, P.CONTENT_LINKED, *FINALISING), "work": (*FETCHING, *RENDERING)},
     # Recognised as the very media that there is.
     "duplicate": {"create": OPENING},
+    # Looked at already, and given the rest of its renditions.
+    "viewable": {"work": (P.ORIGINAL_FETCHED, P.RENDITION_STORED, P.RENDITIONS_CONFIRMED, P.RENDERED, P.JOB_COMPLETED)},
 }
 AFTERWARDS = ("client_returns", "event_comes", "nobody_comes")
 
@@ -68,7 +70,7 @@ def _worth_trying(path: str, step: str) -> tuple[str, ...]:
         # Nothing has been sent, or all is known: no event has anything to say.
         return ("client_returns", "nobody_comes")
     # A worker goes the same way as with a single upload, from another beginning.
-    return ("client_returns",) if path == "linked" else ("nobody_comes",)
+    return ("client_returns",) if path in {"linked", "viewable"} else ("nobody_comes",)
 
 
 CASES = [
@@ -201,6 +203,9 @@ async def test_dying_anywhere_loses_nothing_and_leaves_nothing(
     owner = owner_of_the_photo if path in {"copy", "linked", "duplicate"} else uuid4().hex
     before = await stand.media_of(owner)
     upload = Upload(stand, owner, PHOTO, batch(path))
+    if path == "viewable":
+        await upload.finish()
+        await stand.make_viewable()
     await walk(upload, step, point)
     await {"client_returns": client_returns, "event_comes": event_comes, "nobody_comes": nobody_comes}[afterwards](
         upload
