@@ -107,6 +107,7 @@ async def test_pages_allow_no_inline_code_and_nothing_from_elsewhere(client: htt
 async def test_the_page_may_reach_the_edge_storage_and_its_own_sockets(client: httpx.AsyncClient) -> None:
     policy = (await client.get("/")).headers["content-security-policy"]
     assert "img-src 'self' blob: http://127.0.0.1:8090;" in f"{policy};"
+    assert policy.endswith("; media-src http://127.0.0.1:8090")
     sockets = "ws://127.0.0.1:8080 ws://localhost:8080"
     assert f"connect-src 'self' {sockets} http://127.0.0.1:9000;" in f"{policy};"
 

@@ -21,14 +21,13 @@ _COMMON = (
 
 
 def page_policy(settings: Settings) -> str:
-    """The demo page: pictures from the edge and from memory, bytes to storage, everything else from here."""
+    """The demo page: pictures from edge and memory, clips from the edge, bytes to storage, all the rest from here."""
     sockets = (f"ws{origin.removeprefix('http')}" for origin in settings.http.allowed_origins)
     storage = settings.storage.public_endpoint or settings.storage.endpoint
     storage = storage or f"https://s3.{settings.storage.region}.amazonaws.com"
-    return _policy(
-        image_sources=("'self'", "blob:", _origin(settings.delivery.base_url)),
-        connect_sources=("'self'", *sockets, _origin(storage)),
-    )
+    edge = _origin(settings.delivery.base_url)
+    policy = _policy(image_sources=("'self'", "blob:", edge), connect_sources=("'self'", *sockets, _origin(storage)))
+    return f"{policy}; media-src {edge}"
 
 
 def explorer_policy() -> str:

@@ -1,6 +1,7 @@
 // The feed: a grid that keeps each picture's place before it has loaded, and grows as one scrolls.
 
 import { request } from '/demo/api.js';
+import { whenComplete } from '/demo/completing.js';
 import { element, showProblem } from '/demo/dom.js';
 import { AGAIN, FEED } from '/demo/operations.js';
 import { placeholder } from '/demo/thumbhash.js';
@@ -10,9 +11,16 @@ const TALL = 0.85;
 const SIZES = '(max-width: 32rem) 100vw, (max-width: 50rem) 55vw, 400px';
 const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 
-export const nameOf = (media) => media.altText || media.title || 'Untitled photo';
+export const nameOf = (media) => media.altText || media.title || `Untitled ${media.kind === 'VIDEO' ? 'clip' : 'photo'}`;
 export const ratioOf = ({ width, height }) => (width && height ? Math.min(Math.max(width / height, 0.5), 2.5) : 1);
 export const timeOf = (media) => TIME.format(new Date(media.createdAt));
+
+// Of a clip or an animated picture, in minutes and seconds; null for what stands still.
+export function lengthOf({ durationMs }) {
+  if (durationMs == null) return null;
+  const seconds = Math.ceil(durationMs / 1000);
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+}
 
 export class Feed {
   #tiles = new Map();
@@ -78,12 +86,19 @@ export class Feed {
     this.grid.insertBefore(tile, this.#tiles.get(this.#order[at]?.id) ?? null);
     this.#tiles.set(media.id, tile);
     this.#order.splice(at, 0, media);
+    if (!media.renditionsComplete) this.#complete(media, tile);
+  }
+
+  async #complete(media, tile) {
+    const whole = await whenComplete(media, this.hint);
+    if (whole) show(tile.querySelector('img'), Object.assign(media, whole));
   }
 
   #tell() {
     const shown = this.#order.length;
+    const kinds = this.#order.some(({ kind }) => kind === 'VIDEO') ? 'photos and clips' : 'photos';
     this.empty.hidden = shown > 0 || !this.problem.hidden;
-    this.count.textContent = shown && this.#isComplete ? `${shown} ${shown === 1 ? 'photo' : 'photos'}` : '';
+    this.count.textContent = shown && this.#isComplete ? `${shown} ${shown === 1 ? 'photo' : kinds}` : '';
   }
 
   #tile(media) {
@@ -95,6 +110,7 @@ export class Feed {
     open.style.backgroundColor = media.dominantColor ?? '';
     const label = element('div', { className: 'label' },
       element('span', { className: 'title', textContent: media.title ?? '' }),
+      lengthOf(media) && element('span', { className: 'badge', textContent: `▶ ${lengthOf(media)}` }),
       media.visibility === 'PRIVATE' ? element('span', { className: 'badge', textContent: 'Only me' }) : null);
     const tile = element('li', { className: 'tile' }, open, label);
     tile.dataset.id = media.id;

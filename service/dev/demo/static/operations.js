@@ -1,9 +1,9 @@
 // What the page asks of the API: the same operations any other client would send.
 
 const CARD = `fragment Card on Media {
-  id title altText ownerId visibility status createdAt position
-  width height dominantColor thumbhash
-  srcset(accept: [WEBP])
+  id kind title altText ownerId visibility status createdAt position
+  width height durationMs dominantColor thumbhash renditionsComplete
+  srcset(accept: [AVIF, WEBP])
   display(hint: $hint) { url }
 }`;
 
@@ -23,7 +23,11 @@ export const AGAIN = `query Again($id: ID!, $hint: DisplayHint) {
 ${CARD}`;
 
 export const LARGE = `query Large($id: ID!, $hint: DisplayHint!) {
-  media(id: $id) { id byteSize contentType display(hint: $hint) { url width height } }
+  media(id: $id) {
+    id renditionsComplete
+    display(hint: $hint) { url width height }
+    previews: renditions(names: [PREVIEW]) { url width height }
+  }
 }`;
 
 export const DELETE_MEDIA = `mutation DeleteMedia($input: DeleteMediaInput!) {

@@ -11,7 +11,7 @@ import { Viewer } from '/demo/viewer.js';
 const TILE_WIDTH = 360;
 const STATES = { off: 'Signed in as demo', connecting: 'Connecting', on: 'Live', lost: 'Reconnecting' };
 
-const hint = { width: TILE_WIDTH, devicePixelRatio, accept: ['WEBP'] };
+const hint = { width: TILE_WIDTH, devicePixelRatio, accept: ['AVIF', 'WEBP'] };
 const rows = [];
 
 function showState(state) {

@@ -1,7 +1,7 @@
 // What people upload: each file sent by the client, then followed until it is ready or has failed.
 
 import { getToken, Problem } from '/demo/api.js';
-import { inOurWords, problemOf, typeOf } from '/demo/chosen.js';
+import { problemOf } from '/demo/chosen.js';
 import { UploadClient } from '/demo/client/index.js';
 import { Slots } from '/demo/client/slots.js';
 import { FOLLOW } from '/demo/operations.js';
@@ -42,7 +42,6 @@ export class Uploads {
     const problems = await Promise.all(files.map(problemOf));
     problems.forEach((problem, index) => problem && this.#refuse(files[index], problem));
     const describe = (file) => ({
-      contentType: typeOf(file),
       title: (caption || withoutExtension(file.name)).slice(0, 200),
       altText: altText || null,
     });
@@ -73,7 +72,7 @@ export class Uploads {
     let follows = false;
     const show = () => {
       row.show(upload);
-      if (upload.state === 'failed') row.fail(inOurWords(upload.problem, upload), upload.isOver ? undefined : () => upload.retry());
+      if (upload.state === 'failed') row.fail(upload.problem, upload.isOver ? undefined : () => upload.retry());
       if (!upload.media || follows || !FOLLOWED.has(upload.state)) return;
       follows = true;
       this.#follow(upload, row);

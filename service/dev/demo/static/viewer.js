@@ -1,8 +1,9 @@
 // One picture, large: fetched in the size that this window can show, with a way to delete it.
 
 import { mutate, request } from '/demo/api.js';
+import { whenComplete } from '/demo/completing.js';
 import { announce, byId, element, showProblem } from '/demo/dom.js';
-import { nameOf, timeOf } from '/demo/feed.js';
+import { lengthOf, nameOf, timeOf } from '/demo/feed.js';
 import { DELETE_MEDIA, LARGE } from '/demo/operations.js';
 import { placeholder } from '/demo/thumbhash.js';
 
@@ -24,35 +25,36 @@ export class Viewer {
     byId('next').onclick = () => this.#step(1);
     byId('delete').onclick = () => this.#ask();
     this.#dialog.onclick = ({ target }) => target === this.#dialog && this.#dialog.close();
-    this.#dialog.onkeydown = ({ key }) => this.#step({ ArrowLeft: -1, ArrowRight: 1 }[key]);
+    this.#dialog.onkeydown = ({ key, target }) =>
+      // In a clip the arrows are for its own controls.
+      target.nodeName !== 'VIDEO' && this.#step({ ArrowLeft: -1, ArrowRight: 1 }[key]);
     this.#dialog.onclose = () => { this.#media = undefined; byId('stage').replaceChildren(); };
   }
 
   open(media) {
     this.#media = media;
     this.#problem.hidden = true;
-    byId('viewer-title').textContent = media.title || 'Untitled photo';
+    byId('viewer-title').textContent = media.title || nameOf(media);
     byId('viewer-facts').textContent = factsOf(media);
     byId('delete').hidden = media.ownerId !== this.viewerId;
     byId('previous').disabled = !this.feed.beside(media.id, -1);
     byId('next').disabled = !this.feed.beside(media.id, 1);
     if (!this.#dialog.open) this.#dialog.showModal();
-    this.#show(media);
+    this.#show(media, this.#reserve(media));
   }
 
-  async #show(media) {
-    const width = this.#reserve(media);
-    const hint = { width, devicePixelRatio: devicePixelRatio, accept: ['WEBP'] };
+  async #show(media, width) {
+    const hint = { width, devicePixelRatio, accept: ['AVIF', 'WEBP'] };
     try {
       const { media: large } = await request(LARGE, { id: media.id, hint });
       if (this.#media !== media) return;
       if (!large?.display) throw Object.assign(new Error('This photo is no longer there.'), { retryable: false });
-      const image = element('img', { alt: nameOf(media), onload: () => image.classList.add('shown') });
-      image.src = large.display.url;
-      byId('stage').append(image);
-      byId('viewer-facts').textContent = factsOf(media, large);
+      const [preview] = large.previews;
+      byId('stage').append(preview ? playing(media, preview, large.display) : picture(media, large.display));
+      byId('viewer-facts').textContent = factsOf(media, preview ?? large.display);
+      if (!large.renditionsComplete && (await whenComplete(media, hint)) && this.#media === media) this.#show(media, width);
     } catch (problem) {
-      if (this.#media === media) showProblem(this.#problem, problem, () => this.#show(media));
+      if (this.#media === media) showProblem(this.#problem, problem, () => this.#show(media, width));
     }
   }
 
@@ -98,9 +100,24 @@ export class Viewer {
   }
 }
 
-function factsOf(media, large) {
+// Comes over what is there already once it has loaded.
+function picture(media, { url }) {
+  return element('img', { alt: nameOf(media), onload: ({ target }) => target.classList.add('shown'), src: url });
+}
+
+// Silent until somebody wants to hear it, and still for those who ask their system for that.
+function playing(media, { url }, { url: poster }) {
+  const isCalm = matchMedia('(prefers-reduced-motion: reduce)').matches;
+  const controls = media.kind === 'VIDEO' || isCalm;
+  return element('video', {
+    ariaLabel: nameOf(media), muted: true, loop: true, playsInline: true, autoplay: !isCalm, controls, poster, src: url,
+  });
+}
+
+function factsOf(media, shown) {
   const facts = [timeOf(media), `${media.width} × ${media.height}`];
+  if (lengthOf(media)) facts.push(lengthOf(media));
   if (media.visibility === 'PRIVATE') facts.push('only you can see it');
-  if (large?.display) facts.push(`shown at ${large.display.width} × ${large.display.height}`);
+  if (shown) facts.push(`shown at ${shown.width} × ${shown.height}`);
   return facts.join(' · ');
 }
