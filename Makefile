@@ -9,13 +9,15 @@ BIN := .venv/bin
 lock_hash = $(firstword $(shell sha256sum requirements/$(1).txt))
 DEV := .venv/installed-dev-$(call lock_hash,dev)
 TEST := .venv/installed-test-$(call lock_hash,test)
+BENCH := .venv-bench/installed-$(call lock_hash,bench)
 MINISTACK := .venv-ministack/installed-$(call lock_hash,ministack)
 FUZZ := .venv-fuzz/installed-$(call lock_hash,fuzz)
 # npm writes it last.
 CLIENT := clients/js/node_modules/.package-lock.json
+SHARP := benchmarks/sharp/node_modules/.package-lock.json
 INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
-.PHONY: help run test environments lint types contracts client check format lock clean
+.PHONY: help run test environments lint types contracts client check format contact-sheet lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -65,6 +67,12 @@ fuzz: $(FUZZ) ## Fuzz what reads files, SECONDS=60 for each target; the corpus i
 	@for target in detection limits metadata pipeline; do \
 		echo "$$target, for $(SECONDS) seconds"; .venv-fuzz/bin/python -m tests.fuzz $$target $(SECONDS) || exit 1; done
 
+bench-images: $(TEST) $(BENCH) $(SHARP) ## Compare the pipeline with plain Pillow, pyvips and sharp (needs Node.js)
+	$(BIN)/python -m benchmarks.images $(ARGS)
+
+contact-sheet: $(TEST) ## Draw docs/contact-sheet.jpg: every rendition of five kinds of files, to look at
+	$(BIN)/python -m benchmarks.contact_sheet
+
 lock: .venv-lock/bin/uv ## Resolve the dependencies again
 	echo "hatchling>=1.27" | $(UV) - -o requirements/build.txt
 	$(UV) --extra api pyproject.toml -o requirements/api.txt
@@ -72,6 +80,7 @@ lock: .venv-lock/bin/uv ## Resolve the dependencies again
 	$(UV) --extra dev pyproject.toml -o requirements/dev.txt
 	$(UV) --extra dev --extra test pyproject.toml -o requirements/test.txt
 	$(UV) --extra worker pyproject.toml requirements/fuzz.in -o requirements/fuzz.txt
+	$(UV) requirements/bench.in -o requirements/bench.txt
 	echo "ministack==1.5.33" | $(UV) - -o requirements/ministack.txt
 
 UV := .venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
@@ -86,6 +95,9 @@ clean: ## Remove the environments and caches (not the data in .dev)
 
 $(CLIENT): clients/js/package-lock.json
 	@npm ci --prefix clients/js --loglevel=error
+
+$(SHARP): benchmarks/sharp/package-lock.json
+	@npm ci --prefix benchmarks/sharp --loglevel=error
 
 define new_venv
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later with venv is needed and none was found." \
@@ -121,4 +133,11 @@ $(MINISTACK):
 	$(call new_venv,.venv-ministack)
 	@echo "Installing the second S3 server from requirements/ministack.txt into .venv-ministack ..."
 	@.venv-ministack/bin/python $(INSTALL) requirements/ministack.txt
+	@touch $@
+
+# Apart, because only that comparison needs other libraries that decode.
+$(BENCH):
+	$(call new_venv,.venv-bench)
+	@echo "Installing what make bench-images compares with from requirements/bench.txt into .venv-bench ..."
+	@.venv-bench/bin/python $(INSTALL) requirements/bench.txt
 	@touch $@
