@@ -35,8 +35,14 @@ def choose_for_slot(renditions: Sequence[RenditionDocument], slot: Slot) -> Rend
 def choose_named(
     renditions: Sequence[RenditionDocument], name: RenditionName, accept: Collection[MediaFormat] = _JPEG_ONLY
 ) -> RenditionDocument | None:
-    """The rendition of that name in the smallest decodable format, or None."""
-    return _smallest([rendition for rendition in _decodable(renditions, accept) if rendition["name"] == name])
+    """The rendition of that name, or else the widest, in the smallest decodable format; None if there is none.
+
+    A media can be looked at before all of its renditions are made.
+    """
+    usable = _decodable(renditions, accept)
+    widest = max((rendition["width"] for rendition in usable), default=0)
+    named = [rendition for rendition in usable if rendition["name"] == name]
+    return _smallest(named or [rendition for rendition in usable if rendition["width"] == widest])
 
 
 def choose_srcset(renditions: Sequence[RenditionDocument], accept: Collection[MediaFormat]) -> list[RenditionDocument]:

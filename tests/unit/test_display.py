@@ -53,7 +53,13 @@ def test_named() -> None:
     chosen = choose_named(STORED, RenditionName.FULL)
     assert chosen is not None
     assert chosen["key"] == "FULL.JPEG"
-    assert choose_named(STORED, RenditionName.POSTER) is None
+    assert choose_named([], RenditionName.FULL) is None
+
+
+def test_before_the_named_one_is_made_there_is_another_to_show() -> None:
+    chosen = choose_named(STORED[:3], RenditionName.FULL)
+    assert chosen is not None
+    assert chosen["key"] == "FEED.JPEG"
 
 
 def test_srcset_is_one_format_without_the_crop() -> None:
