@@ -62,11 +62,16 @@ class Worker:
         self._concurrency = concurrency
         self._stopping = False
         self._running: set[asyncio.Task[None]] = set()
+        # Of each loop its own.
+        self._slots: list[asyncio.Semaphore] = []
 
     def stop(self) -> None:
         """Claim nothing more; `run` returns once running jobs are done or given back."""
         self._stopping = True
         self._source.stop()
+        for slots in self._slots:
+            # Whoever waits for a place is to see that there is nothing to wait for.
+            slots.release()
 
     async def run(self) -> None:
         """Work until `stop`. Jobs that outlast the drain time are released for another worker."""
@@ -83,6 +88,7 @@ class Worker:
     async def _take(self, lanes: frozenset[Lane], turns: Sequence[Lane | None]) -> None:
         """Claim and start jobs of `lanes` whenever there is a place; `turns` say which goes first, over and over."""
         slots = asyncio.Semaphore(self._concurrency)
+        self._slots.append(slots)
 
         def finished(task: asyncio.Task[None]) -> None:
             self._running.discard(task)

@@ -194,4 +194,4 @@ async def test_a_fault_at_any_write_loses_and_leaves_nothing(
     # So many at least: what is not counted is not tried.
     writes = [name for name in broken if name in DATABASE_WRITES]
     assert len(writes) >= (5 if kind is JobKind.PROCESS else 3), broken
-    assert broken.count("put") == broken.count("head") >= (2 if kind is JobKind.PROCESS else 7), broken
+    assert broken.count("head") >= broken.count("put") >= (2 if kind is JobKind.PROCESS else 7), broken
