@@ -56,6 +56,9 @@ format: $(TEST) ## Put the code into its format
 bench-uploads: $(TEST) ## Load the service with a burst of uploads while clients and workers die
 	$(BIN)/python -m benchmarks.uploads
 
+bench-queue: $(TEST) ## Measure how soon a photo can be looked at beside a backfill, what workers gain, what their deaths cost
+	$(BIN)/python -m benchmarks.queue $(ARGS)
+
 bench-memory: $(TEST) ## Send a file of 1 GiB and measure the memory of each process
 	$(BIN)/python -m benchmarks.memory
 
