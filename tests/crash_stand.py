@@ -58,11 +58,19 @@ class Killable:
 
     async def die(self, step: str, failpoint: Failpoint, given: Mapping[str, Any]) -> None:
         """Run a step that must end by SIGKILL at `failpoint`, and nowhere else."""
+        answer = await self._ask({"step": step, "failpoint": failpoint, "given": given})
+        assert answer == {"signal": signal.SIGKILL}, f"{step} never reached {failpoint}: {answer}"
+
+    async def work_and_die(self, after_s: float) -> None:
+        """A worker that is killed after so many seconds, wherever it is by then."""
+        answer = await self._ask({"step": "work", "after_s": after_s, "given": {}})
+        assert answer == {"signal": signal.SIGALRM}, answer
+
+    async def _ask(self, asked: Mapping[str, Any]) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(orjson.dumps({"step": step, "failpoint": failpoint, "given": given}) + b"\n")
-        answer = orjson.loads(await self._process.stdout.readline())
-        assert answer == {"signal": signal.SIGKILL}, f"{step} never reached {failpoint}: {answer}"
+        self._process.stdin.write(orjson.dumps(asked) + b"\n")
+        return orjson.loads(await self._process.stdout.readline())
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,7 @@ class Stand:
         worker = build_worker(self.runtime, self.jail)
         running = asyncio.create_task(worker.run())
         async with asyncio.timeout(60):
-            while await self._work_is_left():  # noqa: ASYNC110 - only the database knows
+            while await self.work_is_left():  # noqa: ASYNC110 - only the database knows
                 await asyncio.sleep(0.01)
         worker.stop()
         await running
@@ -114,7 +122,7 @@ class Stand:
         assert job is not None
         await build_worker(self.runtime, self.jail).work(job)
 
-    async def _work_is_left(self) -> bool:
+    async def work_is_left(self) -> bool:
         making = {"state": "open", "kind": {"$in": ["process", "render"]}}
         return await self.runtime.database.jobs.find_one(making) is not None
 

@@ -1,7 +1,7 @@
 """A process that is killed on purpose: `python -m tests.killable` forks a child for each step it is asked to run.
 
-The parent has loaded everything and opened nothing, so a child costs milliseconds. It reads a JSON line
-`{"step", "failpoint", "given"}` and answers with one: `{"signal"}` if the child was killed, else `{"result"}`.
+The parent has loaded everything and opened nothing, so a child costs milliseconds. It reads JSON lines
+`{"step", "failpoint", "after_s", "given"}` and answers each: `{"signal"}` if the child was killed, else `{"result"}`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -138,8 +139,12 @@ def _in_a_child(settings: Settings, object_store: ObjectStore, asked: Mapping[st
     child = os.fork()
     if child == 0:
         os.close(readable)
+        # Answers are the parent's to give; what a child logs is none.
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         failpoint = asked.get("failpoint")
         arm(None if failpoint is None else Failpoint(failpoint))
+        # Nobody handles SIGALRM: it ends a process as SIGKILL does, wherever it is.
+        signal.setitimer(signal.ITIMER_REAL, asked.get("after_s", 0))
         try:
             os.write(writable, orjson.dumps(_answer(settings, object_store, asked)))
         finally:

@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from pymongo import MongoClient
 
 from indexes.ensure import ensure
 from service.dev.environment import environment_of
@@ -30,6 +31,7 @@ from service.settings import Settings
 from service.telemetry import Metrics
 from tests.api_client import ApiClient
 from tests.audit_storage import Auditor
+from tests.commit_ledger import CommitLedger
 from tests.crash_stand import Killable, Stand, Upload
 from tests.killable import IN_PARTS, send_small_files_in_parts
 from tests.photos import small_photo
@@ -159,6 +161,28 @@ async def test_whoever_acts_in_whatever_order_and_however_often_the_end_is_the_s
     await stand.audit(*after)
 
 
+async def test_worker_after_worker_is_killed_and_nothing_is_committed_twice(stand: Stand) -> None:
+    random, owner = Random(1), uuid4().hex
+    media = MongoClient[dict[str, Any]](stand.settings.mongo.uri.get_secret_value(), uuidRepresentation="standard")
+    ledger = CommitLedger(media[stand.settings.mongo.database].media)
+    for number in range(12):
+        photo = small_photo(100 + number, 64, 48)
+        await Upload(stand, owner, photo, {**batch("single"), "files": [described(photo)]}).finish()
+    deaths = 0
+    while deaths < 8 and await stand.work_is_left():
+        await stand.killable.work_and_die(random.uniform(0.2, 0.6))
+        await stand.let_leases_end()
+        deaths += 1
+    await stand.work()
+    ids = await stand.media_of(owner)
+    await asyncio.to_thread(ledger.close)
+    media.close()
+    assert deaths > 1
+    assert list(ids.values()) == ["READY"] * 12
+    assert (ledger.doubled(list(ids)), ledger.missed(list(ids))) == ([], [])
+    await stand.audit(*ids)
+
+
 @pytest.fixture(scope="module")
 async def stand(settings: Settings, jail: Jail) -> AsyncIterator[Stand]:
     worker = settings.worker.model_copy(update={"poll_s": 0.02, "concurrency": 1})
@@ -179,13 +203,17 @@ async def stand(settings: Settings, jail: Jail) -> AsyncIterator[Stand]:
 PHOTO = small_photo(1, 64, 48)
 
 
+def described(photo: bytes) -> dict[str, Any]:
+    return {"contentType": "image/jpeg", "byteSize": len(photo), "sha256": hashlib.sha256(photo).hexdigest()}
+
+
 def batch(path: str) -> dict[str, Any]:
-    described = {"contentType": "image/jpeg", "byteSize": len(PHOTO), "sha256": hashlib.sha256(PHOTO).hexdigest()}
+    file = described(PHOTO)
     if path == "copy":
-        del described["sha256"]
+        del file["sha256"]
     purpose = IN_PARTS if path in {"in_parts", "copy"} else "COMMUNITY"
     place = {"captureId": uuid4().hex} if path == "linked" else {}
-    return {"purpose": str(purpose), "files": [described], **place}
+    return {"purpose": str(purpose), "files": [file], **place}
 
 
 @pytest.fixture(scope="module")
