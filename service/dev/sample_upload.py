@@ -1,4 +1,4 @@
-"""Puts the sample photos through the real upload path once, so that the feed is not empty."""
+"""Puts the sample photos and the sample clip through the real upload path once, so that the feed is not empty."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ SAMPLES = Path(__file__).parent / "samples"
 TIMEOUT_S = 60.0
 
 
+def samples() -> list[Path]:
+    """The sample files, by name."""
+    return sorted(file for file in SAMPLES.iterdir() if file.suffix != ".md")
+
+
 async def upload_samples(children: Children, folder: Path, console: Console, *, timeout_s: float = TIMEOUT_S) -> None:
     """Upload them with the command line client, unless an earlier run did; a failure is only reported."""
     done = folder / "samples-uploaded"
     if done.exists():
         return
-    photos = [str(photo) for photo in sorted(SAMPLES.glob("*.jpg"))]
-    argv = [sys.executable, "-m", "service", "upload", *photos, "--purpose", "community"]
+    argv = [sys.executable, "-m", "service", "upload", *map(str, samples()), "--purpose", "community"]
     with console.status("Uploading the sample photos ..."):
         child = await children.start("samples", argv, env=_environment(folder))
         with suppress(TimeoutError):

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from playwright.async_api import Browser, Locator, Page, Route, expect
 
+from service.dev.sample_upload import samples
 from tests.clips import clip
 from tests.e2e.demo_page import DemoPage, photo_file, seen
 from tests.e2e.running_stack import REPOSITORY, Stack, eventually
@@ -284,12 +285,12 @@ async def test_the_feed_grows_by_scrolling_and_nothing_moves(page: Page, stack: 
 async def test_the_sample_photos_fill_the_feed(page: Page) -> None:
     """`KEEP_SCREENSHOT=1 pytest tests/e2e -k sample` keeps what it looks like in docs/."""
     demo = await DemoPage.opened(page)
-    samples = sorted((REPOSITORY / "service" / "dev" / "samples").glob("*.jpg"))
-    await demo.choose(*samples)
-    await demo.is_ready(*(sample.name for sample in samples))
+    given = samples()
+    await demo.choose(*given)
+    await demo.is_ready(*(sample.name for sample in given))
     await page.get_by_role("button", name="Clear finished").click()
-    await expect(demo.tiles.locator(".title")).to_contain_text([sample.stem for sample in reversed(samples)])
-    for sample in samples:
+    await expect(demo.tiles.locator(".title")).to_contain_text([sample.stem for sample in reversed(given)])
+    for sample in given:
         await demo.tile(sample.stem).scroll_into_view_if_needed()
         await seen(await demo.picture_in(demo.tile(sample.stem)))
     await page.evaluate("scrollTo(0, 0)")

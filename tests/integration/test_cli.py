@@ -264,6 +264,6 @@ async def test_samples_go_to_the_stack_and_nowhere_else(
     await upload_samples(children, tmp_path, Console(file=io.StringIO()))
     await children.stop_all()
     media = service.runtime.database.media
-    assert await media.count_documents({"owner_id": "samples", "status": "READY"}) == 5
+    assert await media.count_documents({"owner_id": "samples", "status": "READY"}) == 7
     titles = await media.distinct("title", {"owner_id": "samples"})
-    assert sorted(titles) == ["cat", "coffee", "galaxies", "raccoon", "rocket"]
+    assert sorted(titles) == ["cat", "coffee", "galaxies", "launch", "raccoon", "rocket", "whiskers"]
