@@ -104,7 +104,7 @@ class Media(Node):
 
     @strawberry.field(
         metadata=needs("processing.complete"),
-        description="A READY media has its thumbnail and feed picture as JPEG; true once it has all others.",
+        description="A READY media has its thumbnail and feed picture as JPEG; true once no more will follow.",
     )
     def renditions_complete(self) -> bool:
         return bool(self.document.get("processing", {}).get("complete"))

@@ -72,6 +72,9 @@ async def process_media(
     with nameless_file() as path:
         with receipts.of("fetch", "S3"):
             sha256 = await fetch_original(media, path, object_store)
+        if not media["content"].get("sha256"):
+            # Also where it is found hostile: the same bytes must not pass for known good ones elsewhere.
+            await stores.media.learn_content(job.media_id, job.fence, sha256)
         if scanner is not None:
             await _scan(path, scanner, receipts)
         if not await store_once(job, media, sha256, stores=stores, object_store=object_store):

@@ -153,7 +153,9 @@ def _listed(media: MediaDocument, made: _Made) -> list[RenditionDocument]:
 def _learnt(made: _Made, receipts: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "processing.pipeline_version": PIPELINE_VERSION,
-        "processing.complete": not made.given_up,
+        # Nothing more follows, also where something cannot be made.
+        "processing.complete": True,
+        "processing.given_up": sorted({name for name, _ in made.given_up}),
         "processing.receipts.render": receipts,
         **({} if made.fingerprints is None else fingerprint_values(made.fingerprints)),
     }

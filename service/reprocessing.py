@@ -13,7 +13,7 @@ from uuid import UUID
 
 from service.errors import InvalidInput
 from service.lifecycle import MediaStatus
-from service.models import Lane, MediaKind, MediaPurpose, Visibility
+from service.models import Lane, MediaKind, MediaPurpose, RenditionName, Visibility
 from service.processing_jobs import RENDERING_FIELDS, enqueue_rendering
 from service.stores import Stores
 from service.stores.database import Database
@@ -48,6 +48,7 @@ _FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = MappingProxyTyp
         "content_type": ("content.type", str),
         "pipeline_version": ("processing.pipeline_version", str),
         "complete": ("processing.complete", _truth),
+        "given_up": ("processing.given_up", lambda value: RenditionName(value).value),
         "created_at": ("created_at", _moment),
         "first_viewable_at": ("first_viewable_at", _moment),
     }

@@ -248,6 +248,13 @@ class MediaStore:
         written = await self._media.update_one(query, [{"$set": update}])
         return bool(written.matched_count)
 
+    async def learn_content(self, media_id: UUID, fence: int, sha256: str) -> None:
+        """Write what the bytes are of a media that is being processed under `fence`, whatever becomes of it."""
+        await self._media.update_one(
+            {"_id": media_id, "status": MediaStatus.PROCESSING.value, "processing.fence": fence},
+            {"$set": {"content.sha256": sha256}},
+        )
+
     async def point_to(self, media_id: UUID, fence: int, *, bucket: str, key: str) -> bool:
         """Let a media that is being processed under `fence` refer to another object with the same content."""
         moved = await self._media.update_one(

@@ -78,7 +78,7 @@ class RenditionStore:
         return bool(replaced.matched_count)
 
     async def leave(self, media_id: UUID, fence: int) -> None:
-        """Let a READY media be with the renditions it has; a later revision is another matter."""
+        """Let a READY media be with the renditions it has, as all it gets; a later revision is another matter."""
         await self._media.update_one(
             {
                 "_id": media_id,
@@ -89,6 +89,7 @@ class RenditionStore:
                 {
                     "$set": {
                         "processing.rendered_revision": REVISION,
+                        "processing.complete": True,
                         "processing.renders": _RENDERED_ONCE_MORE,
                     }
                 },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,11 +13,15 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from service.access import Viewer
+from service.errors import FailureCode, ProcessingFailed
 from service.media_changes import update_media
-from service.models import JobKind
+from service.models import JobKind, MediaFormat, ProcessedFile
+from service.processing.wire import ProcessingRequest
+from service.processing_jobs import enqueue_rendering
 from service.reconciliation import Finding, RunOptions, reconcile
 from service.stores.jobs import JobStore
 from service.sweeper import sweep
+from tests import clips
 from tests.integration.conftest import RunningService
 from tests.integration.jobs_by_hand import no_job, run_next
 from tests.integration.mutation_scenarios import uuid_of
@@ -225,3 +230,29 @@ async def test_rendering_that_cannot_succeed_leaves_the_media_as_it_is(service: 
     assert (after["status"], after["renditions"]) == ("READY", before["renditions"])
     assert None not in await headers_of(service, keys_of(after))
     assert await sweep(stores=runtime.stores, object_store=runtime.object_store, grace=timedelta(seconds=-1)) == 0
+
+
+async def test_a_clip_whose_preview_cannot_be_made_keeps_its_stills(service: RunningService) -> None:
+    class NoPreview:
+        async def process(self, path: Path, request: ProcessingRequest) -> ProcessedFile:
+            if any(MediaFormat.MP4 in each.formats for each in request.renditions):
+                raise ProcessingFailed(FailureCode.DECODE_LIMIT_EXCEEDED, "too costly", quarantine=True)
+            return await service.jail.process(path, request)
+
+    anna = service.client("anna")
+    media_id = uuid_of(await anna.send(clips.clip("mp4"), details={"contentType": "video/mp4"}))
+    await run_next(service, JobKind.PROCESS, jail=NoPreview())
+    await run_next(service, JobKind.RENDER, jail=NoPreview())
+    document = await document_of(service, media_id)
+    assert document["status"] == "READY"
+    assert (document["processing"]["complete"], document["processing"]["given_up"]) == (True, ["PREVIEW"])
+    made = {(each["name"], each["format"]) for each in document["renditions"]}
+    stills = {(name, kind) for name in ("THUMBNAIL", "FEED", "POSTER") for kind in ("JPEG", "WEBP", "AVIF")}
+    assert made == stills
+    await no_job(service)
+    # By a later pipeline, or by more time, it may be had.
+    await enqueue_rendering(document, service.runtime.stores.jobs)
+    await run_next(service, JobKind.RENDER)
+    document = await document_of(service, media_id)
+    assert {(each["name"], each["format"]) for each in document["renditions"]} == stills | {("PREVIEW", "MP4")}
+    assert document["processing"]["given_up"] == []

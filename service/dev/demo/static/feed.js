@@ -96,9 +96,10 @@ export class Feed {
 
   #tell() {
     const shown = this.#order.length;
-    const kinds = this.#order.some(({ kind }) => kind === 'VIDEO') ? 'photos and clips' : 'photos';
+    const hasClips = this.#order.some(({ kind }) => kind === 'VIDEO');
+    const [one, many] = hasClips ? ['clip', 'photos and clips'] : ['photo', 'photos'];
     this.empty.hidden = shown > 0 || !this.problem.hidden;
-    this.count.textContent = shown && this.#isComplete ? `${shown} ${shown === 1 ? 'photo' : kinds}` : '';
+    this.count.textContent = shown && this.#isComplete ? `${shown} ${shown === 1 ? one : many}` : '';
   }
 
   #tile(media) {
