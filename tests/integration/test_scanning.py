@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -195,3 +196,14 @@ async def test_malware_that_is_sent_again_is_scanned_again(service: RunningServi
     assert list(ended.values()) == ["QUARANTINED"] * 2
     for media_id in ended:
         await assert_locked_away(service, anna, media_id)
+
+
+async def test_malware_sent_in_parts_unannounced_is_known_by_its_bytes(service: RunningService, clamd: Clamd) -> None:
+    anna, file = newcomer(service), infected(6)
+    media_id = await anna.send(file)
+    # As after an upload in parts whose client told no SHA-256.
+    unsaid = {"content.sha256": "", "content.announced_sha256": ""}
+    await service.runtime.database.media.update_one({"_id": uuid_of(media_id)}, {"$unset": unsaid})
+    async with scanning(service, clamd.unix).working():
+        assert await anna.wait(media_id) == {media_id: "QUARANTINED"}
+    assert (await document(service, media_id))["content"]["sha256"] == hashlib.sha256(file).hexdigest()
