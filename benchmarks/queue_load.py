@@ -129,11 +129,13 @@ def measured(stack: Stack, workers: Sequence[int]) -> Iterator[Shares]:
 
 
 def _servers(stack: Stack) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {"mongod": [], "S3": []}
-    for pid in descendants(os.getpid()):
-        name = Path(f"/proc/{pid}/comm").read_text().strip()
-        if name in {"mongod", "weed"}:
-            found["mongod" if name == "mongod" else "S3"].append(pid)
+    found: dict[str, list[int]] = {"API": [], "mongod": [], "S3": []}
+    marks = {f"{stack.module}\0api": "API", "mongod\0": "mongod", "weed\0": "S3"}
+    for child in stack.children.running:
+        command = Path(f"/proc/{child.process.pid}/cmdline").read_text()
+        for mark, name in marks.items():
+            if mark in command:
+                found[name].append(child.process.pid)
     return found
 
 
