@@ -13,6 +13,7 @@ from tests.api_client import ApiClient
 REPOSITORY = Path(__file__).parent.parent.parent
 
 _STATUSES = "{ mediaList(first: 100) { nodes { title status } } }"
+_COMPLETE = "{ mediaList(first: 100, filter: {status: READY}) { nodes { renditionsComplete } } }"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,14 @@ class Stack:
         nodes = (await self.client().run(_STATUSES))["mediaList"]["nodes"]
         return [node["status"] for node in nodes if node["title"] == title]
 
+    async def is_at_rest(self) -> bool:
+        """Whether every media of that user that can be looked at has all of its renditions."""
+        nodes = (await self.client().run(_COMPLETE))["mediaList"]["nodes"]
+        return all(node["renditionsComplete"] for node in nodes)
+
     async def stored_keys(self) -> set[str]:
-        """Every object in both buckets."""
+        """Every object in both buckets, once nothing more is on its way there."""
+        await eventually(self.is_at_rest, within_s=60)
         buckets = (self.store.upload_bucket, self.store.media_bucket)
         return {entry.key for bucket in buckets async for entry in self.store.list_objects(bucket, "")}
 
