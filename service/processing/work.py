@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import PIL
 from PIL import Image
 
 from service.models import EmbeddedMetadata, Fingerprints, Receipt, Rendition, RenditionName, ViewImage
-from service.processing.clip_source import ClipSource
 from service.processing.wire import ProcessingRequest, ViewRequest
+
+if TYPE_CHECKING:
+    # Only what moves needs its codecs.
+    from service.processing.clip_source import ClipSource
 
 PILLOW = f"Pillow {PIL.__version__}"
 

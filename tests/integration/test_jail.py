@@ -195,6 +195,12 @@ async def test_whoever_keeps_a_jail_loads_no_decoder() -> None:
     assert await process.wait() == 0
 
 
+async def test_what_decodes_pictures_loads_no_codecs_of_clips() -> None:
+    script = "import sys; from service.processing import pipeline; pipeline.warm_up(); sys.exit('av' in sys.modules)"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script)
+    assert await process.wait() == 0
+
+
 async def test_without_libseccomp_nothing_is_decoded(monkeypatch: pytest.MonkeyPatch, order: Path) -> None:
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: None)
     jail = Jail(memory_bytes=600_000_000, cpu_s=1, work="tests.jail_probe")
