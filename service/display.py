@@ -1,4 +1,4 @@
-"""Choosing renditions: the smallest that is sharp in a slot, in the smallest format the client can decode. Pure."""
+"""Choosing pictures: the smallest that is sharp in a slot, in the smallest format the client can decode. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from service.models import MediaFormat, NetworkQuality, RenditionDocument, Rendi
 
 SLOW = frozenset({NetworkQuality.SLOW_2G, NetworkQuality.TWO_G, NetworkQuality.THREE_G})
 _JPEG_ONLY = frozenset({MediaFormat.JPEG})
+# An <img> shows no clip, whatever else the client can play: those are asked for by name.
+_STILL = frozenset(MediaFormat) - {MediaFormat.MP4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def choose_srcset(renditions: Sequence[RenditionDocument], accept: Collection[Me
 
 
 def _decodable(renditions: Sequence[RenditionDocument], accept: Collection[MediaFormat]) -> list[RenditionDocument]:
-    formats = {MediaFormat.JPEG, *accept}
+    formats = _STILL & {MediaFormat.JPEG, *accept}
     return [rendition for rendition in renditions if MediaFormat(rendition["format"]) in formats]
 
 

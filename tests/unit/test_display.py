@@ -72,3 +72,18 @@ def test_srcset_names_each_width_once() -> None:
     # A source smaller than both boxes gives both renditions the same size.
     small = [rendition("FEED", "JPEG", 500, 40), rendition("FULL", "JPEG", 500, 40)]
     assert [entry["width"] for entry in choose_srcset(small, ())] == [500]
+
+
+def test_a_clip_is_never_shown_as_a_picture() -> None:
+    # The smallest and the widest there is.
+    of_a_clip = [*STORED[:3], rendition("POSTER", "JPEG", 1080, 90), rendition("PREVIEW", "MP4", 1280, 8)]
+    every = frozenset(MediaFormat)
+    assert [entry["key"] for entry in choose_srcset(of_a_clip, every)] == ["FEED.JPEG", "POSTER.JPEG"]
+    for chosen in (
+        choose_for_slot(of_a_clip, Slot(1280, every)),
+        choose_for_slot(of_a_clip, Slot(1281, every)),
+        choose_named(of_a_clip, RenditionName.PREVIEW, every),
+    ):
+        assert chosen is not None
+        assert chosen["key"] == "POSTER.JPEG"
+    assert choose_srcset(of_a_clip[-1:], every) == []
