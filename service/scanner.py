@@ -12,7 +12,7 @@ import errno
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from service.errors import (
     ConfigurationError,
     FailureCode,
     MalwareFound,
+    MediaServiceError,
     ProcessingFailed,
     TemporarilyUnavailable,
 )
@@ -42,6 +43,10 @@ _UNSCANNABLE = (
     "The file is too large or too deeply nested to be scanned for malware. Upload a smaller version, or save it anew "
     "with another program."
 )
+_NOT_SCANNED = "The file could not be scanned for malware. Try again later."
+
+# What to raise for want of an answer, given why there is none.
+_Blame = Callable[[str], MediaServiceError]
 
 log = structlog.get_logger(__name__)
 
@@ -63,8 +68,8 @@ class Scanner(Protocol):
     async def scan(self, path: Path) -> Verdict:
         """The verdict on the file at `path`; there is none, rather than a clean one, where anything is in doubt.
 
-        Raises ProcessingFailed where the file cannot be scanned (its `retryable` says whether another attempt may
-        help), TemporarilyUnavailable if the scanner does not answer.
+        Raises ProcessingFailed where the file cannot be scanned, also if the scanner breaks on it (its `retryable` says
+        whether another attempt may help), TemporarilyUnavailable if the scanner answers nobody.
         """
 
     async def ping(self) -> str:
@@ -120,20 +125,20 @@ class ClamdScanner:
 
     async def ping(self) -> str:
         """As `Scanner.ping`: engine, database, when that was made: `ClamAV 1.4.3/27805/Mon Nov  3 08:44:28 2025`."""
-        async with self._connected(min(_PING_S, self._timeout_s)) as connection:
+        async with self._connected(min(_PING_S, self._timeout_s), self._outage) as connection:
             await _send(connection, b"zVERSION\0")
             answer = await _receive(connection)
         if not answer.startswith("ClamAV "):
-            raise self._no_verdict(f"it answered {answer!r} when asked for its version")
+            raise self._outage(f"it answered {answer!r} when asked for its version")
         return answer
 
     async def scan(self, path: Path) -> Verdict:
         """As `Scanner.scan`; the file is read in chunks, and only as far as clamd takes them."""
         if (await to_thread.run_sync(path.stat)).st_size > self._max_bytes:
             raise ProcessingFailed(FailureCode.SCAN_FAILED, _UNSCANNABLE)
-        # A clamd that hangs is so noticed long before a large file's time is up.
+        # A clamd that answers nobody is told from one that this file keeps from answering.
         engine = await self.ping()
-        async with self._connected(self._timeout_s) as connection:
+        async with self._connected(self._timeout_s, self._no_verdict) as connection:
             is_whole = await _stream(connection, path)
             verdict = self._judge(await _receive(connection), engine)
         if verdict.clean and not is_whole:
@@ -143,12 +148,6 @@ class ClamdScanner:
     def _judge(self, answer: str, engine: str) -> Verdict:
         if _TOO_LARGE in answer:
             raise ProcessingFailed(FailureCode.SCAN_FAILED, _UNSCANNABLE)
-        if answer.endswith("ERROR"):
-            # It answers, and cannot look at this file: waiting alone will not help.
-            log.warning("scanner refused a file", answer=answer, engine=engine)
-            raise ProcessingFailed(
-                FailureCode.SCAN_FAILED, "The file could not be scanned for malware. Try again later.", retryable=True
-            )
         if (said := _ANSWER.fullmatch(answer)) is None:
             raise self._no_verdict(f"it answered {answer!r} when sent a file")
         signature = said["signature"]
@@ -158,19 +157,38 @@ class ClamdScanner:
         return Verdict(clean=signature is None, signature=signature, engine=engine)
 
     @asynccontextmanager
-    async def _connected(self, deadline_s: float) -> AsyncIterator[socket.socket]:
-        """A connection for a block that must be over in `deadline_s`; whatever goes wrong in it is no verdict."""
+    async def _connected(self, deadline_s: float, blame: _Blame) -> AsyncIterator[socket.socket]:
+        """A connection for a block that must be over in `deadline_s`; what goes wrong in it is raised as `blame` says.
+
+        Nothing has been sent where no connection comes about: that is an outage.
+        """
+        connection = await self._connect()
+        with closing(connection):
+            try:
+                async with asyncio.timeout(deadline_s):
+                    yield connection
+            except TimeoutError as error:
+                raise blame(f"it did not answer within {deadline_s:g} s") from error
+            except OSError as error:
+                raise blame(f"{error}") from error
+
+    async def _connect(self) -> socket.socket:
+        deadline_s = min(_PING_S, self._timeout_s)
         try:
             async with asyncio.timeout(deadline_s):
-                with closing(await _connect(self.address)) as connection:
-                    yield connection
+                return await _connect(self.address)
         except TimeoutError as error:
-            raise self._no_verdict(f"it did not answer within {deadline_s:g} s") from error
+            raise self._outage(f"it took no connection within {deadline_s:g} s") from error
         except OSError as error:
-            raise self._no_verdict(f"{error}") from error
+            raise self._outage(f"{error}") from error
 
-    def _no_verdict(self, reason: str) -> TemporarilyUnavailable:
-        return TemporarilyUnavailable(f"The malware scanner at {self.address} gave no verdict: {reason}.")
+    def _outage(self, reason: str) -> TemporarilyUnavailable:
+        return TemporarilyUnavailable(f"The malware scanner at {self.address} does not answer: {reason}.")
+
+    def _no_verdict(self, reason: str) -> ProcessingFailed:
+        """It answered a moment ago: whether it broke on the file or beside it, only so many attempts can tell."""
+        log.warning("scanner gave no verdict", scanner=str(self.address), reason=reason)
+        return ProcessingFailed(FailureCode.SCAN_FAILED, _NOT_SCANNED, retryable=True)
 
 
 async def scan_original(scanner: Scanner, path: Path) -> Verdict:

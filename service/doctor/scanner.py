@@ -27,6 +27,7 @@ _NESTED_ARCHIVES = 120
 _STALE = timedelta(days=7)
 
 _NO_ANSWER = "Start clamd, or correct MEDIA_SCANNER__ADDRESS; until it answers no upload becomes READY."
+_BROKEN = "See clamd's log for what it broke on; uploads fail after five attempts that end like this."
 _UNKNOWING = "Let freshclam fetch ClamAV's database, and see clamd's log."
 _UNADMITTED = (
     "Set `AlertExceedsMax yes` in clamd.conf: otherwise clamd calls clean what it has not looked at to the end."
@@ -56,6 +57,8 @@ async def check_scanner(settings: ScannerSettings, environment: Environment) -> 
             ]
     except TemporarilyUnavailable as error:
         return [problem("scanner", error.message, _NO_ANSWER)]
+    except ProcessingFailed:
+        return [problem("scanner", "It answers, but gave no verdict on a file made for the purpose.", _BROKEN)]
 
 
 def judge_age(version: str, now: datetime) -> list[Finding]:
@@ -103,7 +106,9 @@ async def _is_passed(scanner: Scanner, path: Path, body: bytes) -> bool:
     await to_thread.run_sync(path.write_bytes, body)
     try:
         return (await scanner.scan(path)).clean
-    except ProcessingFailed:
+    except ProcessingFailed as failure:
+        if failure.retryable:
+            raise
         return False
 
 

@@ -114,6 +114,7 @@ async def test_a_scanner_that_dies_or_hangs_gives_no_verdict(
         await process.wait()
         with suppress(BrokenPipeError):
             begun.write(bytes(50_000))
-    with pytest.raises(TemporarilyUnavailable, match="gave no verdict"):
+    with pytest.raises(ProcessingFailed) as caught:
         await scanning
+    assert (caught.value.failure, caught.value.retryable) == (FailureCode.SCAN_FAILED, True)
     await children.stop(doomed.child)

@@ -50,7 +50,7 @@ async def test_one_that_finds_nothing_and_one_that_hides_what_it_skipped_are_pro
     assert len(found) == 2
     await children.stop(careless.child)
     [gone] = of_level(await check(careless.tcp), Level.PROBLEM)
-    assert "gave no verdict" in gone
+    assert "does not answer" in gone
     assert "MEDIA_SCANNER__ADDRESS" in gone
 
 

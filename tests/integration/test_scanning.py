@@ -149,6 +149,41 @@ async def test_without_a_verdict_media_wait_and_no_attempt_is_counted(
         assert await anna.wait(media_id) == {media_id: "READY"}
 
 
+async def test_a_file_that_breaks_its_scanner_fails_at_last_and_holds_up_nobody(
+    service: RunningService, clamd: Clamd, ports: Iterator[int]
+) -> None:
+    anna, poison, port = newcomer(service), b"POISON-FOR-CLAMD", next(ports)
+    real_port = int(clamd.tcp.rpartition(":")[2])
+
+    async def breaks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Asks the real one, unless it meets the poison: then it dies, as of a hole in a parser."""
+        said = await reader.readuntil(b"\0")
+        while said.startswith(b"zINSTREAM") and (size := int.from_bytes(await reader.readexactly(4), "big")):
+            said += size.to_bytes(4, "big") + await reader.readexactly(size)
+        if poison in said:
+            writer.transport.abort()
+            return
+        of_clamd, to_clamd = await asyncio.open_connection("127.0.0.1", real_port)
+        to_clamd.write(said + (bytes(4) if said.startswith(b"zINSTREAM") else b""))
+        writer.write(await of_clamd.readuntil(b"\0"))
+        to_clamd.close()
+        writer.close()
+
+    async with await asyncio.start_server(breaks, "127.0.0.1", port):
+        async with scanning(service, f"tcp://127.0.0.1:{port}").working():
+            bad = [await anna.send(with_segment(0xFE, poison, small_photo(30 + each))) for each in range(3)]
+            good = await anna.send(small_photo(40))
+            ended = await anna.wait(*bad, good)
+    assert ended == {**dict.fromkeys(bad, "FAILED"), good: "READY"}
+    for media_id in bad:
+        failure = (await anna.run(SEEN, id=media_id))["media"]["failure"]
+        assert (failure["code"], failure["retryable"]) == ("SCAN_FAILED", True)
+        assert await rendered(service, media_id) == []
+        job = await service.runtime.database.jobs.find_one({"media_id": uuid_of(media_id), "kind": "process"})
+        assert job is not None
+        assert (job["attempt"], job["state"]) == (service.settings.worker.max_attempts, "dead")
+
+
 async def test_what_is_too_large_to_be_scanned_is_not_shown(service: RunningService, clamd: Clamd) -> None:
     anna, picture = newcomer(service), large_png(STREAM_LIMIT + 1)
     async with scanning(service, clamd.tcp).working():

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.errors import ConfigurationError, FailureCode, MalwareFound, ProcessingFailed, TemporarilyUnavailable
 from service.scanner import ClamdScanner, ScannerAddress, open_scanner, parse_address, scan_original
@@ -55,6 +56,15 @@ async def hangs(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         pass
 
 
+async def dies(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1_000)
+    writer.transport.abort()
+
+
+def assert_attempt_counted(failure: ProcessingFailed) -> None:
+    assert (failure.failure, failure.retryable, failure.quarantine) == (FailureCode.SCAN_FAILED, True, False)
+
+
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     path = tmp_path / "photo"
@@ -88,21 +98,18 @@ async def test_a_signature_may_be_named_anything(photo: Path) -> None:
      b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xff" * 100_000, b"UNKNOWN COMMAND\0", b"PONG\0"],
     ids=lambda answer: repr(answer[:20]),
 )  # fmt: skip
-async def test_anything_else_is_no_verdict_and_waits(photo: Path, answer: bytes) -> None:
+async def test_anything_else_is_no_verdict_and_costs_an_attempt(photo: Path, answer: bytes) -> None:
     async with clamd_that(says(answer)) as address:
-        with pytest.raises(TemporarilyUnavailable):
+        with pytest.raises(ProcessingFailed) as caught:
             await scan_original(scanner_at(address), photo)
+    assert_attempt_counted(caught.value)
 
 
 async def test_an_error_is_no_verdict_and_costs_an_attempt(photo: Path) -> None:
     async with clamd_that(says(b"stream: Can't allocate memory ERROR\0")) as address:
         with pytest.raises(ProcessingFailed) as caught:
             await scan_original(scanner_at(address), photo)
-    assert (caught.value.failure, caught.value.retryable, caught.value.quarantine) == (
-        FailureCode.SCAN_FAILED,
-        True,
-        False,
-    )
+    assert_attempt_counted(caught.value)
     assert "memory" not in caught.value.message
 
 
@@ -132,8 +139,10 @@ async def test_a_clean_word_before_the_end_of_the_file_is_no_verdict(tmp_path: P
         writer.write(b"stream: OK\0")
 
     async with clamd_that(hasty) as address:
-        with pytest.raises(TemporarilyUnavailable, match="hung up before it had the whole file"):
+        with pytest.raises(ProcessingFailed) as caught, capture_logs() as logs:
             await scan_original(scanner_at(address), large)
+    assert_attempt_counted(caught.value)
+    assert logs[0]["reason"] == "it hung up before it had the whole file"
 
 
 async def test_a_file_beyond_the_setting_is_not_sent_at_all(photo: Path) -> None:
@@ -149,10 +158,32 @@ async def test_a_file_beyond_the_setting_is_not_sent_at_all(photo: Path) -> None
     assert (caught.value.failure, caught.value.retryable, asked) == (FailureCode.SCAN_FAILED, False, 0)
 
 
-async def test_a_scanner_that_hangs_is_waited_for_no_longer_than_was_set(photo: Path) -> None:
-    async with clamd_that(hangs) as address:
-        with pytest.raises(TemporarilyUnavailable, match=r"did not answer within 0\.2 s"):
+@pytest.mark.parametrize(
+    ("breaks", "reason"), [(hangs, "it did not answer within 0.2 s"), (dies, "it hung up without")]
+)
+async def test_a_file_that_its_scanner_breaks_on_costs_an_attempt(photo: Path, breaks: Answering, reason: str) -> None:
+    """It is asked for its version first, and answers: nobody else waits for nothing."""
+    async with clamd_that(breaks) as address:
+        with pytest.raises(ProcessingFailed) as caught, capture_logs() as logs:
             await scan_original(scanner_at(address, timeout_s=0.2), photo)
+    assert_attempt_counted(caught.value)
+    assert reason in logs[0]["reason"]
+
+
+async def test_a_scanner_that_takes_nobody_any_more_once_it_was_asked_is_an_outage(photo: Path) -> None:
+    """Another file may have broken it in between: this one was not sent."""
+    server: asyncio.Server
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\0")
+        server.close()
+        writer.write(f"{ENGINE}\0".encode())
+        writer.close()
+
+    server = await asyncio.start_server(once, "127.0.0.1", 0)
+    address = ScannerAddress("127.0.0.1", server.sockets[0].getsockname()[1])
+    with pytest.raises(TemporarilyUnavailable, match="does not answer"):
+        await scan_original(scanner_at(address), photo)
 
 
 @pytest.mark.parametrize("engine", ["", "SSH-2.0-OpenSSH_9.2", "UNKNOWN COMMAND"])
