@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 # Kept back from the invocation's time, to say what was not handled rather than be killed without a word.
 RESERVE_S = 2.0
+# Of a job's time besides, to write what becomes of it where it does not end.
+GIVING_UP_S = 1.0
 CONCURRENCY = 10
 
 log = structlog.get_logger(__name__)
@@ -96,8 +98,9 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any] 
 def process_jobs(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Handle an invocation by SQS with hints at jobs: claim each that may be begun, and do it.
 
-    The answer names the messages to deliver again, as that of `handler` does. A job that outlasts the invocation is
-    given back. Raises ConfigurationError, which fails the whole invocation, where the decoders cannot be confined.
+    The answer names the messages to deliver again, as that of `handler` does. A job that outlasts the invocation has
+    failed, and is tried again as often as any other; one that was not begun is delivered again at no cost. Raises
+    ConfigurationError, which fails the whole invocation, where the decoders cannot be confined.
     """
     opened = container()
     return _failures(opened.run(_process_batch(event["Records"], opened, timeout_s=_seconds_left(context))))
@@ -168,26 +171,26 @@ async def _attempt(record: Mapping[str, Any], runtime: Runtime) -> bool:
 
 
 async def _process_batch(records: Sequence[Mapping[str, Any]], opened: Container, *, timeout_s: float) -> list[str]:
-    begun = asyncio.get_running_loop().time()
+    clock = asyncio.get_running_loop().time
+    end = clock() + timeout_s
     worker, runtime = await opened.worker(), opened.runtime
 
     async def attempt(record: Mapping[str, Any]) -> bool:
+        left = end - clock() - GIVING_UP_S
         try:
-            return await _do_job(record, worker, runtime)
+            return left > 0 and await _do_job(record, worker, runtime, within_s=left)
         except Exception:
             log.exception("a hint was not followed", message_id=record["messageId"])
             return False
 
-    left = timeout_s - (asyncio.get_running_loop().time() - begun)
-    at_once = concurrency_of(runtime.settings.worker)
-    failed = await _each(records, attempt, timeout_s=left, at_once=at_once)
+    failed = await _each(records, attempt, timeout_s=end - clock(), at_once=concurrency_of(runtime.settings.worker))
     if runtime.hints is not None:
         # The container stands still from the answer on.
         await runtime.hints.flush()
     return failed
 
 
-async def _do_job(record: Mapping[str, Any], worker: Worker, runtime: Runtime) -> bool:
+async def _do_job(record: Mapping[str, Any], worker: Worker, runtime: Runtime, *, within_s: float) -> bool:
     """Whether the message has done its duty: its job is over, or another hint at it will come."""
     job_id = read_hint(record["body"])
     if job_id is None:
@@ -196,7 +199,7 @@ async def _do_job(record: Mapping[str, Any], worker: Worker, runtime: Runtime) -
     stores, name = runtime.stores, f"{socket.gethostname()}:{os.getpid()}"
     job = await stores.jobs.claim(lease_s=runtime.settings.worker.lease_s, worker=name, job_id=job_id)
     if job is not None:
-        await worker.work(job)
+        await worker.work(job, within_s=within_s)
     standing = await stores.job_inspection.standing(job_id)
     if standing is None:
         return True

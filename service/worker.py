@@ -121,12 +121,15 @@ class Worker:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
 
-    async def work(self, job: Job) -> None:
-        """Do one claimed job, whatever comes of it; cancelled, it is given back for another worker."""
+    async def work(self, job: Job, *, within_s: float | None = None) -> None:
+        """Do one claimed job, whatever comes of it; cancelled, it is given back for another worker.
+
+        One that takes longer than `within_s` seconds has failed: what never fits must come to an end.
+        """
         started = time.monotonic()
         with structlog.contextvars.bound_contextvars(job_id=job.id, media_id=str(job.media_id), attempt=job.attempt):
             try:
-                outcome = await self._attempt(job)
+                outcome = await self._attempt(job, within_s)
             except _NO_ANSWER as error:
                 # What became of the job is unknown; its lease runs out and it is claimed again.
                 log.warning("database or storage does not answer; the job's lease will run out", error=repr(error))
@@ -135,12 +138,12 @@ class Worker:
             self._metrics.count_job(job.kind, outcome, seconds)
             log.info("job ended", kind=job.kind.value, outcome=outcome, seconds=round(seconds, 3))
 
-    async def _attempt(self, job: Job) -> str:
+    async def _attempt(self, job: Job, within_s: float | None) -> str:
         if job.attempt > self._settings.max_attempts:
             # The attempts before ended without a word: the worker itself died each time.
             return await self._give_up(job, ProcessingFailed(FailureCode.INTERNAL, "Processing did not finish."))
         try:
-            held = await self._run_under_lease(job)
+            held = await self._run_in_time(job, within_s)
         except asyncio.CancelledError:
             await asyncio.shield(self._jobs.release(job))
             return "released"
@@ -151,6 +154,17 @@ class Worker:
         done = held and await self._jobs.complete(job)
         reach(Failpoint.JOB_COMPLETED)
         return "done" if done else "superseded"
+
+    async def _run_in_time(self, job: Job, within_s: float | None) -> bool:
+        limit = asyncio.timeout(within_s)
+        try:
+            async with limit:
+                return await self._run_under_lease(job)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            unfinished = "Processing did not finish in the time there was."
+            raise ProcessingFailed(FailureCode.INTERNAL, unfinished, retryable=True) from None
 
     async def _run_under_lease(self, job: Job) -> bool:
         """Run the handler while renewing the lease; False if the lease was lost and the handler cancelled."""

@@ -102,6 +102,11 @@ class Stand:
         }
         await self.runtime.database.jobs.update_many({}, [{"$set": earlier}])
 
+    async def make_last_attempt(self) -> None:
+        """As if every job had been tried as often as it may be but once, and were due again."""
+        await self.runtime.database.jobs.update_many({}, {"$set": {"attempt": self.settings.worker.max_attempts - 1}})
+        await self.make_old()
+
 
 @asynccontextmanager
 async def open_stand(settings: Settings, server: StorageServer) -> AsyncIterator[Stand]:

@@ -15,6 +15,7 @@ from service.job_hints import hint_at
 from service.models import Job, JobKind, Lane
 from service.processing.fork_client import ForkClient
 from service.settings import Settings
+from service.stores.job_inspection import JobRow
 from service.stores.jobs import job_id
 from tests.hint_stand import Stand, open_stand
 from tests.lambda_stand import LambdaContext, in_container
@@ -105,22 +106,40 @@ async def test_a_job_that_fails_is_announced_for_its_next_attempt(
     await eventually(has_come)
 
 
-async def test_what_there_is_no_time_for_is_given_back(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def jobs_of(stand: Stand) -> list[JobRow]:
+    return await stand.runtime.stores.job_inspection.list_jobs(limit=9)
+
+
+async def test_what_outlasts_the_invocation_has_failed_and_does_not_come_for_ever(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun: list[Job] = []
 
-    async def end_the_second_time(job: Job, **_: Any) -> None:
+    async def never_end(job: Job, **_: Any) -> None:
         begun.append(job)
-        if len(begun) == 1:
-            await asyncio.sleep(600)
-        await stand.do(job)
+        await asyncio.sleep(600)
 
-    monkeypatch.setattr(worker_process, "remove_objects", end_the_second_time)
+    monkeypatch.setattr(worker_process, "remove_objects", never_end)
     # Opening the container would take up the time there is.
     assert await invoke(warm="rubbish") == ["warm"]
     media_id, hint = await enqueue(stand)
-    assert await invoke(LambdaContext(remaining_ms=4_000), late=hint) == ["late"]
-    assert len(begun) == 1
-    [row] = await stand.runtime.stores.job_inspection.list_jobs(limit=9)
+    assert await invoke(LambdaContext(remaining_ms=3_300), late=hint) == []
+    [row] = await jobs_of(stand)
+    assert (row.media_id, row.state, row.attempt) == (media_id, "delayed", 1)
+    assert row.last_error == "Processing did not finish in the time there was."
+    await stand.make_last_attempt()
+    assert await invoke(LambdaContext(remaining_ms=3_300), late=hint) == []
+    [row] = await jobs_of(stand)
+    assert (row.media_id, row.state) == (media_id, "dead")
+    assert await invoke(late=hint) == []
+    assert (len(begun), stand.done) == (2, {})
+
+
+async def test_what_there_is_no_time_to_begin_costs_no_attempt(stand: Stand) -> None:
+    assert await invoke(warm="rubbish") == ["warm"]
+    media_id, hint = await enqueue(stand)
+    assert await invoke(LambdaContext(remaining_ms=2_500), late=hint) == ["late"]
+    [row] = await jobs_of(stand)
     assert (row.media_id, row.state, row.attempt) == (media_id, "open", 0)
     assert await invoke(late=hint) == []
     assert stand.done == {media_id: 1}
