@@ -169,11 +169,11 @@ async def test_a_file_that_breaks_its_scanner_fails_at_last_and_holds_up_nobody(
         to_clamd.close()
         writer.close()
 
-    async with await asyncio.start_server(breaks, "127.0.0.1", port):
-        async with scanning(service, f"tcp://127.0.0.1:{port}").working():
-            bad = [await anna.send(with_segment(0xFE, poison, small_photo(30 + each))) for each in range(3)]
-            good = await anna.send(small_photo(40))
-            ended = await anna.wait(*bad, good)
+    broken = await asyncio.start_server(breaks, "127.0.0.1", port)
+    async with broken, scanning(service, f"tcp://127.0.0.1:{port}").working():
+        bad = [await anna.send(with_segment(0xFE, poison, small_photo(30 + each))) for each in range(3)]
+        good = await anna.send(small_photo(40))
+        ended = await anna.wait(*bad, good)
     assert ended == {**dict.fromkeys(bad, "FAILED"), good: "READY"}
     for media_id in bad:
         failure = (await anna.run(SEEN, id=media_id))["media"]["failure"]
