@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -40,12 +39,12 @@ from service.wanted_renditions import (
     urgent_renditions,
 )
 
-PROCESS_FIELDS = (*WANTED_FIELDS, *METADATA_FIELDS, "content", "original", "focus", "created_at", "processing")
+PROCESS_FIELDS = (*WANTED_FIELDS, *METADATA_FIELDS, "content", "original", "focus", "processing")
 
 
 @dataclass(frozen=True, slots=True)
 class Viewable:
-    """A media that has become READY, `seconds` after its creation."""
+    """A media that has become READY, `seconds` after its creation in server time."""
 
     purpose: MediaPurpose
     seconds: float
@@ -107,7 +106,7 @@ async def process_media(
         return None
     await enqueue_rendering(media, stores.jobs)
     reach(Failpoint.RENDERING_ENQUEUED)
-    return Viewable(MediaPurpose(media["purpose"]), (datetime.now(UTC) - media["created_at"]).total_seconds())
+    return Viewable(MediaPurpose(media["purpose"]), done.age.total_seconds())
 
 
 async def _finish_earlier_attempt(media: MediaDocument, stores: Stores, object_store: ObjectStore) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, NotRequired, TypedDict
+from datetime import datetime, timedelta
+from typing import Any, Literal, NotRequired, TypedDict
 from uuid import UUID
 
 from service.lifecycle import MediaStatus
@@ -174,8 +174,25 @@ class EmbeddedMetadata:
 
 
 @dataclass(frozen=True, slots=True)
+class BasePicture:
+    """The upright sRGB picture that all renditions of an original are cut from, and how large the original is upright.
+
+    `pixels`: rows from the top, a byte for each channel of `mode` (RGB or RGBA), nothing between them.
+    """
+
+    mode: str
+    width: int
+    height: int
+    pixels: bytes = field(repr=False)
+    original_size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessedFile:
-    """What the pipeline made of an original, and learnt from it. `fingerprints` only where they were asked for."""
+    """What the pipeline made of an original, and learnt from it. `fingerprints` only where they were asked for.
+
+    `base` where it was asked for and is no larger than usual.
+    """
 
     content_type: str
     width: int
@@ -186,13 +203,18 @@ class ProcessedFile:
     fingerprints: Fingerprints | None = None
     metadata: EmbeddedMetadata = field(default_factory=EmbeddedMetadata)
     receipts: tuple[Receipt, ...] = ()
+    base: BasePicture | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ViewImage:
-    """An upright sRGB picture of an original, as PNG, and which part of the whole upright picture it shows."""
+    """An upright sRGB picture of an original, and which part of the whole upright picture it shows.
+
+    `body`: its pixels, 8 bits a channel, row by row from the top. `mode`: `L`, one channel of grey, or `RGB`, three.
+    """
 
     body: bytes = field(repr=False)
+    mode: Literal["L", "RGB"]
     width: int
     height: int
     box: BoundingBox
@@ -367,8 +389,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class StatusChange:
-    """A media's position in its life, as the change stream reports it."""
+    """A status that was written. `age`: how old the media was by then, in server time."""
 
     media_id: UUID
     status: MediaStatus
     sequence: int
+    age: timedelta

@@ -61,6 +61,8 @@ def _count_nothing(_status: MediaStatus, _purpose: MediaPurpose) -> None:
     return
 
 
+_AFTER_CHANGE = {"purpose": 1, "created_at": 1, "status_history": {"$slice": -1}}
+
 # A READY media lacks most of its renditions at first.
 _AT_REST = TERMINAL - {MediaStatus.READY}
 
@@ -190,12 +192,13 @@ class MediaStore:
         if unset:
             update.append({"$unset": list(unset)})
         after = await self._media.find_one_and_update(
-            query, update, projection={"status_sequence": 1, "purpose": 1}, return_document=ReturnDocument.AFTER
+            query, update, projection=_AFTER_CHANGE, return_document=ReturnDocument.AFTER
         )
         if after is None:
             return None
         self._count_status(target, MediaPurpose(after["purpose"]))
-        return StatusChange(media_id, target, after["status_sequence"])
+        [written] = after["status_history"]
+        return StatusChange(media_id, target, written["sequence"], written["at"] - after["created_at"])
 
     async def hold(self, media_id: UUID, fence: int, *, attempt: int, lane: str) -> bool:
         """Take a media for processing under `fence`; False if a later claim holds it or it is past processing.

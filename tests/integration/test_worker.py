@@ -122,6 +122,14 @@ async def test_stale_fence_never_writes_to_the_media(service: RunningService, jo
     assert await anna.wait(media_id) == {media_id: "READY"}
 
 
+async def test_how_soon_a_media_can_be_looked_at_is_told_by_one_clock(service: RunningService, jobs: JobStore) -> None:
+    media_id = await service.client("anna").send(small_photo(20))
+    viewable = await process(service, await claim(jobs))
+    document = await service.runtime.database.media.find_one({"_id": uuid_of(media_id)})
+    assert viewable is not None
+    assert viewable.seconds == (document["first_viewable_at"] - document["created_at"]).total_seconds() > 0
+
+
 async def test_deletion_during_processing_leaves_nothing_in_storage(service: RunningService, jobs: JobStore) -> None:
     anna = service.client("anna")
     media_id = await anna.send(small_photo(2))
