@@ -23,6 +23,8 @@ from service.worker import Worker
 from tests.queues import Queues, open_queues
 from tests.servers import StorageServer
 
+CONCURRENCY = 2
+
 
 @dataclass(repr=False)
 class Stand:
@@ -51,14 +53,10 @@ class Stand:
     async def do(self, job: Job) -> None:
         self.done[job.media_id] += 1
 
-    def worker(self, handle: Callable[[Job], Awaitable[None]] | None = None) -> Worker:
+    def source(self) -> HintedJobs:
         runtime = self.runtime
         assert runtime.hints is not None
-
-        async def end(job: Job, failure: ProcessingFailed) -> None:
-            pass
-
-        source = HintedJobs(
+        return HintedJobs(
             self.settings.jobs,
             self.settings.worker,
             hints=runtime.hints,
@@ -66,14 +64,19 @@ class Stand:
             inspection=runtime.stores.job_inspection,
             worker="w",
         )
+
+    def worker(self, handle: Callable[[Job], Awaitable[None]] | None = None) -> Worker:
+        async def end(job: Job, failure: ProcessingFailed) -> None:
+            pass
+
         return Worker(
             self.settings.worker,
-            source=source,
-            jobs=runtime.stores.jobs,
+            source=self.source(),
+            jobs=self.runtime.stores.jobs,
             handlers=dict.fromkeys(JobKind, handle or self.do),
             end=end,
             metrics=Metrics(),
-            concurrency=2,
+            concurrency=CONCURRENCY,
         )
 
     @asynccontextmanager

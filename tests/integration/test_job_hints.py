@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from uuid6 import uuid7
@@ -13,12 +15,12 @@ from uuid6 import uuid7
 from service.dev.environment import environment_of
 from service.errors import StorageRefused
 from service.job_hints import hint_at
-from service.message_queue import MessageQueue
+from service.message_queue import MessageQueue, QueueMessage
 from service.models import Job, JobKind, Lane
 from service.settings import Settings
 from service.stores.jobs import job_id
 from service.worker_process import sweep_once
-from tests.hint_stand import Stand, open_stand
+from tests.hint_stand import CONCURRENCY, Stand, open_stand
 from tests.queues import eventually
 from tests.servers import StorageServer
 
@@ -49,13 +51,14 @@ async def test_without_a_hint_nothing_is_done_until_it_is_announced_anew(stand: 
     media_id = await stand.enqueue()
     await stand.announced()
     assert len(await stand.queues[Lane.STANDARD].drain()) == 1
+    # Every queue is looked into, and one is waited at.
+    assert await stand.source().next(frozenset(Lane)) is None
+    # Not at once: its hint may be on its way to a worker.
+    await sweep_once(stand.runtime)
+    await stand.announced()
+    assert await stand.queues[Lane.STANDARD].is_empty()
+    await stand.make_old()
     async with stand.working():
-        await asyncio.sleep(1.5)
-        assert stand.done == {}
-        # Not at once: its hint may be on its way to a worker.
-        await sweep_once(stand.runtime)
-        assert await stand.queues[Lane.STANDARD].is_empty()
-        await stand.make_old()
         await sweep_once(stand.runtime)
         await eventually(stand.is_over)
     assert stand.done == {media_id: 1}
@@ -118,17 +121,21 @@ async def test_a_hint_at_a_job_that_is_not_due_waits_in_the_queue(stand: Stand) 
 
 
 async def test_whoever_is_waited_for_has_a_place_of_its_own(stand: Stand) -> None:
-    go = asyncio.Event()
+    go, begun = asyncio.Event(), Counter[Lane]()
 
     async def handle(job: Job) -> None:
+        begun[job.lane] += 1
         if job.lane is not Lane.FIRST_VISIBLE:
             await go.wait()
         await stand.do(job)
 
+    async def has_no_place() -> bool:
+        return begun[Lane.BACKFILL] == CONCURRENCY
+
     async with stand.working(handle):
         for _ in range(6):
             await stand.enqueue(lane=Lane.BACKFILL)
-        await asyncio.sleep(0.5)
+        await eventually(has_no_place)
         waited_for = await stand.enqueue(lane=Lane.FIRST_VISIBLE)
 
         async def is_done() -> bool:
@@ -136,19 +143,32 @@ async def test_whoever_is_waited_for_has_a_place_of_its_own(stand: Stand) -> Non
 
         await eventually(is_done, within_s=5)
         assert sum(stand.done.values()) == 1
+        assert begun == {Lane.BACKFILL: CONCURRENCY, Lane.FIRST_VISIBLE: 1}
         go.set()
         await eventually(stand.is_over)
 
 
-async def test_a_job_longer_than_its_hints_visibility_runs_once(stand: Stand) -> None:
+async def test_a_job_longer_than_its_hints_visibility_runs_once(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden, begun, hide = Counter[str](), Counter[UUID](), MessageQueue.hide
+
+    async def count(queue: MessageQueue, messages: Mapping[QueueMessage, int]) -> None:
+        await hide(queue, messages)
+        hidden.update(message.id for message in messages)
+
+    async def was_visible_but_for_that() -> bool:
+        # At every third of its time: at the fourth, that of the first has run out.
+        return max(hidden.values(), default=0) >= 4
+
     async def slow(job: Job) -> None:
-        await asyncio.sleep(3)
+        begun[job.media_id] += 1
+        await eventually(was_visible_but_for_that)
         await stand.do(job)
 
+    monkeypatch.setattr(MessageQueue, "hide", count)
     media_id = await stand.enqueue()
     async with stand.working(slow), stand.working(slow):
         await eventually(stand.is_over)
-    assert stand.done == {media_id: 1}
+    assert begun == stand.done == {media_id: 1}
 
 
 STUCK = """
