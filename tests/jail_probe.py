@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from service.models import MediaFormat, RenditionName
-from service.processing.wire import LENGTH_BYTES, Crashed, Processed, RenditionHeader
+from service.processing.wire import LENGTH_BYTES, BaseHeader, Crashed, Processed, RenditionHeader
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PTRACE_ATTACH, _UNSHARE_USER = 16, 0x10000000
@@ -105,13 +105,14 @@ def _flood(reply: BinaryIO) -> None:
 
 
 def _pretend(
-    body: bytes, *, size: int | None = None, name: RenditionName = RenditionName.FEED
+    body: bytes, *, size: int | None = None, name: RenditionName = RenditionName.FEED, base: tuple[int, int] = (0, 0)
 ) -> Callable[[BinaryIO], None]:
     def act(reply: BinaryIO) -> None:
+        pixels = BaseHeader(mode="RGB", width=base[0], height=base[1]) if all(base) else None
         rendition = RenditionHeader(name=name, format=MediaFormat.JPEG, width=8, height=8, bytes=size or len(body))
-        header = Processed(width=8, height=8, renditions=(rendition,))
+        header = Processed(width=8, height=8, renditions=(rendition,), base=pixels)
         _send(reply, header.model_dump_json().encode())
-        reply.write(body)
+        reply.write(body + bytes(3 * base[0] * base[1]))
 
     return act
 
@@ -128,5 +129,7 @@ ACTIONS: dict[str, Callable[[BinaryIO], None]] = {
     "cut short": _pretend(b"\xff\xd8\xff\xe0", size=10_000),
     "a page as picture": _pretend(b"<html><script>alert(1)</script></html>"),
     "unasked rendition": _pretend(b"\xff\xd8\xff\xe0", name=RenditionName.PREVIEW),
+    "with a base": _pretend(b"\xff\xd8\xff\xe0", base=(8, 8)),
+    "with a base of another size": _pretend(b"\xff\xd8\xff\xe0", base=(8, 9)),
     "honest": _pretend(b"\xff\xd8\xff\xe0 eight by eight"),
 }

@@ -29,7 +29,8 @@ from service.models import MediaPurpose, ProcessedFile
 from service.object_store import ObjectStore
 from service.policies import POLICIES
 from service.processing import pipeline
-from service.processing.jail import Jail, _read_header, _read_renditions
+from service.processing.answers import read_file, read_header
+from service.processing.jail import Jail
 from service.processing.wire import Processed, ProcessingRequest
 from service.runtime import Runtime
 from service.settings import Settings
@@ -61,9 +62,9 @@ class _Unconfined(Jail):
         reply = asyncio.StreamReader()
         reply.feed_data(answer)
         reply.feed_eof()
-        header = await _read_header(reply)
+        header = await read_header(reply)
         assert isinstance(header, Processed), header
-        return await _read_renditions(reply, header, request)
+        return await read_file(reply, header, request)
 
     @staticmethod
     def _decode(path: Path, request: ProcessingRequest) -> bytes:

@@ -13,9 +13,9 @@ from av.video.frame import VideoFrame
 
 from service.errors import FailureCode, ProcessingFailed
 from service.policies import MAX_CLIP_S, MAX_PIXELS
+from service.processing.base_sizes import base_size
 from service.processing.clip_colours import PictureReader
 from service.processing.clip_source import VIDEO_CODECS, ClipSource, orientation_of
-from service.processing.decoding import base_size
 from service.processing.detect import HEAD_BYTES
 from service.processing.metadata import metadata_of_clip
 from service.processing.opening import agreed_type

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from PIL import Image
 
 from service.errors import FailureCode, ProcessingFailed
-from service.policies import RenditionPolicy
+from service.processing.base_sizes import base_size
 from service.processing.modes import resampleable
-from service.processing.renditions import BASE_SIDE
-from service.processing.work import Work
+from service.processing.work import PILLOW, Work
 
 # What no draft has scaled is averaged in whole blocks first, down to this many times the size: two fifths of the CPU,
 # and after encoding the same quality.
@@ -43,12 +41,12 @@ def shrink(work: Work) -> None:
     work.image = image
 
 
-def base_size(size: tuple[int, int], renditions: Iterable[RenditionPolicy]) -> tuple[int, int]:
-    """The smallest size, in pixels, from which every rendition can be cut without enlarging anything.
-
-    Never less than BASE_SIDE (of what there is), so that what is made first has the pixels that it would have beside
-    all others: drafting a JPEG to less would also cost quality.
-    """
-    long, short = max(size), min(size)
-    scale = min(1.0, max((BASE_SIDE / long, *(r.max_side / (short if r.crop else long) for r in renditions))))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+def load_base(work: Work) -> None:
+    """Have the pixels as an earlier job on the same original left them: upright, sRGB, of the size to cut from."""
+    base = work.request.base
+    if base is None:
+        raise TypeError("this job begins with the original")
+    work.image = Image.frombytes(base.mode, base.size, work.source.read())
+    work.content_type = work.request.content_type
+    work.stored_size = base.size
+    work.note(PILLOW, width=base.width, height=base.height)

@@ -10,8 +10,9 @@ import thumbhash
 from PIL import Image
 
 from service.models import Fingerprints
+from service.processing.base_sizes import BASE_SIDE
 from service.processing.colour import flatten
-from service.processing.renditions import BASE_SIDE, fit, scaled
+from service.processing.renditions import fit, scaled
 from service.processing.work import Work
 
 # A perceptual hash depends on the path by which pixels were had (up to 12 bits): always from this size, made from one

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -13,20 +13,23 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from service.errors import FailureCode, ProcessingFailed
-from service.models import EmbeddedMetadata, Fingerprints, ProcessedFile, Receipt, Rendition, ViewImage
-from service.processing.detect import agrees, sniff
+from service.models import (
+    BasePicture,
+    ProcessedFile,
+    ViewImage,
+)
+from service.processing.answers import another_task, hostile, internal, read_file, read_header, read_view, verdict
+from service.processing.base_sizes import base_size
 from service.processing.fork_client import ForkClient, RunningJob, ServerGone
+from service.processing.memory_file import nameless_memory
 from service.processing.wire import (
-    LENGTH_BYTES,
-    MAX_HEADER_BYTES,
-    REPLY,
+    BaseHeader,
     Crashed,
     Launch,
     Limits,
     Processed,
     ProcessingRequest,
     Refused,
-    RenditionHeader,
     Reply,
     Request,
     Viewed,
@@ -35,9 +38,6 @@ from service.processing.wire import (
 
 # So much more readily than what somebody waits for does the rest yield the processor: about ten to one.
 _PATIENT_NICENESS = 10
-
-# Fractions that add up to the whole may exceed it by the last bits.
-_ROUNDING = 1e-9
 
 _Result = TypeVar("_Result")
 
@@ -100,18 +100,28 @@ class Jail:
 
         async def read(reply: asyncio.StreamReader, answer: Reply) -> ProcessedFile:
             if not isinstance(answer, Processed):
-                raise _another_task()
-            return await _read_renditions(reply, answer, request)
+                raise another_task()
+            return await read_file(reply, answer, request)
 
         return await self._run(path, request, launch, wall_s, read)
+
+    async def process_base(self, base: BasePicture, request: ProcessingRequest) -> ProcessedFile:
+        """The same from the base that an earlier job on the same original has handed out, and that `serves` it.
+
+        Byte for byte what the original would give. What a file is besides its pixels is not told anew.
+        """
+        header = BaseHeader.model_validate({"mode": base.mode, "width": base.width, "height": base.height})
+        with nameless_memory(base.pixels) as path:
+            file = await self.process(path, request.model_copy(update={"base": header, "keep_base": False}))
+        return replace(file, width=base.original_size[0], height=base.original_size[1])
 
     async def view(self, path: Path, request: ViewRequest) -> ViewImage:
         """Show of the picture at `path` what `request` asks. Raises ProcessingFailed like `process`; waits for it."""
 
         async def read(reply: asyncio.StreamReader, answer: Reply) -> ViewImage:
             if not isinstance(answer, Viewed):
-                raise _another_task()
-            return await _read_view(reply, answer, request)
+                raise another_task()
+            return await read_view(reply, answer, request)
 
         launch = Launch(limits=self._limits, niceness=_PATIENT_NICENESS)
         return await self._run(path, request, launch, self._wall_s, read)
@@ -138,12 +148,12 @@ class Jail:
             except ServerGone as error:
                 if self._servers.get(work) is server:
                     await self._stop_server(work)
-                raise _internal("the fork server ended during the job") from error
+                raise internal("the fork server ended during the job") from error
 
     async def _running_server(self, work: str) -> ForkClient:
         async with self._starting:
             if self._closed:
-                raise _internal("the jail is closed")
+                raise internal("the jail is closed")
             if work in self._servers and not self._servers[work].alive:
                 await self._stop_server(work)
             if work not in self._servers:
@@ -156,107 +166,22 @@ class Jail:
             await server.close()
 
 
+def serves(base: BasePicture, request: ProcessingRequest) -> bool:
+    """Whether `request` asks only for what `base` gives as the original would: a base of another size would not."""
+    return not request.moves and base_size(base.original_size, request.renditions) == (base.width, base.height)
+
+
 async def _result(job: RunningJob, limits: Limits, read: Callable[..., Awaitable[_Result]]) -> _Result:
     """What the child answers, as `read` understands the header and what follows it."""
     try:
-        answer = await _read_header(job.reply)
+        answer = await read_header(job.reply)
         if isinstance(answer, Refused):
             raise ProcessingFailed(answer.failure, answer.message, quarantine=answer.quarantine)
         if isinstance(answer, Crashed):
-            raise _internal(answer.detail)
+            raise internal(answer.detail)
         return await read(job.reply, answer)
     except asyncio.IncompleteReadError:
-        raise _verdict(await job.exit_code(), limits) from None
+        raise verdict(await job.exit_code(), limits) from None
     except ValidationError as error:
         # Only a decoder that is no longer ours writes this.
-        raise _hostile("The file made its decoder answer nonsense.") from error
-
-
-def _verdict(code: int, limits: Limits) -> ProcessingFailed:
-    """What a child's end without an answer says about the file."""
-    if code >= 0:
-        return _internal(f"the jailed child ended with status {code}")
-    if -code == signal.SIGXCPU:
-        return _hostile(f"Decoding the file takes more than {limits.cpu_s} seconds.")
-    if -code == signal.SIGKILL:
-        return ProcessingFailed(
-            FailureCode.DECODE_LIMIT_EXCEEDED,
-            "The system ended the decoder, most likely for want of memory.",
-            retryable=True,
-        )
-    return _hostile(f"The decoder broke on this file ({signal.Signals(-code).name}).")
-
-
-def _hostile(message: str) -> ProcessingFailed:
-    return ProcessingFailed(FailureCode.DECODE_LIMIT_EXCEEDED, message, quarantine=True)
-
-
-def _internal(detail: str) -> ProcessingFailed:
-    failure = ProcessingFailed(
-        FailureCode.INTERNAL, "The picture could not be processed through a fault of ours.", retryable=True
-    )
-    failure.add_note(detail)
-    return failure
-
-
-def _another_task() -> ProcessingFailed:
-    return _internal("the child did another task than it was given")
-
-
-async def _read_header(reply: asyncio.StreamReader) -> Reply:
-    length = int.from_bytes(await reply.readexactly(LENGTH_BYTES), "big")
-    if length > MAX_HEADER_BYTES:
-        raise _hostile("The file made its decoder answer without end.")
-    return REPLY.validate_json(await reply.readexactly(length))
-
-
-async def _read_renditions(reply: asyncio.StreamReader, answer: Processed, request: ProcessingRequest) -> ProcessedFile:
-    content_type = answer.content_type or request.content_type
-    if not (agrees(content_type, request.content_type) and _as_asked(answer.renditions, request)):
-        raise _hostile("The file made its decoder answer something that was not asked.")
-    renditions = []
-    for header in answer.renditions:
-        body = await reply.readexactly(header.bytes)
-        if sniff(body) != header.format.content_type:
-            raise _hostile("The file made its decoder answer something that is no picture.")
-        renditions.append(Rendition(header.name, header.format, header.width, header.height, body))
-    told, place = answer.metadata, (answer.metadata.latitude, answer.metadata.longitude)
-    return ProcessedFile(
-        content_type=content_type,
-        width=answer.width,
-        height=answer.height,
-        renditions=tuple(renditions),
-        frame_count=answer.frame_count,
-        duration_ms=answer.duration_ms,
-        fingerprints=None if answer.fingerprints is None else Fingerprints(**answer.fingerprints.model_dump()),
-        metadata=EmbeddedMetadata(
-            captured_at=told.captured_at,
-            camera_make=told.camera_make,
-            camera_model=told.camera_model,
-            location=None if place[0] is None or place[1] is None else (place[0], place[1]),
-        ),
-        receipts=tuple(Receipt(**receipt.model_dump()) for receipt in answer.receipts),
-    )
-
-
-async def _read_view(reply: asyncio.StreamReader, answer: Viewed, request: ViewRequest) -> ViewImage:
-    body, box = await reply.readexactly(answer.bytes), answer.box
-    # PNG, section 11.2.2: the header chunk comes first, and begins with both sides.
-    sides = (int.from_bytes(body[16:20], "big"), int.from_bytes(body[20:24], "big"))
-    fractions = (box.x, box.y, box.width, box.height, box.x + box.width, box.y + box.height)
-    if (
-        sniff(body) != "image/png"
-        or sides != (answer.width, answer.height)
-        or max(sides) > request.max_side
-        or not all(0 <= fraction <= 1 + _ROUNDING for fraction in fractions)
-    ):
-        raise _hostile("The file made its decoder show something that was not asked.")
-    return ViewImage(body, answer.width, answer.height, box)
-
-
-def _as_asked(headers: tuple[RenditionHeader, ...], request: ProcessingRequest) -> bool:
-    wanted = [(policy.name, format_, policy.max_side) for policy in request.renditions for format_ in policy.formats]
-    return len(headers) == len(wanted) and all(
-        (header.name, header.format) == (name, format_) and max(header.width, header.height) <= max_side
-        for header, (name, format_, max_side) in zip(headers, wanted, strict=True)
-    )
+        raise hostile("The file made its decoder answer nonsense.") from error

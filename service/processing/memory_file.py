@@ -1,12 +1,29 @@
-"""A file in memory for a writer that wants to read what it wrote, as libav does to put an MP4's index first."""
+"""Files in memory: one that another process can open, and one for a writer that wants to read what it wrote."""
 
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def nameless_memory(content: bytes) -> Iterator[Path]:
+    """A file that holds `content` and is in memory only, reached through this process while the block lasts."""
+    with os.fdopen(os.memfd_create("media-pixels"), "wb", buffering=0) as file:
+        left = memoryview(content)
+        while left:
+            left = left[file.write(left) :]
+        yield Path(f"/proc/self/fd/{file.fileno()}")
 
 
 class RereadableFile(io.BytesIO):
-    """A file in memory that can be read at one place while it is written at another."""
+    """A file in memory that can be read at one place while it is written at another.
+
+    libav reads what it wrote to put an MP4's index first.
+    """
 
     def reader(self) -> _Reader:
         """Reads this file, from its beginning, without moving the place where it is written."""

@@ -13,8 +13,9 @@ from PIL import Image
 
 from service.errors import FailureCode, ProcessingFailed
 from service.models import Receipt
+from service.processing.base_sizes import MAX_BASE_PIXELS
 from service.processing.colour import to_srgb
-from service.processing.decoding import decode, shrink
+from service.processing.decoding import decode, load_base, shrink
 from service.processing.fingerprints import describe
 from service.processing.frames import count_frames
 from service.processing.limits import check_limits
@@ -22,11 +23,18 @@ from service.processing.metadata import read_metadata, strip_metadata
 from service.processing.opening import open_original
 from service.processing.orientation import turn_upright
 from service.processing.renditions import encode_all, resize_all
-from service.processing.trusted import trusted_pictures, trusted_request, trusted_view
+from service.processing.trusted import (
+    trusted_base,
+    trusted_base_request,
+    trusted_pictures,
+    trusted_request,
+    trusted_view,
+)
 from service.processing.view import VIEW_STEPS, begin_view, viewed
 from service.processing.wire import (
     LENGTH_BYTES,
     REQUEST,
+    BaseHeader,
     Crashed,
     FingerprintsHeader,
     MetadataHeader,
@@ -57,6 +65,9 @@ STEPS: Final[tuple[Step, ...]] = (
     describe,
 )
 
+# From the picture that STEPS had when `turn_upright` was done.
+BASE_STEPS: Final[tuple[Step, ...]] = (load_base, resize_all, encode_all, describe)
+
 # `check_limits` sets limits by format, measured; Pillow's single one would only warn at half of them.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -67,7 +78,7 @@ def run(source: BinaryIO, request: bytes, reply: BinaryIO) -> None:
     if isinstance(asked, ViewRequest):
         take_all(VIEW_STEPS, begin_view(source, asked), reply)
     else:
-        take_all(STEPS, Work(source, asked), reply)
+        take_all(STEPS if asked.base is None else BASE_STEPS, Work(source, asked), reply)
 
 
 def take_all(steps: Sequence[Step], work: Work, reply: BinaryIO) -> None:
@@ -78,6 +89,8 @@ def take_all(steps: Sequence[Step], work: Work, reply: BinaryIO) -> None:
     if isinstance(answer, Processed):
         for rendition in work.renditions:
             reply.write(rendition.body)
+        if answer.base is not None:
+            reply.write(work.image.tobytes())
     elif isinstance(answer, Viewed) and work.shown is not None:
         reply.write(work.shown.body)
 
@@ -138,7 +151,16 @@ def _processed(work: Work) -> Processed:
             RenditionHeader(name=r.name, format=r.format, width=r.width, height=r.height, bytes=len(r.body))
             for r in work.renditions
         ),
+        base=_base(work) if work.request.keep_base else None,
     )
+
+
+def _base(work: Work) -> BaseHeader | None:
+    image = work.image
+    if image.width * image.height > MAX_BASE_PIXELS:
+        return None
+    # Otherwise `to_srgb` has not done what it says: our fault, and better told than handed out.
+    return BaseHeader.model_validate({"mode": image.mode, "width": image.width, "height": image.height})
 
 
 def warm_up() -> None:
@@ -148,6 +170,8 @@ def warm_up() -> None:
     for content_type, picture in trusted_pictures():
         rehearse(run, picture, trusted_request(content_type), "processed")
         rehearse(run, picture, trusted_view(content_type), "viewed")
+    for mode in ("RGB", "RGBA"):
+        rehearse(run, trusted_base(mode), trusted_base_request(mode), "processed")
     rehearse(run, b"not a picture", trusted_request("image/jpeg"), "refused")
 
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from PIL import Image
 
 from service.models import BoundingBox, MediaFormat, Rendition
 from service.policies import RenditionPolicy
+from service.processing.base_sizes import BASE_SIDE
 from service.processing.encoding import ENCODERS, encode
 from service.processing.work import Work
 
 _Size = tuple[int, int]
-
-# Smaller renditions are cut from a picture of this longer side even where none of it is wanted: so their pixels do
-# not depend on what else a request asks for.
-BASE_SIDE: Final = 1080
 
 
 def resize_all(work: Work) -> None:

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from service.models import BoundingBox, MetadataField, RenditionName
 from service.policies import RenditionPolicy, UrlLifetime
-from service.processing.wire import ProcessingRequest, ViewRequest
+from service.processing.wire import BaseHeader, ProcessingRequest, ViewRequest
 
 _SIDE = 16
 _LIFETIME = UrlLifetime(window_s=1, minimum_s=1)
@@ -32,19 +32,32 @@ _OTHER_FRAME: Final = Image.new("RGB", (_SIDE, _SIDE), (255, 0, 0))
 
 def trusted_request(content_type: str) -> bytes:
     """A request that takes every path: a fit and a crop, in every format."""
-    return (
-        ProcessingRequest(
-            content_type=content_type,
-            renditions=(
-                RenditionPolicy(name=RenditionName.FEED, max_side=12, url_lifetime=_LIFETIME, cache_max_age_s=0),
-                RenditionPolicy(
-                    name=RenditionName.THUMBNAIL, max_side=8, crop=True, url_lifetime=_LIFETIME, cache_max_age_s=0
-                ),
+    return _request(content_type).model_dump_json().encode()
+
+
+def trusted_base_request(mode: str) -> bytes:
+    """The same of a base, which `trusted_base` makes."""
+    header = BaseHeader.model_validate({"mode": mode, "width": _SIDE, "height": _SIDE})
+    request = _request("image/jpeg").model_copy(update={"base": header})
+    return request.model_dump_json().encode()
+
+
+def trusted_base(mode: str) -> bytes:
+    """The pixels of a base."""
+    return Image.new(mode, (_SIDE, _SIDE)).tobytes()
+
+
+def _request(content_type: str) -> ProcessingRequest:
+    return ProcessingRequest(
+        content_type=content_type,
+        renditions=(
+            RenditionPolicy(name=RenditionName.FEED, max_side=12, url_lifetime=_LIFETIME, cache_max_age_s=0),
+            RenditionPolicy(
+                name=RenditionName.THUMBNAIL, max_side=8, crop=True, url_lifetime=_LIFETIME, cache_max_age_s=0
             ),
-            metadata=frozenset(MetadataField),
-        )
-        .model_dump_json()
-        .encode()
+        ),
+        metadata=frozenset(MetadataField),
+        keep_base=True,
     )
 
 

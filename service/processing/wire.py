@@ -11,7 +11,8 @@ from service.errors import FailureCode
 from service.models import BoundingBox, MediaFormat, MediaKind, MetadataField, RenditionName
 from service.policies import RenditionPolicy, kind_of
 
-# A reply is: the header's length (4 bytes, big-endian), the header (JSON), then the renditions' bytes in its order.
+# A reply is: the header's length (4 bytes, big-endian), the header (JSON), then the renditions' bytes in its order, and
+# the base's pixels, if the header announces one.
 LENGTH_BYTES: Final = 4
 MAX_HEADER_BYTES: Final = 64 * 1024
 MAX_REQUEST_BYTES: Final = 64 * 1024
@@ -41,12 +42,31 @@ class Launch(_Message):
     niceness: int = Field(default=0, ge=0, le=19)
 
 
+class BaseHeader(_Message):
+    """An upright sRGB picture as raw pixels: rows from the top, a byte a channel, nothing between them."""
+
+    mode: Literal["RGB", "RGBA"]
+    width: _Side
+    height: _Side
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, in pixels."""
+        return self.width, self.height
+
+    @property
+    def byte_length(self) -> int:
+        """How many bytes the pixels take."""
+        return self.width * self.height * len(self.mode)
+
+
 class ProcessingRequest(_Message):
     """What to make of a file.
 
     `renditions` lists just the formats that are wanted now; `urgent`: somebody waits, so encoders should hurry;
     `fingerprints`: whether placeholder, colour and hash are wanted; `focus`: where the eye should land (None: the
-    centre).
+    centre); `keep_base`: whether the base that renditions are cut from is wanted too; `base`: the file holds just the
+    pixels of one, which an earlier job on the same original has handed out.
     """
 
     task: Literal["process"] = "process"
@@ -56,6 +76,8 @@ class ProcessingRequest(_Message):
     urgent: bool = False
     fingerprints: bool = True
     metadata: frozenset[MetadataField] = frozenset()
+    keep_base: bool = False
+    base: BaseHeader | None = None
 
     @property
     def moves(self) -> bool:
@@ -120,16 +142,22 @@ class Processed(_Message):
     metadata: MetadataHeader = MetadataHeader()
     receipts: tuple[ReceiptHeader, ...] = Field(default=(), max_length=32)
     renditions: tuple[RenditionHeader, ...] = Field(max_length=64)
+    base: BaseHeader | None = None
 
 
 class Viewed(_Message):
-    """Followed by the picture's bytes, as PNG. `box`: what part of the upright original it shows."""
+    """Followed by the picture's pixels, a byte a channel and no more. `box`: what part of the upright original it shows."""
 
     outcome: Literal["viewed"] = "viewed"
+    mode: Literal["L", "RGB"]
     width: _Side
     height: _Side
     box: BoundingBox
-    bytes: int = Field(gt=0, le=MAX_RENDITION_BYTES)
+
+    @property
+    def byte_length(self) -> int:
+        """How many bytes the pixels take."""
+        return self.width * self.height * len(self.mode)
 
 
 class Refused(_Message):

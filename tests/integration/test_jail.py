@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 
 from service.errors import ConfigurationError, FailureCode, ProcessingFailed
-from service.models import MediaFormat, RenditionName
+from service.models import BasePicture, MediaFormat, RenditionName
 from service.policies import RenditionPolicy, UrlLifetime
 from service.processing.jail import Jail
 from service.processing.wire import ProcessingRequest
@@ -92,6 +92,7 @@ async def test_a_captured_decoder_finds_no_secret_and_no_foreign_descriptor(prob
         ("pickle", FailureCode.DECODE_LIMIT_EXCEEDED, True, False),
         ("a page as picture", FailureCode.DECODE_LIMIT_EXCEEDED, True, False),
         ("unasked rendition", FailureCode.DECODE_LIMIT_EXCEEDED, True, False),
+        ("with a base", FailureCode.DECODE_LIMIT_EXCEEDED, True, False),
         ("exit", FailureCode.INTERNAL, False, True),
         ("cut short", FailureCode.INTERNAL, False, True),
         ("allocate", FailureCode.INTERNAL, False, True),
@@ -103,6 +104,17 @@ async def test_every_misbehaviour_ends_in_a_clear_failure(
     error = await refusal(probed, order, action)
     assert (error.failure, error.quarantine, error.retryable) == (failure, quarantine, retryable)
     assert not Path("/tmp/escaped").exists()
+    await assert_unharmed(probed, order)
+
+
+async def test_a_base_is_taken_only_as_large_as_the_picture_asks_for(probed: Jail, order: Path) -> None:
+    request = REQUEST.model_copy(update={"keep_base": True})
+    order.write_text("with a base")
+    assert (await probed.process(order, request)).base == BasePicture("RGB", 8, 8, bytes(8 * 8 * 3), (8, 8))
+    order.write_text("with a base of another size")
+    with pytest.raises(ProcessingFailed) as caught:
+        await probed.process(order, request)
+    assert caught.value.quarantine
     await assert_unharmed(probed, order)
 
 

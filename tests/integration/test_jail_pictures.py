@@ -17,7 +17,7 @@ from service.models import ProcessedFile
 from service.processing.jail import Jail
 from service.settings import WorkerSettings
 from tests import hostile, photos
-from tests.in_process import process, request_for
+from tests.in_process import process, request_for, saved
 
 PAGE_BYTES = resource.getpagesize()
 
@@ -51,6 +51,26 @@ async def test_the_jail_changes_nothing_about_the_result(jail: Jail, tmp_path: P
     inside, outside = await through(jail, tmp_path, original), process(original)
     assert [r.body for r in inside.renditions] == [r.body for r in outside.renditions]
     assert inside.fingerprints == outside.fingerprints
+
+
+@pytest.mark.parametrize(("mode", "container"), [("RGB", "JPEG"), ("RGBA", "PNG")])
+async def test_a_base_comes_out_and_gives_what_the_original_gives(
+    jail: Jail, tmp_path: Path, mode: str, container: str
+) -> None:
+    path = tmp_path / "original"
+    picture = photos.scene(1600, 1200).convert(mode)
+    if mode == "RGBA":
+        picture.putalpha(100)
+    path.write_bytes(saved(picture, container))
+    request = request_for(f"image/{container.lower()}").model_copy(update={"keep_base": True})
+    original = await jail.process(path, request)
+    assert original.base is not None
+    assert (original.base.mode, original.base.width, original.base.height) == (mode, 1080, 810)
+    path.unlink()
+    again = await jail.process_base(original.base, request)
+    assert again.renditions == original.renditions
+    assert (again.fingerprints, again.width, again.height) == (original.fingerprints, 1600, 1200)
+    assert again.base is None
 
 
 @pytest.mark.parametrize(
