@@ -155,6 +155,9 @@ def reprocess(
     rate: Annotated[float, typer.Option(min=0.01, max=10_000, help="Media to enqueue a second.")] = 20,
     after: Annotated[UUID | None, typer.Option(help="Go on after this media, as an earlier run printed it.")] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Enqueue them; otherwise only count.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also what is up to date: it may lack what was given up.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Have READY media made again by the present pipeline, in the backfill lane, while they go on being shown."""
@@ -165,7 +168,9 @@ def reprocess(
         query = parse_where(where or ())
         settings = settings_of_deployment()
         raise typer.Exit(
-            asyncio.run(run_reprocessing(settings, query, rate=rate, after=after, apply=apply, as_json=as_json))
+            asyncio.run(
+                run_reprocessing(settings, query, rate=rate, after=after, apply=apply, force=force, as_json=as_json)
+            )
         )
 
 

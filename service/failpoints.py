@@ -36,6 +36,7 @@ class Failpoint(enum.StrEnum):
     RENDITIONS_CONFIRMED = "renditions_confirmed"
     READY_WRITTEN = "ready_written"
     RENDERING_ENQUEUED = "rendering_enqueued"
+    RENDITIONS_COPIED = "renditions_copied"
     RENDERED = "rendered"
     JOB_COMPLETED = "job_completed"
 

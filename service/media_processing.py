@@ -27,7 +27,7 @@ from service.original_content import fetch_original, nameless_file, store_once
 from service.perceptual_hash import to_stored
 from service.processing.jail import Jail
 from service.processing.wire import ProcessingRequest
-from service.processing_jobs import enqueue_rendering, lacks_rendering, revision_of
+from service.processing_jobs import enqueue_rendering, lacks_rendering
 from service.receipts import Receipts
 from service.rendition_storage import store_renditions, withdraw_if_deleted
 from service.scanner import Scanner, scan_original
@@ -35,7 +35,8 @@ from service.stores import Stores
 from service.wanted_renditions import (
     PIPELINE_VERSION,
     WANTED_FIELDS,
-    rendition_generation,
+    made_from,
+    next_generation,
     urgent_renditions,
 )
 
@@ -81,7 +82,8 @@ async def process_media(
             return None
         file = await jail.process(path, _urgent_request(media))
     receipts.add(file.receipts)
-    generation = rendition_generation(sha256, revision_of(media))
+    media["content"]["sha256"] = sha256
+    generation = next_generation(media)
     try:
         with receipts.of("store", "S3") as step:
             stored = await store_renditions(media, file.renditions, generation, object_store)
@@ -95,6 +97,9 @@ async def process_media(
         fence=job.fence,
         values={
             **_learnt(file, stored, sha256),
+            "processing.made_from": made_from(media),
+            "processing.made_for": media["visibility"],
+            "processing.rendition_generation": generation,
             **kept(media, file.metadata),
             "processing.receipts.process": receipts.as_document(sha256),
         },

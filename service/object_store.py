@@ -143,6 +143,23 @@ class ObjectStore:
         )
         await self._call(put)
 
+    async def copy(
+        self, bucket: str, source: str, key: str, *, content_type: str, cache_control: str, metadata: Mapping[str, str]
+    ) -> bool:
+        """Write the bytes of `source` under `key` as well, with headers of its own; False if there are none."""
+        copy = partial(
+            self._client.copy_object,
+            Bucket=bucket,
+            Key=key,
+            CopySource={"Bucket": bucket, "Key": source},
+            MetadataDirective="REPLACE",
+            ContentType=content_type,
+            CacheControl=cache_control,
+            Metadata=dict(metadata),
+            ChecksumAlgorithm="SHA256",
+        )
+        return await self._call_or_none(copy) is not None
+
     async def get(self, bucket: str, key: str) -> ObjectBody | None:
         """An object with its bytes in memory, or None: for renditions, not for large originals."""
         return await self._call_or_none(self._get, bucket, key)

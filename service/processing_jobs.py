@@ -45,7 +45,7 @@ async def enqueue_rendering(media: MediaDocument, jobs: JobStore, *, lane: Lane 
     return await jobs.enqueue(media["_id"], JobKind.RENDER, lane=lane, generation=generation)
 
 
-async def enqueue_retirement(media: MediaDocument, jobs: JobStore) -> None:
-    """Have the replaced renditions of `media` (with `RENDERING_FIELDS`) removed. Repeats are free."""
+async def enqueue_retirement(media: MediaDocument, jobs: JobStore, *, lane: Lane = Lane.BACKFILL) -> None:
+    """Have the replaced renditions of `media` (with `RENDERING_FIELDS`) that are due removed. Repeats are free."""
     retirements: int = media.get("processing", {}).get("retirements", 0)
-    await jobs.enqueue(media["_id"], JobKind.RETIRE, lane=Lane.BACKFILL, generation=retirements + 1)
+    await jobs.enqueue(media["_id"], JobKind.RETIRE, lane=lane, generation=retirements + 1)

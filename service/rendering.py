@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import structlog
+
 from service.errors import MediaServiceError, ProcessingFailed
 from service.failpoints import Failpoint, reach
-from service.invalidation import CloudFrontInvalidator
 from service.media_processing import fingerprint_values, focus_of
 from service.models import (
     Fingerprints,
     Job,
+    Lane,
     MediaDocument,
     MediaFormat,
     MediaPurpose,
@@ -25,18 +27,26 @@ from service.original_content import fetch_original, nameless_file
 from service.policies import POLICIES, RenditionPolicy
 from service.processing.jail import Jail
 from service.processing.wire import ProcessingRequest
-from service.processing_jobs import revision_of
+from service.processing_jobs import enqueue_retirement, revision_of
 from service.receipts import Receipts
-from service.rendition_storage import confirmed_renditions, store_renditions, withdraw_if_deleted
+from service.rendition_storage import (
+    confirmed_renditions,
+    copy_renditions,
+    store_renditions,
+    withdraw_if_deleted,
+)
 from service.stores import Stores
 from service.wanted_renditions import (
     PIPELINE_VERSION,
     WANTED_FIELDS,
+    made_from,
     missing_renditions,
-    rendition_generation,
+    next_generation,
     stills_and_clips,
     wanted_renditions,
 )
+
+log = structlog.get_logger(__name__)
 
 RENDER_FIELDS = (*WANTED_FIELDS, "content", "original", "focus", "renditions", "processing")
 
@@ -50,48 +60,90 @@ class _Made:
     fingerprints: Fingerprints | None = None
 
 
-async def render_media(
-    job: Job, *, stores: Stores, object_store: ObjectStore, jail: Jail, invalidator: CloudFrontInvalidator | None
-) -> None:
+async def render_media(job: Job, *, stores: Stores, object_store: ObjectStore, jail: Jail) -> None:
     """Make what a READY media lacks, and let it list the whole in one write; nothing for any other media.
 
-    After a change of focus, visibility or pipeline that is everything, under new keys; the old renditions are listed
-    until the new ones are confirmed. The same original and revision give the same keys, so that running twice, or
-    beside another worker, ends the same. Raises ProcessingFailed or TemporarilyUnavailable; the media stays as it is.
+    After a change of focus or pipeline that is everything, under new keys; the old renditions are listed until the new
+    ones are confirmed. After a change of who may see it, copies with other headers come first, and nothing needs to be
+    decoded. Running twice, or beside another worker, ends the same. Raises ProcessingFailed or TemporarilyUnavailable;
+    the media stays as it is then.
     """
     media = await stores.renditions.hold(job.media_id, job.fence, fields=RENDER_FIELDS)
+    if media is not None and _is_made_for_others(media):
+        await _copy(job, media, stores=stores, object_store=object_store)
+        media = await stores.renditions.hold(job.media_id, job.fence, fields=RENDER_FIELDS)
+        # It was changed once more: that has a job of its own.
+        media = None if media is not None and _is_made_for_others(media) else media
     if media is None:
+        # An earlier attempt may have died after it wrote and before it saw a deletion.
+        await _withdraw(job, stores, object_store)
         return
-    receipts, sha256 = Receipts(), media["content"]["sha256"]
-    generation = rendition_generation(sha256, revision_of(media))
+    await _render(job, media, stores=stores, object_store=object_store, jail=jail)
+
+
+def _is_made_for_others(media: MediaDocument) -> bool:
+    return bool(media["processing"].get("made_for", media["visibility"]) != media["visibility"])
+
+
+async def _copy(job: Job, media: MediaDocument, *, stores: Stores, object_store: ObjectStore) -> None:
+    """Have what there is shown to those who may see it now, and to nobody else."""
+    generation = next_generation(media)
+    try:
+        copies = await copy_renditions(media, generation, object_store)
+    except MediaServiceError:
+        await _withdraw(job, stores, object_store)
+        raise
+    turned_private = media["visibility"] == Visibility.PRIVATE
+    written = await stores.renditions.replace(
+        media,
+        copies,
+        fence=job.fence,
+        # What was public once must not be had any longer by an address given out then.
+        retire_after=timedelta(0) if turned_private else _url_life(media),
+        values={"processing.made_for": media["visibility"], "processing.rendition_generation": generation},
+    )
+    reach(Failpoint.RENDITIONS_COPIED)
+    if written and turned_private:
+        await enqueue_retirement(media, stores.jobs, lane=Lane.STANDARD)
+
+
+async def _render(job: Job, media: MediaDocument, *, stores: Stores, object_store: ObjectStore, jail: Jail) -> None:
+    receipts, processing = Receipts(), media["processing"]
+    is_same = processing.get("made_from") == made_from(media) and "rendition_generation" in processing
+    generation = processing["rendition_generation"] if is_same else next_generation(media)
     try:
         # What is listed may have been lost since.
         present = await confirmed_renditions(media, generation, object_store)
         made = await _make(media, generation, present, receipts, object_store=object_store, jail=jail)
     except MediaServiceError:
-        await withdraw_if_deleted(job.media_id, media, stores, object_store)
+        await _withdraw(job, stores, object_store)
         raise
-    renditions = _listed(media, made)
-    kept = {rendition["key"] for rendition in renditions}
-    replaced = [each["key"] for each in media.get("renditions", []) if each["key"] not in kept]
-    is_private = media["visibility"] == Visibility.PRIVATE
-    # What was public once must not be had any longer by an address given out then; otherwise those go on working.
-    retired = [] if is_private else replaced
     written = await stores.renditions.replace(
         media,
-        renditions,
+        _listed(media, made),
         fence=job.fence,
-        retired=retired,
-        retire_after=timedelta(0) if not retired else POLICIES[MediaPurpose(media["purpose"])].longest_url_life,
-        values=_learnt(made, receipts.as_document(sha256)),
+        retire_after=_url_life(media),
+        values={
+            **_learnt(made, receipts.as_document(media["content"]["sha256"])),
+            "processing.made_from": made_from(media),
+            "processing.made_for": media["visibility"],
+            "processing.rendition_generation": generation,
+            "processing.rendered_revision": revision_of(media),
+        },
     )
     reach(Failpoint.RENDERED)
     if not written:
+        await _withdraw(job, stores, object_store)
+
+
+def _url_life(media: MediaDocument) -> timedelta:
+    return POLICIES[MediaPurpose(media["purpose"])].longest_url_life
+
+
+async def _withdraw(job: Job, stores: Stores, object_store: ObjectStore) -> None:
+    media = await stores.media.get(job.media_id, fields=("purpose",))
+    if media is not None:
         await withdraw_if_deleted(job.media_id, media, stores, object_store)
-    elif is_private and replaced:
-        await object_store.delete(object_store.media_bucket, replaced)
-        if invalidator is not None:
-            await invalidator.invalidate(replaced)
 
 
 async def _make(
@@ -117,6 +169,7 @@ async def _make(
                 # Pictures were made of this file before; a clip may be beyond what is affordable, and costs no others.
                 if failure.retryable or not _are_clips(group):
                     raise
+                log.warning("a rendition cannot be made", reason=failure.message, code=failure.failure.value)
                 made.given_up |= {(policy.name.value, format_.value) for policy in group for format_ in policy.formats}
                 continue
             receipts.add(file.receipts)

@@ -11,7 +11,16 @@ from service.delivery import cache_control
 from service.errors import StorageRefused
 from service.failpoints import Failpoint, reach
 from service.lifecycle import MediaStatus
-from service.models import DeletionStage, MediaDocument, MediaPurpose, Rendition, RenditionDocument, Visibility
+from service.models import (
+    DeletionStage,
+    MediaDocument,
+    MediaFormat,
+    MediaPurpose,
+    Rendition,
+    RenditionDocument,
+    RenditionName,
+    Visibility,
+)
 from service.object_keys import generation_of_rendition, rendition_key
 from service.object_store import ObjectStore
 from service.original_content import give_up_content
@@ -56,6 +65,36 @@ async def store_renditions(
             raise result
     reach(Failpoint.RENDITIONS_CONFIRMED)
     return [result for result in results if not isinstance(result, BaseException)]
+
+
+async def copy_renditions(media: MediaDocument, generation: str, object_store: ObjectStore) -> list[RenditionDocument]:
+    """Write what `media` lists under the keys of `generation`, with the headers for who may see it now, and confirm it.
+
+    What storage has lost is left out. Nothing is decoded. Raises TemporarilyUnavailable.
+    """
+    purpose, visibility = MediaPurpose(media["purpose"]), Visibility(media["visibility"])
+
+    async def copy(listed: RenditionDocument) -> RenditionDocument | None:
+        name, format_ = RenditionName(listed["name"]), MediaFormat(listed["format"])
+        key = rendition_key(purpose, name, media["_id"], generation, format_)
+        there = await object_store.copy(
+            object_store.media_bucket,
+            listed["key"],
+            key,
+            content_type=format_.content_type,
+            cache_control=cache_control(purpose, name, visibility),
+            metadata={"cache-tag": str(media["_id"])},
+        )
+        if not there:
+            return None
+        await _confirm(object_store, key, listed["bytes"], listed["sha256"])
+        return RenditionDocument({**listed, "key": key})
+
+    results = await asyncio.gather(*map(copy, media.get("renditions", [])), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if result is not None and not isinstance(result, BaseException)]
 
 
 async def _confirm(object_store: ObjectStore, key: str, size: int, sha256: str) -> None:

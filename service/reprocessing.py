@@ -18,6 +18,7 @@ from service.processing_jobs import RENDERING_FIELDS, enqueue_rendering
 from service.stores import Stores
 from service.stores.database import Database
 from service.stores.scans import ScanStore
+from service.wanted_renditions import UP_TO_DATE_FIELDS, is_up_to_date
 
 PAGE: Final = 200
 # So many jobs may wait in the lane; beyond that, enqueueing waits for workers.
@@ -81,6 +82,8 @@ def _condition(clause: str) -> dict[str, Any]:
             field=["where"],
         )
     name, operator, value = parts.groups()
+    if name == "pipeline_version" and operator not in {"=", "!="}:
+        raise InvalidInput("Versions of the pipeline are names: compare them with = or !=.", field=["where"])
     path, read = _FIELDS[name]
     try:
         return {path: {_OPERATORS[operator]: read(value)}}
@@ -94,31 +97,34 @@ async def reprocess(
     rate: float,
     after: UUID | None,
     apply: bool,
+    force: bool = False,
     database: Database,
     stores: Stores,
     on_page: Callable[[Progress], None],
 ) -> Progress:
     """Have every READY media that matches `query` given what the present pipeline makes, `rate` a second, oldest first.
 
-    Media made by it already, and those with a job on its way, cost nothing; so a run may be repeated, or go on `after`
-    an id. Without `apply` it only counts. Nothing stops being shown: see `rendering`.
+    Media made by it already do not count (unless `force`), and those with a job on its way cost nothing; so a run may
+    be repeated, or go on `after` an id. Without `apply` it only counts. Nothing stops being shown: see `rendering`.
     """
     progress, scans = Progress(last=after), ScanStore(database)
     began, loop = asyncio.get_running_loop().time(), asyncio.get_running_loop()
     while page := await scans.media_page(
         progress.last,
         limit=PAGE,
-        fields=RENDERING_FIELDS,
+        fields=(*RENDERING_FIELDS, *UP_TO_DATE_FIELDS),
         statuses={MediaStatus.READY},
         query=query,
     ):
         for media in page:
+            progress.last = media["_id"]
+            if is_up_to_date(media) and not force:
+                continue
             progress.matched += 1
             if apply:
                 # By the number enqueued, so that pauses for a backlog are not made up for by a burst.
                 await asyncio.sleep(max(0.0, began + progress.enqueued / rate - loop.time()))
                 progress.enqueued += await enqueue_rendering(media, stores.jobs, lane=Lane.BACKFILL)
-            progress.last = media["_id"]
         on_page(progress)
         if apply:
             began += await _wait_for_workers(stores)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from service.models import MediaDocument, MediaFormat, MediaKind, MediaPurpose, RenditionDocument
 from service.policies import POLICIES, RenditionPolicy, kind_of
@@ -18,6 +18,10 @@ _ENCODERS = ("Pillow", "av")
 
 # What `wanted_renditions` needs of a media.
 WANTED_FIELDS = ("purpose", "content.type", "content.frame_count")
+# What `is_up_to_date` needs.
+UP_TO_DATE_FIELDS = (
+    "content.sha256", "focus", "visibility", "processing.complete", "processing.made_from", "processing.made_for"
+)  # fmt: skip
 
 
 def wanted_renditions(media: MediaDocument) -> tuple[RenditionPolicy, ...]:
@@ -54,13 +58,39 @@ def stills_and_clips(renditions: Iterable[RenditionPolicy]) -> list[tuple[Rendit
     return [group for group in (stills, clips) if group]
 
 
-def rendition_generation(sha256: str, revision: int) -> str:
-    """Names the objects of all renditions: the same original, revision, pipeline and encoders give the same one.
+def made_from(media: MediaDocument) -> str:
+    """What the pixels of all renditions follow from: the same content, focus, pipeline and encoders give the same text.
 
-    A revision never comes again, and so no key whose object was removed or has another Cache-Control is used anew.
+    PackageNotFoundError where the encoders are not installed.
     """
     encoders = ",".join(f"{name}={version(name)}" for name in _ENCODERS)
-    return hashlib.sha256(f"{sha256}:{revision}:{PIPELINE_VERSION}:{encoders}".encode()).hexdigest()[:16]
+    said = f"{media['content']['sha256']}:{media.get('focus')}:{PIPELINE_VERSION}:{encoders}"
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def is_up_to_date(media: MediaDocument) -> bool:
+    """Whether a READY `media` (with UP_TO_DATE_FIELDS) has all that would be made of it now."""
+    processing = media.get("processing", {})
+    try:
+        return (
+            bool(processing.get("complete"))
+            and processing.get("made_from") == made_from(media)
+            and processing.get("made_for") == media["visibility"]
+        )
+    except PackageNotFoundError:
+        # Whoever has them will tell.
+        return False
+
+
+def next_generation(media: MediaDocument) -> str:
+    """Names the objects of the renditions to be made next: each round of rendering has a name that never comes again.
+
+    So no key is used anew whose object was removed, is about to be, or has another Cache-Control; only a round that is
+    repeated, because it was not brought to its end, writes the same keys.
+    """
+    processing = media.get("processing", {})
+    said = f"{made_from(media)}:{media['visibility']}:{processing.get('revision', 0)}:{processing.get('renders', 0)}"
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def _in_formats(policy: RenditionPolicy, formats: Sequence[MediaFormat]) -> RenditionPolicy:

@@ -29,6 +29,7 @@ from service.media_processing import fail_media, process_media
 from service.message_queue import MessageQueue
 from service.models import Job, JobKind
 from service.processing.jail import Jail
+from service.processing.process_control import deny_inspection
 from service.rendering import leave_as_it_is, render_media
 from service.rendition_retirement import retire_renditions
 from service.runtime import Runtime, open_runtime
@@ -96,10 +97,11 @@ def _handlers(runtime: Runtime, jail: Jail, annotators: Annotators) -> dict[JobK
         viewable = await process_media(job, stores=stores, object_store=object_store, jail=jail, scanner=scanner)
         if viewable is not None:
             metrics.observe_first_viewable(viewable.purpose, viewable.seconds)
+            await enqueue_annotators(job.media_id, stores=stores, annotators=annotators)
 
     async def render(job: Job) -> None:
-        await render_media(job, stores=stores, object_store=object_store, jail=jail, invalidator=invalidator)
-        # Every media that is READY is rendered once, and again when its focus or the pipeline changes.
+        await render_media(job, stores=stores, object_store=object_store, jail=jail)
+        # Again: for another focus, and where a death came between READY and its annotators.
         await enqueue_annotators(job.media_id, stores=stores, annotators=annotators, lane=job.lane)
 
     return {
@@ -190,6 +192,8 @@ def _on_stop_signals(*stops: Callable[[], None]) -> None:
 
 async def run_worker(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT; jobs that outlast the drain time are given back, and so are messages."""
+    # Its secrets are in its environment and memory, and it starts programs that hostile files are shown to.
+    deny_inspection()
     async with (
         open_runtime(settings, Metrics()) as runtime,
         build_jail(settings.worker) as jail,

@@ -17,7 +17,14 @@ from service.telemetry import Metrics
 
 
 async def run_reprocessing(
-    settings: Settings, query: Mapping[str, Any], *, rate: float, after: UUID | None, apply: bool, as_json: bool
+    settings: Settings,
+    query: Mapping[str, Any],
+    *,
+    rate: float,
+    after: UUID | None,
+    apply: bool,
+    force: bool,
+    as_json: bool,
 ) -> int:
     """Print how far it has come after every page; the exit code: 1 if the database went away."""
     latest = Progress(last=after)
@@ -34,6 +41,7 @@ async def run_reprocessing(
                 rate=rate,
                 after=after,
                 apply=apply,
+                force=force,
                 database=runtime.database,
                 stores=runtime.stores,
                 on_page=show,
@@ -51,6 +59,6 @@ def _as_json(progress: Progress) -> str:
 
 def _sentence(progress: Progress, *, apply: bool) -> str:
     if not apply:
-        return f"{progress.matched} READY media match. Say --apply to have them made again."
+        return f"{progress.matched} READY media are not up to date. Say --apply to have them made again."
     rest = progress.matched - progress.enqueued
     return f"{progress.enqueued} of {progress.matched} media enqueued; {rest} have a job already."

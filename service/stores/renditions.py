@@ -15,6 +15,7 @@ from service.stores.database import Database
 from service.stores.expressions import NEXT_LOOK, NOW, RETIRED, REVISION, after_now, literals
 from service.stores.media import Projection, projection
 
+_DUE_NOW = {"$map": {"input": RETIRED, "in": {"key": "$$this.key", "due_at": NOW}}}
 _RENDERED_ONCE_MORE = {"$add": [{"$ifNull": ["$processing.renders", 0]}, 1]}
 
 
@@ -30,7 +31,7 @@ class RenditionStore:
                 "status": MediaStatus.READY.value,
                 "processing.render_fence": {"$not": {"$gt": fence}},
             },
-            {"$set": {"processing.render_fence": fence}},
+            [{"$set": {"processing.render_fence": fence, "processing.rendering_revision": REVISION}}],
             projection=projection(fields),
             return_document=ReturnDocument.AFTER,
         )
@@ -42,16 +43,23 @@ class RenditionStore:
         renditions: Sequence[RenditionDocument],
         *,
         fence: int,
-        retired: Sequence[str],
         retire_after: timedelta,
         values: Mapping[str, Any],
     ) -> bool:
         """List `renditions` and write `values` in one; False if a later claim has it, it was revised, or is not READY.
 
-        The keys in `retired` fall due `retire_after` from now in server time: until then addresses of them are about.
+        Those that `media` listed and now are not fall due `retire_after` from now, in server time: until then addresses
+        of them are about. With no time at all, all that were replaced earlier fall due as well.
         """
         revision = media.get("processing", {}).get("revision", 0)
-        due = [{"key": {"$literal": key}, "due_at": after_now(retire_after.total_seconds())} for key in retired]
+        kept = {rendition["key"] for rendition in renditions}
+        due_at = after_now(retire_after.total_seconds())
+        due = [
+            {"key": {"$literal": each["key"]}, "due_at": due_at}
+            for each in media.get("renditions", [])
+            if each["key"] not in kept
+        ]
+        earlier = RETIRED if retire_after else _DUE_NOW
         replaced = await self._media.update_one(
             {
                 "_id": media["_id"],
@@ -63,13 +71,11 @@ class RenditionStore:
             [
                 {
                     "$set": {
-                        **literals(
-                            {**values, "renditions": list(renditions), "processing.rendered_revision": revision}
-                        ),
+                        **literals({**values, "renditions": list(renditions)}),
                         "processing.renders": _RENDERED_ONCE_MORE,
                         # Until now, addresses of the replaced ones were given out.
                         "processing.replaced_at": NOW,
-                        "retired_renditions": {"$concatArrays": [RETIRED, due]},
+                        "retired_renditions": {"$concatArrays": [earlier, due]},
                     }
                 },
                 {"$set": {"waiting_since": NEXT_LOOK}},
@@ -78,7 +84,12 @@ class RenditionStore:
         return bool(replaced.matched_count)
 
     async def leave(self, media_id: UUID, fence: int) -> None:
-        """Let a READY media be with the renditions it has, as all it gets; a later revision is another matter."""
+        """Let a READY media be with the renditions it has, in the revision for which others could not be made.
+
+        A later revision is another matter, and so is one that is made for others than may see it: the sweeper comes
+        back to it until that is mended.
+        """
+        made_for = {"$ifNull": ["$processing.made_for", "$visibility"]}
         await self._media.update_one(
             {
                 "_id": media_id,
@@ -88,7 +99,13 @@ class RenditionStore:
             [
                 {
                     "$set": {
-                        "processing.rendered_revision": REVISION,
+                        "processing.rendered_revision": {
+                            "$cond": [
+                                {"$eq": [made_for, "$visibility"]},
+                                "$processing.rendering_revision",
+                                "$processing.rendered_revision",
+                            ]
+                        },
                         "processing.complete": True,
                         "processing.renders": _RENDERED_ONCE_MORE,
                     }

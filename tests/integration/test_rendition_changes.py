@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from pymongo.errors import AutoReconnect
 
-from service.access import Viewer
 from service.errors import FailureCode, ProcessingFailed
-from service.media_changes import update_media
 from service.models import JobKind, MediaFormat, ProcessedFile
 from service.processing.wire import ProcessingRequest
 from service.processing_jobs import enqueue_rendering
@@ -25,12 +22,19 @@ from tests import clips
 from tests.integration.conftest import RunningService
 from tests.integration.jobs_by_hand import no_job, run_next
 from tests.integration.mutation_scenarios import uuid_of
-from tests.photos import phone_photo
-
-ANNA = Viewer("anna")
-CORNER = {"x": 0.0, "y": 0.0, "width": 0.2, "height": 0.2}
-
-Document = dict[str, Any]
+from tests.integration.rendered_media import (
+    CORNER,
+    Document,
+    change,
+    document_of,
+    headers_of,
+    keys_of,
+    overtaken_by,
+    ready,
+    render,
+    retire,
+    uploaded,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -38,42 +42,10 @@ async def empty_queue(service: RunningService) -> None:
     await service.runtime.database.jobs.delete_many({})
 
 
-async def document_of(service: RunningService, media_id: UUID) -> Document:
-    document: Document | None = await service.runtime.database.media.find_one({"_id": media_id})
-    assert document is not None
-    return document
-
-
-async def change(service: RunningService, media_id: UUID, **changes: Any) -> None:
-    raw = {"idempotency_key": uuid4().hex, **changes}
-    await update_media(ANNA, media_id, raw, stores=service.runtime.stores)
-
-
-async def render(service: RunningService) -> None:
-    """Run the rendering that is due."""
-    await run_next(service, JobKind.RENDER)
-
-
-async def uploaded(service: RunningService, width: int = 640) -> UUID:
-    # Wider than high, so that a thumbnail has to choose; each another photo, so that none is linked to another.
-    return uuid_of(await service.client("anna").send(phone_photo(width, 240)))
-
-
-_widths = iter(range(640, 1_000))
-
-
 @pytest.fixture
 async def media_id(service: RunningService) -> UUID:
     """A media that is READY and has all of its renditions."""
-    ready = await uploaded(service, next(_widths))
-    await run_next(service, JobKind.PROCESS)
-    await render(service)
-    assert (await document_of(service, ready))["status"] == "READY"
-    return ready
-
-
-def keys_of(document: Document) -> set[str]:
-    return {rendition["key"] for rendition in document["renditions"]}
+    return await ready(service)
 
 
 def digests_of(document: Document, name: str) -> set[str]:
@@ -93,13 +65,6 @@ async def left_over(service: RunningService, media_id: UUID) -> set[str]:
         on_interruption=pytest.fail,
     )
     return {finding.what.partition("/")[2] for finding in found if finding.media_id == str(media_id)}
-
-
-async def headers_of(service: RunningService, keys: set[str]) -> list[str | None]:
-    """The Cache-Control of each object; None for one that is not there."""
-    store = service.runtime.object_store
-    objects = [await store.get(store.media_bucket, key) for key in sorted(keys)]
-    return [None if each is None else each.cache_control for each in objects]
 
 
 async def test_what_was_replaced_is_kept_while_addresses_open_it(service: RunningService, media_id: UUID) -> None:
@@ -143,6 +108,7 @@ async def test_what_turns_private_is_private_everywhere(service: RunningService,
     headers = await headers_of(service, keys_of(private))
     assert headers
     assert all(header and header.startswith("private,") for header in headers)
+    await retire(service)
     # Whoever kept an address from before finds nothing there.
     assert set(await headers_of(service, keys_of(public))) == {None}
 
@@ -161,28 +127,13 @@ async def test_nothing_is_made_again_without_need(
     await no_job(service)
 
 
-def overtaken_by(service: RunningService, act: Callable[[], Awaitable[None]]) -> Any:
-    """A jail in which `act` happens once, while the picture is being decoded."""
-
-    class Overtaken:
-        done = False
-
-        async def process(self, *args: Any) -> Any:
-            image = await service.jail.process(*args)
-            if not self.done:
-                self.done = True
-                await act()
-            return image
-
-    return Overtaken()
-
-
 async def test_change_while_the_picture_is_processed_is_seen_to_afterwards(service: RunningService) -> None:
-    runtime, media_id = service.runtime, await uploaded(service, next(_widths))
+    runtime, media_id = service.runtime, await uploaded(service)
     jail = overtaken_by(service, lambda: change(service, media_id, visibility="PRIVATE"))
     await run_next(service, JobKind.PROCESS, jail=jail)
     assert (await document_of(service, media_id))["status"] == "READY"
     await render(service)
+    await retire(service)
     await no_job(service)
     assert await sweep(stores=runtime.stores, object_store=runtime.object_store, grace=timedelta(seconds=-1)) == 0
     headers = await headers_of(service, keys_of(await document_of(service, media_id)))
@@ -199,6 +150,7 @@ async def test_rendering_that_was_overtaken_leaves_it_to_the_next(service: Runni
     after = await document_of(service, media_id)
     assert digests_of(after, "THUMBNAIL").isdisjoint(digests_of(before, "THUMBNAIL"))
     assert all(header and header.startswith("private,") for header in await headers_of(service, keys_of(after)))
+    await retire(service)
     await no_job(service)
 
 

@@ -42,12 +42,15 @@ async def document_of(service: RunningService, media_id: UUID) -> dict[str, Any]
     return document
 
 
-async def run(service: RunningService, *where: str, apply: bool = True, rate: float = 1_000) -> Progress:
+async def run(
+    service: RunningService, *where: str, apply: bool = True, rate: float = 1_000, force: bool = False
+) -> Progress:
     return await reprocess(
         parse_where(where),
         rate=rate,
         after=None,
         apply=apply,
+        force=force,
         database=service.runtime.database,
         stores=service.runtime.stores,
         on_page=lambda progress: None,
@@ -131,11 +134,32 @@ async def test_asking_again_enqueues_nothing_twice(service: RunningService, rele
 async def test_what_is_up_to_date_is_left_as_it_is(service: RunningService) -> None:
     media_id = await made(service, "dora")
     before = await document_of(service, media_id)
-    await run(service, "owner_id=dora")
+    assert (await run(service, "owner_id=dora")).matched == 0
+    await no_job(service)
+    assert (await run(service, "owner_id=dora", force=True)).enqueued == 1
     await run_next(service, JobKind.RENDER)
     after = await document_of(service, media_id)
     assert after["renditions"] == before["renditions"]
     assert after.get("retired_renditions", []) == []
+
+
+async def test_pipeline_that_is_rolled_back_uses_no_key_anew(
+    service: RunningService, release: Callable[[str], None]
+) -> None:
+    media_id = await made(service, "fred")
+    seen: list[set[str]] = []
+    for version in ("later", "earlier"):
+        seen.append(keys_of(await document_of(service, media_id)))
+        release(version)
+        await run(service, f"id={media_id}")
+        await run_next(service, JobKind.RENDER)
+    document = await document_of(service, media_id)
+    assert keys_of(document).isdisjoint(seen[0] | seen[1])
+    await let_pass(service, media_id, timedelta(days=3))
+    await sweep(stores=service.runtime.stores, object_store=service.runtime.object_store, grace=timedelta(0))
+    await run_next(service, JobKind.RETIRE)
+    assert await exists(service, keys_of(document)) == {True}
+    assert await exists(service, seen[0] | seen[1]) == {False}
 
 
 async def test_rate_is_kept(service: RunningService, release: Callable[[str], None]) -> None:
@@ -149,7 +173,17 @@ async def test_rate_is_kept(service: RunningService, release: Callable[[str], No
 
 
 @pytest.mark.parametrize(
-    "clause", ["", "purpose", "purpose=CATS", "content.sha256=1", "created_at<yesterday", "$where=1", "id=1"]
+    "clause",
+    [
+        "",
+        "purpose",
+        "purpose=CATS",
+        "content.sha256=1",
+        "created_at<yesterday",
+        "$where=1",
+        "id=1",
+        "pipeline_version<10",
+    ],
 )
 def test_what_is_not_understood_is_refused(clause: str) -> None:
     with pytest.raises(InvalidInput):
