@@ -18,6 +18,7 @@ import structlog
 from service.annotators.registry import open_annotators
 from service.event_intake import handle_notification
 from service.job_hints import read_hint
+from service.processing.process_control import deny_inspection
 from service.production import Role, load_settings
 from service.runtime import Runtime, open_runtime
 from service.telemetry import Metrics, configure_logging
@@ -59,6 +60,7 @@ class Container:
     async def worker(self) -> Worker:
         """A worker, with the jail that it decodes in: opened once. ConfigurationError where nothing can be confined."""
         if self._worker is None:
+            deny_inspection()
             annotators = await open_annotators(self.runtime.settings.annotators, stores=self.runtime.stores)
             jail = await self._opened.enter_async_context(build_jail(self.runtime.settings.worker))
             self._worker = build_worker(self.runtime, jail, annotators)

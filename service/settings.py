@@ -112,6 +112,9 @@ class WorkerSettings(_Group):
     jail_memory_bytes: int = Field(default=1_500_000_000, gt=0)
     jail_cpu_s: int = Field(default=20, gt=0, description="CPU seconds that a picture may take")
     jail_clip_cpu_s: int = Field(default=300, gt=0, description="CPU seconds that a clip may take")
+    base_cache_bytes: int = Field(
+        default=64_000_000, ge=0, description="Decoded pictures kept for the job that makes the rest of them; 0: none"
+    )
     drain_s: float = Field(default=10, ge=0, description="How long a stopping worker waits for its jobs")
     sweep_s: float = Field(default=30, gt=0, description="How often the sweeper looks for what events missed")
     metrics_port: int | None = Field(default=None, description="Where the worker serves /metrics and /healthz")

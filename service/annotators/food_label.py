@@ -27,8 +27,8 @@ _MAX_TEXT: Final = 500
 class TextReader(Protocol):
     """Recognises text; `Tesseract` is one."""
 
-    async def read(self, png: bytes) -> list[Line]:
-        """The lines of text in a picture, top to bottom."""
+    async def read(self, image: ViewImage) -> list[Line]:
+        """The lines of text in `image`, top to bottom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class FoodLabelReader:
         del media
         if image is None:
             return []
-        lines = [_read_line(words, image) for words in await self._reader.read(image.body)]
+        lines = [_read_line(words, image) for words in await self._reader.read(image)]
         legible = sorted(
             (line for line in lines if line.confidence >= _LEAST_CONFIDENCE and any(map(str.isalnum, line.text))),
             key=lambda line: line.confidence,

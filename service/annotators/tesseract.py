@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
 import shutil
+import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +19,8 @@ from itertools import groupby
 from typing import Final
 
 from service.errors import ConfigurationError, FailureCode, ProcessingFailed
+from service.models import ViewImage
+from service.processing.fork_client import bare_environment
 
 _WORD_LEVEL: Final = "5"
 _COLUMNS: Final = 12
@@ -53,13 +55,15 @@ class Tesseract:
         self._languages = "+".join(languages)
         self._timeout_s = timeout_s
 
-    async def read(self, png: bytes) -> list[Line]:
-        """The lines of text in a picture, top to bottom. Raises ProcessingFailed, retryable, if it cannot be read."""
+    async def read(self, image: ViewImage) -> list[Line]:
+        """The lines of text in `image`, top to bottom. Raises ProcessingFailed, retryable, if it cannot be read."""
         arguments = ("-", "-", "-l", self._languages, "--psm", _PAGE_SEGMENTATION, "tsv")
         try:
-            async with asyncio.timeout(self._timeout_s), _running(self._program, *arguments) as process:
-                _limit(process.pid, cpu_s=int(self._timeout_s) + 1)
-                printed, complaints = await process.communicate(png)
+            async with (
+                asyncio.timeout(self._timeout_s),
+                confined(self._program, *arguments, cpu_s=int(self._timeout_s) + 1) as process,
+            ):
+                printed, complaints = await process.communicate(portable_anymap(image))
         except TimeoutError:
             raise _unreadable(f"text was not recognised within {self._timeout_s:g} seconds") from None
         if process.returncode != 0:
@@ -73,7 +77,7 @@ async def find_tesseract(languages: Sequence[str], *, timeout_s: float) -> Tesse
     program = shutil.which("tesseract")
     if program is None:
         return None
-    async with asyncio.timeout(_LIST_S), _running(program, "--list-langs") as process:
+    async with asyncio.timeout(_LIST_S), confined(program, "--list-langs", cpu_s=_LIST_S) as process:
         printed, _ = await process.communicate()
     installed = printed.decode(errors="replace").splitlines()[1:]
     if missing := sorted(set(languages) - set(installed)):
@@ -83,6 +87,15 @@ async def find_tesseract(languages: Sequence[str], *, timeout_s: float) -> Tesse
             f"(Debian, Ubuntu: apt-get install {packages}) or take it out."
         )
     return Tesseract(program, languages, timeout_s)
+
+
+def portable_anymap(image: ViewImage) -> bytes:
+    """`image` as binary PGM or PPM (https://netpbm.sourceforge.net/doc/ppm.html).
+
+    Tesseract goes by the first bytes: behind a header of ours, no decoder of compressed files is reached.
+    """
+    kind = {"L": "P5", "RGB": "P6"}[image.mode]
+    return f"{kind}\n{image.width} {image.height}\n255\n".encode() + image.body
 
 
 def parse_tsv(printed: str) -> list[Line]:
@@ -101,14 +114,20 @@ def _words(rows: Iterable[list[str]]) -> Line:
 
 
 @contextlib.asynccontextmanager
-async def _running(program: str, *arguments: str) -> AsyncIterator[Process]:
-    """A process with pipes, nothing of ours in its environment; killed and reaped if it outlives the block."""
+async def confined(program: str, *arguments: str, cpu_s: int) -> AsyncIterator[Process]:
+    """A confined process with pipes, nothing of ours in its environment; killed and reaped if it outlives the block."""
     # One thread: jobs run side by side, and Tesseract's own threads cost more than they gain.
-    environment = {"LC_ALL": "C.UTF-8", "OMP_THREAD_LIMIT": "1"}
+    environment = {**bare_environment(), "OMP_THREAD_LIMIT": "1"}
     if (data := os.environ.get("TESSDATA_PREFIX")) is not None:
         environment["TESSDATA_PREFIX"] = data
     process = await asyncio.create_subprocess_exec(
-        program, *arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment, start_new_session=True
+        *(sys.executable, "-s", "-m", "service.processing.confined_program"),
+        *(str(_MEMORY_BYTES), str(cpu_s), program, *arguments),
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+        env=environment,
+        start_new_session=True,
     )
     try:
         yield process
@@ -117,18 +136,6 @@ async def _running(program: str, *arguments: str) -> AsyncIterator[Process]:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-
-
-def _limit(pid: int, *, cpu_s: int) -> None:
-    """From outside, so that no code of ours runs between fork and exec."""
-    with contextlib.suppress(ProcessLookupError):
-        for what, limit in (
-            (resource.RLIMIT_CPU, cpu_s),
-            (resource.RLIMIT_AS, _MEMORY_BYTES),
-            (resource.RLIMIT_FSIZE, 0),
-            (resource.RLIMIT_CORE, 0),
-        ):
-            resource.prlimit(pid, what, (limit, limit))
 
 
 def _unreadable(detail: str) -> ProcessingFailed:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import resource
 import signal
 from typing import Final
 
 import pyseccomp
 
+from service.processing.process_control import deny_inspection, end_with_parent
 from service.processing.wire import Limits
 
 # Everything a decoder that holds its two open files still needs. Whatever is not listed answers EPERM: open, socket,
@@ -24,16 +23,12 @@ _ALLOWED: Final = (
 )
 _PROT_EXEC: Final = 4
 _AT_EMPTY_PATH: Final = 0x1000
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
-
-_libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def confine(limits: Limits) -> None:
     """Give up, for good, all that decoding does not need. OSError if the kernel refuses: then decode nothing."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    # Not dumpable: no core file, and no other process of this user may trace it or read its memory.
-    _prctl(_PR_SET_DUMPABLE, 0)
+    end_with_parent(signal.SIGKILL)
+    deny_inspection()
     for limit, value in (
         (resource.RLIMIT_AS, limits.memory_bytes),
         (resource.RLIMIT_CPU, limits.cpu_s),
@@ -46,12 +41,6 @@ def confine(limits: Limits) -> None:
         hard = value + 1 if limit == resource.RLIMIT_CPU else value
         resource.setrlimit(limit, (value, hard))
     _system_call_filter().load()
-
-
-def _prctl(option: int, value: int) -> None:
-    if _libc.prctl(option, value, 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
 
 
 def _system_call_filter() -> pyseccomp.SyscallFilter:

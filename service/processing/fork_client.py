@@ -66,7 +66,7 @@ class ForkClient:
                 *(str(theirs.fileno()), limits.model_dump_json(), work),
                 stdin=DEVNULL,
                 stdout=DEVNULL,
-                env=_environment(),
+                env=bare_environment(),
                 pass_fds=(theirs.fileno(),),
                 # Ctrl-C in a terminal is for the worker, which lets its jobs end.
                 start_new_session=True,
@@ -141,7 +141,9 @@ class ForkClient:
             await self._process.wait()
 
 
-def _environment() -> dict[str, str]:
-    """None of ours: a decoder that was taken over must find no secret. One thread, as none can be started later."""
+def bare_environment() -> dict[str, str]:
+    """For Python in a process that may be taken over: none of ours, it must find no secret. One thread, as confined
+    processes start no other.
+    """
     path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
     return {"PYTHONPATH": path, "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

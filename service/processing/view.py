@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 from service.models import BoundingBox, RenditionName, ViewImage
 from service.policies import RenditionPolicy, UrlLifetime
@@ -19,9 +18,6 @@ from service.processing.wire import ProcessingRequest, Viewed, ViewRequest
 from service.processing.work import Work
 
 _WHOLE: Final = BoundingBox(0.0, 0.0, 1.0, 1.0)
-
-# Deflate's fastest level: the picture is read once, on this machine.
-_PNG_LEVEL: Final = 1
 
 # Stands for the view while steps ask how many pixels they have to leave.
 _STAND_IN: Final = RenditionPolicy(
@@ -50,7 +46,7 @@ def aim(work: Work) -> None:
 
 
 def cut_view(work: Work) -> None:
-    """Cut, flatten and encode what is wanted."""
+    """Cut and flatten what is wanted."""
     view = _view(work)
     width, height = work.image.size
     box = view.focus or _WHOLE
@@ -59,15 +55,14 @@ def cut_view(work: Work) -> None:
     bottom = min(max(math.ceil((box.y + box.height) * height), top + 1), height)
     picture = flatten(work.image.crop((left, top, right, bottom)))
     picture.thumbnail(fit(picture.size, view.max_side))
-    encoded = io.BytesIO()
-    picture.save(encoded, "PNG", compress_level=_PNG_LEVEL)
     shown = BoundingBox(left / width, top / height, (right - left) / width, (bottom - top) / height)
-    work.shown = ViewImage(encoded.getvalue(), picture.width, picture.height, shown)
+    mode: Literal["L", "RGB"] = "L" if picture.mode == "L" else "RGB"
+    work.shown = ViewImage(picture.convert(mode).tobytes(), mode, picture.width, picture.height, shown)
 
 
 def viewed(image: ViewImage) -> Viewed:
     """The header that announces `image`."""
-    return Viewed(width=image.width, height=image.height, box=image.box, bytes=len(image.body))
+    return Viewed(mode=image.mode, width=image.width, height=image.height, box=image.box)
 
 
 def _view(work: Work) -> ViewRequest:

@@ -6,7 +6,9 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import replace
+from math import ceil, sqrt
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import pytest
@@ -353,7 +355,8 @@ async def test_an_annotator_sees_what_it_wished_to_see(service: RunningService) 
 
     await run(service, media_id, Looker())
     [image] = seen
-    assert Image.open(io.BytesIO(image.body)).size == (image.width, image.height) == (75, 100)
+    assert (image.mode, image.width, image.height) == ("RGB", 75, 100)
+    assert len(image.body) == 3 * 75 * 100
     assert image.box == BoundingBox(0, 0, 1, 1)
     [annotation] = await found_in(owner, media_id)
     assert annotation["boundingBox"] == {"x": 0, "y": 0, "width": 1, "height": 1}
@@ -381,6 +384,13 @@ async def test_without_tesseract_the_others_remain(service: RunningService, monk
     assert set(await open_annotators(AnnotatorSettings(enabled=()), stores=stores)) == set()
 
 
+def seen(picture: Image.Image) -> ViewImage:
+    """`picture` as the jail shows it."""
+    mode: Literal["L", "RGB"] = "L" if picture.mode == "L" else "RGB"
+    pixels = picture.convert(mode).tobytes()
+    return ViewImage(pixels, mode, picture.width, picture.height, BoundingBox(0, 0, 1, 1))
+
+
 async def tesseract(*, timeout_s: float) -> Tesseract:
     require_tesseract()
     reader = await find_tesseract(("eng",), timeout_s=timeout_s)
@@ -389,14 +399,29 @@ async def tesseract(*, timeout_s: float) -> Tesseract:
 
 
 async def test_reading_that_takes_too_long_is_ended() -> None:
-    encoded = io.BytesIO()
-    label_picture().resize((2400, 3200)).save(encoded, "PNG")
     with pytest.raises(ProcessingFailed, match=r"0\.05 seconds") as refused:
-        await (await tesseract(timeout_s=0.05)).read(encoded.getvalue())
+        await (await tesseract(timeout_s=0.05)).read(seen(label_picture().resize((2400, 3200))))
     assert refused.value.retryable
 
 
 async def test_what_tesseract_cannot_read_is_told_in_its_words() -> None:
+    cut_short = replace(seen(label_picture()), body=b"")
     with pytest.raises(ProcessingFailed, match="tesseract ended with 1: ") as refused:
-        await (await tesseract(timeout_s=30)).read(b"no picture")
+        await (await tesseract(timeout_s=30)).read(cut_short)
     assert refused.value.retryable
+
+
+async def test_tesseract_reads_grey_and_colour_behind_a_header_of_ours() -> None:
+    reader, label = await tesseract(timeout_s=30), label_picture()
+    for picture in (label.convert("RGB"), label.convert("L")):
+        assert any(word.text == "Salt" for line in await reader.read(seen(picture)) for word in line)
+
+
+async def test_what_another_decoder_would_know_is_only_pixels_to_tesseract() -> None:
+    """A picture within the pixels: were it decoded as what it is, text would be found."""
+    encoded = io.BytesIO()
+    label_picture().save(encoded, "PNG")
+    side = ceil(sqrt(len(encoded.getvalue())))
+    disguised = ViewImage(encoded.getvalue().ljust(side * side, b"\xff"), "L", side, side, BoundingBox(0, 0, 1, 1))
+    lines = await (await tesseract(timeout_s=30)).read(disguised)
+    assert not any(word.text == "Salt" for line in lines for word in line)
