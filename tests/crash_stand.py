@@ -16,13 +16,16 @@ from uuid import UUID, uuid4
 import httpx
 import orjson
 
+from service.access import Viewer
 from service.dev.environment import environment_of
 from service.failpoints import Failpoint
 from service.lifecycle import AWAITING_BYTES, MediaStatus
-from service.models import UploadDocument
+from service.media_changes import update_media
+from service.models import MediaPurpose, UploadDocument
 from service.processing.jail import Jail
 from service.runtime import Runtime
 from service.settings import Settings
+from service.stored_renditions import stored_renditions
 from service.sweeper import sweep
 from service.upload_sessions import find_confirmed
 from service.worker_process import build_worker
@@ -122,8 +125,13 @@ class Stand:
         assert job is not None
         await build_worker(self.runtime, self.jail).work(job)
 
+    async def retire_all(self) -> None:
+        """What was replaced has been found to be due, and is removed."""
+        await self.sweep()
+        await self.work()
+
     async def work_is_left(self) -> bool:
-        making = {"state": "open", "kind": {"$in": ["process", "render"]}}
+        making = {"state": "open", "kind": {"$in": ["process", "render", "retire"]}}
         return await self.runtime.database.jobs.find_one(making) is not None
 
     async def work_briefly(self, seconds: float) -> None:
@@ -210,6 +218,22 @@ class Upload:
         answer = await self.stand.http.put(url, content=self.photo)
         assert answer.status_code == 200, answer.text
         self.parts_sent += 1
+
+    async def turn_private(self) -> None:
+        media_id = await self._media_id()
+        raw = {"idempotency_key": uuid4().hex, "visibility": "PRIVATE"}
+        await update_media(Viewer(self.owner), media_id, raw, stores=self.stand.runtime.stores)
+
+    async def cache_controls(self) -> set[str]:
+        """Who may cache what storage holds of its renditions, listed or not."""
+        store = self.stand.runtime.object_store
+        keys = await stored_renditions(await self._media_id(), MediaPurpose(self.batch["purpose"]), store)
+        objects = [await store.get(store.media_bucket, key) for key in keys]
+        return {(each.cache_control or "").partition(",")[0] for each in objects if each is not None}
+
+    async def _media_id(self) -> UUID:
+        [media_id] = await self.stand.media_of(self.owner)
+        return media_id
 
     async def deliver_event(self) -> None:
         """What storage says, if it has anything to say, and says twice."""

@@ -61,6 +61,8 @@ PATHS: Mapping[str, Mapping[str, tuple[P, ...]]] = {
     "duplicate": {"create": OPENING},
     # Looked at already, and given the rest of its renditions.
     "viewable": {"work": (P.ORIGINAL_FETCHED, P.RENDITION_STORED, P.RENDITIONS_CONFIRMED, P.RENDERED, P.JOB_COMPLETED)},
+    # All there, and then no longer for everybody.
+    "turned_private": {"work": (P.RENDITIONS_COPIED,)},
 }
 AFTERWARDS = ("client_returns", "event_comes", "nobody_comes")
 
@@ -234,6 +236,10 @@ async def test_dying_anywhere_loses_nothing_and_leaves_nothing(
     if path == "viewable":
         await upload.finish()
         await stand.make_viewable()
+    elif path == "turned_private":
+        await upload.finish()
+        await stand.work()
+        await upload.turn_private()
     await walk(upload, step, point)
     await {"client_returns": client_returns, "event_comes": event_comes, "nobody_comes": nobody_comes}[afterwards](
         upload
@@ -242,6 +248,9 @@ async def test_dying_anywhere_loses_nothing_and_leaves_nothing(
     new = {media_id: status for media_id, status in after.items() if media_id not in before}
     assert list(new.values()) == expected(path, step, point, afterwards)
     assert upload.parts_sent <= 1, "confirmed bytes were sent again"
+    if path == "turned_private":
+        await stand.retire_all()
+        assert await upload.cache_controls() == {"private"}
     await stand.audit(*new)
 
 
