@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import struct
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Final
@@ -149,3 +150,13 @@ def gif(frames: list[Image.Image], durations_ms: list[int], **options: object) -
     encoded = io.BytesIO()
     frames[0].save(encoded, "GIF", save_all=True, append_images=frames[1:], duration=durations_ms, loop=0, **options)
     return encoded.getvalue()
+
+
+def gif_of_specks(size: tuple[int, int], number: int, *, at: tuple[int, int] = (0, 0)) -> bytes:
+    """A plain GIF of `size`, and `number` more frames of one pixel each, `at` a place that may be beyond it."""
+    first = io.BytesIO()
+    Image.new("P", size, 1).save(first, "GIF")
+    # GIF89a, 23, 20 and 22: shown for 20 ms; where and how large; one pixel, compressed.
+    place = struct.pack("<4H", *at, 1, 1)
+    speck = b"\x21\xf9\x04\x08\x02\x00\x00\x00" + b"\x2c" + place + b"\x00" + b"\x02\x02\x44\x01\x00"
+    return first.getvalue()[:-1] + speck * number + b";"

@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from service.errors import FailureCode, ProcessingFailed
 from service.models import MediaFormat, Rendition, RenditionName
 from service.policies import MAX_CLIP_S
-from service.processing.animation import shown_frames
+from service.processing.animation import check_animation, shown_frames
 from service.processing.clip_colours import PictureReader, needs_mapping
 from service.processing.clip_source import ClipSource
 from service.processing.clips import LIBAV, damaged, open_source, too_long
@@ -55,16 +55,19 @@ def preview_clip(work: Work) -> None:
 
 
 def preview_animation(work: Work) -> None:
-    """Make the PREVIEW of an animated picture, where it is wanted."""
+    """Make the PREVIEW of an animated picture, where it is wanted. DECODE_LIMIT_EXCEEDED or CORRUPT_FILE."""
     if not work.wants(RenditionName.PREVIEW) or work.frame_count < 2:
         return
+    check_animation(work)
     size = preview_size(work.size, _max_side(work))
     encoder, pace = PreviewEncoder(size), Pace()
     ends = 0.0
-    for picture, seconds, lasts in shown_frames(work, size):
-        if pace.keeps(seconds):
+    for picture, seconds, lasts in shown_frames(work, size, pace.keeps):
+        if picture is not None:
             encoder.add_picture(frame_of(picture), seconds)
         ends = seconds + lasts
+    if not encoder.begun:
+        raise damaged()
     _keep(work, size, encoder.finish(ends))
 
 
@@ -92,7 +95,7 @@ class _ClipPreview:
                     self._show(frame, self._ends_s if seconds is None else seconds)
                 elif seconds is not None:
                     self._encoder.add_sound(frame, seconds)
-        if not self._ends_s:
+        if not self._encoder.begun:
             raise damaged()
         return self._encoder.finish(self._ends_s)
 

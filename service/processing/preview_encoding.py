@@ -95,6 +95,7 @@ class PreviewEncoder:
         self._held: VideoFrame | None = None
         self._held_pts = -1
         self._lasting: dict[int, int] = {}
+        self._last_coded: Packet[VideoStream] | None = None
         self._pictures = self._add_pictures()
         # x264 would write its settings into the stream.
         self._bare = BitStreamFilterContext(f"filter_units=remove_types={_H264_SEI}", "h264")
@@ -146,6 +147,11 @@ class PreviewEncoder:
         frame.pict_type = PictureType.NONE
         self._held, self._held_pts = frame, pts
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a picture to show."""
+        return self._held is not None
+
     def _encode_held(self, until_pts: int) -> None:
         """How long a picture lasts is known when the next one comes."""
         if self._held is not None:
@@ -161,8 +167,10 @@ class PreviewEncoder:
         """The whole file; its last picture stays until `ends_s`."""
         if self._held is None:
             raise ValueError("a preview has at least one picture")
-        self._encode_held(round(ends_s / _TIME_BASE))
+        ends_pts = round(ends_s / _TIME_BASE)
+        self._encode_held(ends_pts)
         self._mux_pictures(self._pictures.encode(None))
+        self._mux_last(max(ends_pts, self._held_pts + 1))
         if self._sound is not None:
             self._container.mux(self._sound.rest())
         self._container.close()
@@ -173,7 +181,19 @@ class PreviewEncoder:
             # x264 takes every picture to last as long as its rate says.
             if packet.pts is not None:
                 packet.duration = self._lasting.pop(packet.pts)
-            self._container.mux(self._bare.filter(packet))
+            for bare in self._bare.filter(packet):
+                if self._last_coded is not None:
+                    self._container.mux(self._last_coded)
+                self._last_coded = bare
+
+    def _mux_last(self, ends_pts: int) -> None:
+        # A track lasts until its last sample's decoding time plus duration (ISO/IEC 14496-12, 8.6.1.2), and that sample
+        # need not be the last to be shown: it is given the time that is left.
+        packet = self._last_coded
+        if packet is None or packet.pts is None:
+            raise RuntimeError("the encoder kept every picture to itself")
+        packet.dts, packet.duration = packet.pts, ends_pts - packet.pts
+        self._container.mux(packet)
 
 
 class _Sound:

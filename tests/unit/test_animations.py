@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from service.errors import FailureCode, ProcessingFailed
 from service.models import MediaFormat, MediaPurpose, RenditionName
 from service.policies import MAX_ANIMATION_S, POLICIES
-from service.processing import clip_pipeline
+from service.processing import animation, clip_pipeline
 from service.processing.wire import ProcessingRequest
 from service.processing.work import Work
 from tests import clips
@@ -82,3 +83,33 @@ def test_fast_and_long_animations_are_held_to_what_is_worth_showing() -> None:
 def test_odd_sizes_become_even_and_nothing_is_enlarged() -> None:
     preview = preview_of(clips.gif([plain(color, (33, 21)) for color in COLOURS], [100] * 3), "image/gif")
     assert preview.images[0].size == (32, 20)
+
+
+@pytest.mark.parametrize("number", range(2, 16))
+def test_the_last_picture_stays_for_as_long_as_it_asks(number: int) -> None:
+    moving = [Image.new("RGB", (64, 48)) for _ in range(number)]
+    for index, picture in enumerate(moving):
+        picture.paste((255, 255, 255), (index * 4, 0, index * 4 + 4, 48))
+    preview = preview_of(clips.gif(moving, [40] * (number - 1) + [2_000]), "image/gif")
+    assert preview.duration_s == pytest.approx(0.04 * (number - 1) + 2, abs=0.01)
+    assert len(preview.times) == number
+
+
+def test_frames_that_are_too_large_together_are_refused_before_any_is_composited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # 42,590 bytes, and 25 gigapixels to composite.
+    bomb = clips.gif_of_specks((5_000, 5_000), 1_000)
+    monkeypatch.setattr(animation, "_go_to", pytest.fail)
+    with pytest.raises(ProcessingFailed, match="too many frames for its size") as caught:
+        preview_of(bomb, "image/gif")
+    assert (caught.value.failure, caught.value.retryable) == (FailureCode.DECODE_LIMIT_EXCEEDED, False)
+
+
+def test_frames_that_enlarge_the_canvas_count_at_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(animation, "MAX_ANIMATION_PIXELS", 100_000)
+    small, large = clips.gif_of_specks((100, 100), 5), clips.gif_of_specks((100, 100), 5, at=(299, 299))
+    assert preview_of(small, "image/gif").images
+    with pytest.raises(ProcessingFailed) as caught:
+        preview_of(large, "image/gif")
+    assert caught.value.failure is FailureCode.DECODE_LIMIT_EXCEEDED
