@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,8 @@ class Jail:
     """Decodes in confined child processes, `concurrency` at a time. Safe to call from many tasks of one loop.
 
     Urgent requests have as many places of their own, and run before all others on the processor: they wait for nobody.
+    What moves takes minutes, so that it has half as many more (`places_for_clips`) and takes none of the pictures',
+    except for what is urgent of it, which is held to the time of a picture.
     `memory_bytes` bounds a child's address space; `cpu_s` its CPU seconds on a picture and `wall_s` the seconds that
     somebody waits for it; `clip_cpu_s` its CPU seconds on a clip, of which it may take three times as many by the
     clock. `work` names the module that children run on pictures (see `forkserver.Work`), `clip_work` the one for what
@@ -68,8 +71,11 @@ class Jail:
         self._wall_s = wall_s
         self._work = work
         self._clip_work = clip_work
-        self._slots = {urgent: asyncio.Semaphore(concurrency or os.cpu_count() or 1) for urgent in (True, False)}
-        self._starting = asyncio.Lock()
+        places = concurrency or os.cpu_count() or 1
+        self._urgent, self._patient = asyncio.Semaphore(places), asyncio.Semaphore(places)
+        self._clips = asyncio.Semaphore(places_for_clips(places))
+        # One each: what moves takes longer to start, and pictures need not wait for that.
+        self._starting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._servers: dict[str, ForkClient] = {}
         self._closed = False
 
@@ -94,8 +100,9 @@ class Jail:
 
     async def process(self, path: Path, request: ProcessingRequest) -> ProcessedFile:
         """Make of the file at `path` what `request` asks. ProcessingFailed says why not, and whether to try again."""
-        limits = self._clip_limits if request.moves else self._limits
-        wall_s = 3 * limits.cpu_s if request.moves else self._wall_s
+        lasting = request.moves and not request.urgent
+        limits = self._clip_limits if lasting else self._limits
+        wall_s = 3 * limits.cpu_s if lasting else self._wall_s
         launch = Launch(limits=limits, niceness=0 if request.urgent else _PATIENT_NICENESS)
 
         async def read(reply: asyncio.StreamReader, answer: Reply) -> ProcessedFile:
@@ -129,9 +136,8 @@ class Jail:
     async def _run(
         self, path: Path, request: Request, launch: Launch, wall_s: float, read: Callable[..., Awaitable[_Result]]
     ) -> _Result:
-        urgent = isinstance(request, ProcessingRequest) and request.urgent
         work = self._clip_work if isinstance(request, ProcessingRequest) and request.moves else self._work
-        async with self._slots[urgent]:
+        async with self._places_of(request):
             server = await self._running_server(work)
             try:
                 async with (
@@ -150,20 +156,35 @@ class Jail:
                     await self._stop_server(work)
                 raise internal("the fork server ended during the job") from error
 
+    def _places_of(self, request: Request) -> asyncio.Semaphore:
+        if isinstance(request, ProcessingRequest):
+            if request.urgent:
+                return self._urgent
+            if request.moves:
+                return self._clips
+        return self._patient
+
     async def _running_server(self, work: str) -> ForkClient:
-        async with self._starting:
-            if self._closed:
-                raise internal("the jail is closed")
+        async with self._starting[work]:
             if work in self._servers and not self._servers[work].alive:
                 await self._stop_server(work)
-            if work not in self._servers:
+            if work not in self._servers and not self._closed:
                 self._servers[work] = await ForkClient.start(self._limits, work)
+            if self._closed:
+                # Perhaps while it started.
+                await self._stop_server(work)
+                raise internal("the jail is closed")
             return self._servers[work]
 
     async def _stop_server(self, work: str) -> None:
         server = self._servers.pop(work, None)
         if server is not None:
             await server.close()
+
+
+def places_for_clips(places: int) -> int:
+    """How many clips are worked on beside pictures that have so many `places`."""
+    return max(1, places // 2)
 
 
 def serves(base: BasePicture, request: ProcessingRequest) -> bool:

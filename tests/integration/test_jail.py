@@ -19,6 +19,7 @@ import pytest_asyncio
 from service.errors import ConfigurationError, FailureCode, ProcessingFailed
 from service.models import BasePicture, MediaFormat, RenditionName
 from service.policies import RenditionPolicy, UrlLifetime
+from service.processing.fork_client import ForkClient
 from service.processing.jail import Jail
 from service.processing.wire import ProcessingRequest
 from tests import photos
@@ -138,6 +139,47 @@ async def test_a_cancelled_job_leaves_no_process_behind(order: Path) -> None:
             await job
         assert await ended(running)
         await assert_unharmed(jail, order)
+
+
+async def test_clips_that_hang_take_no_place_of_pictures(order: Path, tmp_path: Path) -> None:
+    hanging = tmp_path / "hanging"
+    hanging.write_text("spin")
+    probe = "tests.jail_probe"
+    async with Jail(memory_bytes=600_000_000, cpu_s=30, concurrency=1, work=probe, clip_work=probe) as jail:
+        clip = REQUEST.model_copy(update={"content_type": "video/mp4"})
+        jobs = [asyncio.create_task(jail.process(hanging, clip)) for _ in range(3)]
+        await assert_unharmed(jail, order)
+        assert not any(job.done() for job in jobs)
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+
+
+async def test_pictures_do_not_wait_for_the_start_of_what_decodes_clips(
+    order: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe, asked = "tests.jail_probe", asyncio.Event()
+    async with Jail(memory_bytes=600_000_000, cpu_s=30, work=probe, clip_work="never starts") as jail:
+
+        async def hang(*_: object) -> ForkClient:
+            asked.set()
+            return await asyncio.Future()
+
+        monkeypatch.setattr(ForkClient, "start", hang)
+        clip = asyncio.create_task(jail.process(order, REQUEST.model_copy(update={"content_type": "video/mp4"})))
+        await asked.wait()
+        await assert_unharmed(jail, order)
+        clip.cancel()
+        await asyncio.gather(clip, return_exceptions=True)
+
+
+async def test_somebody_who_waits_for_a_clip_does_not_wait_longer_than_for_a_picture(order: Path) -> None:
+    probe = "tests.jail_probe"
+    limits = {"memory_bytes": 600_000_000, "cpu_s": 30, "wall_s": 0.3}
+    async with Jail(**limits, work=probe, clip_work=probe) as jail:
+        order.write_text("spin")
+        with pytest.raises(ProcessingFailed, match=r"more than 0\.3 seconds"):
+            await jail.process(order, REQUEST.model_copy(update={"content_type": "video/mp4", "urgent": True}))
 
 
 async def test_closing_ends_the_fork_server_and_its_children(order: Path) -> None:
