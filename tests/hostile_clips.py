@@ -58,6 +58,14 @@ def lasting(seconds: int) -> bytes:
     return told[: times + 8] + longer + told[times + 16 :]
 
 
+def belittled(seconds: int, told_s: int) -> bytes:
+    """A WebM clip of `seconds` whose header (RFC 9559, 5.1.2.10, in milliseconds) tells `told_s`."""
+    whole = clips.clip("vp8", size=(32, 32), seconds=seconds, rate=1, silent=True)
+    # The element's id, and that 8 bytes follow.
+    at = whole.index(b"\x44\x89\x88") + 3
+    return whole[:at] + struct.pack(">d", 1_000.0 * told_s) + whole[at + 8 :]
+
+
 def claiming(width: int, height: int) -> bytes:
     """A small clip whose sample entry, and whose pictures' own header, ask for other sizes."""
     whole = clips.clip("mjpeg", silent=True, seconds=0.2)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import BinaryIO, Final, NoReturn, cast
+from typing import BinaryIO, Final, NamedTuple, NoReturn, cast
 
 import av
 import numpy as np
@@ -35,6 +35,13 @@ MAX_STREAMS: Final = 32
 _READ_BYTES: Final = 256 * 1024
 # Of a container's own times, in a second.
 _TICKS: Final = 1_000_000
+
+
+class Extent(NamedTuple):
+    """When the last packet ends, in seconds, and how many of them hold pictures."""
+
+    ends_s: float
+    pictures: int
 
 
 @dataclass(slots=True)
@@ -92,15 +99,23 @@ class ClipSource:
         told = [float(stream.duration * stream.time_base) for stream in streams if stream.duration and stream.time_base]
         return max(0.0, *told, (self.container.duration or 0) / _TICKS)
 
-    def last_packet_s(self, limit_s: float) -> float:
-        """Where its last packet ends: reads all of it, decodes nothing, and stops beyond `limit_s`."""
-        end = 0.0
-        for packet in self.container.demux(self.picture):
-            if packet.pts is not None and packet.time_base:
-                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base) - self.start_s)
-            if end > limit_s:
-                break
-        return end
+    def extent(self, *, limit_s: float, max_pictures: int) -> Extent:
+        """As its packets say, whatever its header does: reads all of it, decodes nothing, and stops beyond a limit.
+
+        What comes after a place that cannot be read does not count.
+        """
+        ends_s, pictures = 0.0, 0
+        streams = [stream for stream in (self.picture, self.sound) if stream is not None]
+        try:
+            for packet in self.container.demux(*streams):
+                if packet.pts is not None and packet.time_base:
+                    ends_s = max(ends_s, float((packet.pts + (packet.duration or 0)) * packet.time_base) - self.start_s)
+                    pictures += packet.stream is self.picture
+                if ends_s > limit_s or pictures > max_pictures:
+                    break
+        except av.error.FFmpegError:
+            pass
+        return Extent(ends_s, pictures)
 
     def pixel_aspect(self) -> Fraction:
         """How wide a stored pixel is to be shown, for a height of 1. Absurd ones are ignored."""

@@ -86,10 +86,19 @@ def check_clip_limits(work: Work) -> None:
             f"The clip is {width} x {height} pixels; at most 3840 x 2160 can be processed. Upload a smaller version.",
         )
     work.stored_size = (max(1, round(width * clip.pixel_aspect())), height)
-    duration_s = _duration_s(work, clip)
-    if duration_s > MAX_CLIP_S + _SLACK_S:
+    told_s, limit_s = clip.duration_s, MAX_CLIP_S + _SLACK_S
+    if told_s > limit_s:
         raise too_long()
-    if clip.picture.frames > MAX_FRAME_RATE * (duration_s + _SLACK_S):
+    # Headers lie, and browsers record WebM as it comes, without going back to say how long it was.
+    found = clip.extent(limit_s=limit_s, max_pictures=round(MAX_FRAME_RATE * limit_s))
+    clip.close()
+    work.clip = open_source(work)
+    if found.ends_s > limit_s:
+        raise too_long()
+    if not found.pictures:
+        raise damaged()
+    duration_s = found.ends_s if found.ends_s > told_s + _SLACK_S else told_s or found.ends_s
+    if found.pictures > MAX_FRAME_RATE * (duration_s + _SLACK_S):
         raise ProcessingFailed(
             FailureCode.DECODE_LIMIT_EXCEEDED,
             f"The clip has more than {MAX_FRAME_RATE} pictures a second. Save it again with another program.",
@@ -118,6 +127,15 @@ def opened(work: Work) -> ClipSource:
     return work.clip
 
 
+def read_turn(work: Work) -> None:
+    """How the clip stands, which its pictures say, where none of them is wanted. CORRUPT_FILE if none decodes."""
+    frame = next(_candidates(opened(work), 0.0), None)
+    if frame is None:
+        raise damaged()
+    work.orientation = orientation_of(frame)
+    work.note(LIBAV)
+
+
 def read_still(work: Work) -> None:
     """Find the picture that stands for the clip, at the size of the largest rendition. CORRUPT_FILE if none decodes."""
     clip = opened(work)
@@ -127,20 +145,6 @@ def read_still(work: Work) -> None:
     work.orientation = orientation_of(frame)
     work.image = PictureReader(base_size(work.stored_size, work.request.renditions)).read(frame)
     work.note(LIBAV, at_s=round(clip.time_of(frame) or 0.0, 3))
-
-
-def _duration_s(work: Work, clip: ClipSource) -> float:
-    told = clip.duration_s
-    if told > 0:
-        return told
-    # Browsers record WebM as it comes, and cannot go back to say how long it was.
-    try:
-        found = clip.last_packet_s(MAX_CLIP_S + _SLACK_S)
-    except av.error.FFmpegError as error:
-        raise damaged() from error
-    clip.close()
-    work.clip = open_source(work)
-    return found
 
 
 def _telling_frame(clip: ClipSource, duration_s: float) -> VideoFrame | None:

@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from service.errors import FailureCode, ProcessingFailed
 from service.models import MediaFormat, MediaPurpose, RenditionName
@@ -24,10 +24,24 @@ COLOURS = ((220, 30, 30), (30, 200, 40), (40, 60, 210))
 def preview_of(original: bytes, content_type: str) -> Played:
     request = ProcessingRequest(content_type=content_type, renditions=(PREVIEW,), fingerprints=False)
     work = Work(io.BytesIO(original), request)
-    for step in clip_pipeline.ANIMATION_STEPS:
+    for step in clip_pipeline.steps_for(request):
         step(work)
     assert [rendition.format for rendition in work.renditions] == [MediaFormat.MP4]
     return Played(work)
+
+
+def test_a_preview_alone_costs_no_still() -> None:
+    request = ProcessingRequest(content_type="image/webp", renditions=(PREVIEW,), fingerprints=False)
+    names = [step.__name__ for step in clip_pipeline.steps_for(request)]
+    assert "decode" not in names
+    assert "encode_all" not in names
+    # Its EXIF still says how it stands.
+    frames = [plain(color) for color in COLOURS]
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    encoded = io.BytesIO()
+    frames[0].save(encoded, "WEBP", save_all=True, append_images=frames[1:], duration=100, exif=exif)
+    assert {image.size for image in preview_of(encoded.getvalue(), "image/webp").images} == {(48, 64)}
 
 
 def plain(color: tuple[int, int, int], size: tuple[int, int] = (64, 48)) -> Image.Image:

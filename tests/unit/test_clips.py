@@ -39,11 +39,15 @@ def wanted(*names: RenditionName) -> tuple[RenditionPolicy, ...]:
 
 
 def processed(
-    original: bytes, content_type: str, names: Sequence[RenditionName] = (THUMBNAIL, FEED, POSTER, PREVIEW)
+    original: bytes,
+    content_type: str,
+    names: Sequence[RenditionName] = (THUMBNAIL, FEED, POSTER, PREVIEW),
+    *,
+    describe: bool = True,
 ) -> Work:
-    request = ProcessingRequest(content_type=content_type, renditions=wanted(*names), fingerprints=True)
+    request = ProcessingRequest(content_type=content_type, renditions=wanted(*names), fingerprints=describe)
     work = Work(io.BytesIO(original), request)
-    for step in clip_pipeline.CLIP_STEPS:
+    for step in clip_pipeline.steps_for(request):
         step(work)
     return work
 
@@ -204,3 +208,17 @@ def test_somebody_who_waits_gets_the_same_picture_as_afterwards() -> None:
     original = clips.clip()
     urgent, after = processed(original, "video/mp4", [THUMBNAIL, FEED]), processed(original, "video/mp4", [POSTER])
     assert picture(urgent, FEED).tobytes() == picture(after, POSTER).tobytes()
+
+
+def test_a_preview_alone_stands_upright_without_a_still() -> None:
+    work = processed(clips.turned(clips.clip(silent=True), 6), "video/mp4", [PREVIEW], describe=False)
+    assert [rendition.name for rendition in work.renditions] == [PREVIEW]
+    assert "read_still" not in {step.__name__ for step in clip_pipeline.steps_for(work.request)}
+    assert Played(work).images[0].size == (96, 160)
+
+
+def test_pictures_at_odd_times_are_all_shown_and_the_last_one_stays() -> None:
+    times = [0.0, 0.04, 3.04, 3.08, 3.12, 6.12, 6.16]
+    preview = Played(processed(clips.clip(times=times, silent=True), "video/mp4", [PREVIEW], describe=False))
+    assert np.allclose(preview.times, times, atol=0.002)
+    assert preview.duration_s >= 6.18

@@ -45,6 +45,7 @@ def reply_to(original: bytes, content_type: str = "video/mp4") -> Reply:
         (hostile_clips.playlist_within, "video/mp4", FailureCode.CORRUPT_FILE),
         (lambda: hostile_clips.lasting(36_000), "video/mp4", FailureCode.CLIP_TOO_LONG),
         (lambda: hostile_clips.lasting(122), "video/mp4", FailureCode.CLIP_TOO_LONG),
+        (lambda: hostile_clips.belittled(130, 1), "video/webm", FailureCode.CLIP_TOO_LONG),
         (lambda: hostile_clips.claiming(12_000, 12_000), "video/mp4", FailureCode.TOO_MANY_PIXELS),
         # So large that libav does not even take it for a size.
         (lambda: hostile_clips.claiming(16_384, 16_384), "video/mp4", FailureCode.CORRUPT_FILE),
