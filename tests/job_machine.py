@@ -38,7 +38,7 @@ FAILURES = {
     "file": ProcessingFailed(FailureCode.CORRUPT_FILE, "The file is broken."),
     "hostile": ProcessingFailed(FailureCode.DECODE_LIMIT_EXCEEDED, "A bomb.", quarantine=True),
 }
-places = st.sampled_from(["decode", "put", "head"])
+places = st.sampled_from(["decode", "put", "head", "delete"])
 _COLLECTIONS = ("media", "uploads", "contents", "jobs", "deletions", "idempotency")
 
 
@@ -154,6 +154,22 @@ class JobMachine(ClientMachine):
             each.gate.opened.set()
             self.do(self._as_its_fence_allows(job, each.attempt))
 
+    @rule(number=numbers, corner=st.sampled_from([None, 0.25]), place=places, passage=st.integers(1, 3))
+    @precondition(lambda self: self.files)
+    def turn_private(self, number: int, corner: float | None, place: str, passage: int) -> None:
+        """What everybody could see, in one cut or in two, is for few now; whoever sees to that may die on the way."""
+        self._work_off()
+        if corner is not None:
+            self.change(number, corner, private=False)
+            self._work_off()
+        self.change(number, 0.0, private=True)
+        self.stall(1, place, passage)
+        self.let_leases_end()
+
+    def _work_off(self) -> None:
+        self.do(self._do_all())
+        self.every_promise_is_kept()
+
     async def _as_its_fence_allows(self, job: Job, work: Awaitable[None]) -> None:
         """Do `work`, which must leave alone what later fences hold."""
         media, row = await self._held_documents(job)
@@ -227,7 +243,10 @@ class JobMachine(ClientMachine):
 
     def teardown(self) -> None:
         try:
+            self.do(self._finish_jobs())
+            self._check_private()
             self.do(self._come_to_rest())
+            self._check_private()
             self.every_promise_is_kept()
             findings = examine(self.do(snapshot(self.database, self.objects)))
             assert not findings, findings
@@ -235,13 +254,25 @@ class JobMachine(ClientMachine):
             self.do(self._forget())
             self.patch.undo()
 
+    def _check_private(self) -> None:
+        self.promises.check_private(self.do(look(self.database, "media")))
+
+    async def _finish_jobs(self) -> None:
+        """All there is to do now; nothing becomes due by waiting but what somebody held."""
+        for _ in range(3):
+            await self._let_pass("jobs", {"state": "open"}, "visible_at")
+            await self._do_all()
+
+    async def _do_all(self) -> None:
+        await sweep(stores=self.stores, object_store=self.runtime.object_store, grace=timedelta(0))
+        await self._retry_dead_letters()
+        while (job := await self.stores.jobs.claim(lease_s=60, worker="last")) is not None:
+            await self.worker.work(job)
+
     async def _come_to_rest(self) -> None:
         for _ in range(6):
             await self._let_days_pass()
-            await sweep(stores=self.stores, object_store=self.runtime.object_store, grace=timedelta(0))
-            await self._retry_dead_letters()
-            while (job := await self.stores.jobs.claim(lease_s=60, worker="last")) is not None:
-                await self.worker.work(job)
+            await self._do_all()
         # What attempts left that died or were overtaken between storing renditions and listing them; once no address
         # of them can be about.
         await self._let_pass("media", {}, "updated_at")

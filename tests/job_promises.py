@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
+from service.object_keys import media_of_rendition
 from service.stores.database import Database
 from tests.audit_storage import Snapshot
 from tests.worker_stand import ObjectsInMemory
@@ -28,6 +29,7 @@ class Promises:
     def __init__(self, objects: ObjectsInMemory) -> None:
         self.retries: Counter[UUID] = Counter()
         self._objects = objects
+        self._seen_by_all: set[str] = set()
         self._media: Mapping[UUID, Document] = {}
         self._jobs: Mapping[str, Document] = {}
 
@@ -44,9 +46,22 @@ class Promises:
             _check_growth(document.get("processing", {}), self._media.get(media_id, {}).get("processing", {}))
             if document["status"] == "READY":
                 check_listed(document, self._objects)
+                self._seen_by_all |= {each["key"] for each in document["renditions"] if self._is_public(each["key"])}
         for job_id, job in jobs.items():
             self._check_job(job, self._jobs.get(job_id))
         self._media, self._jobs = media, jobs
+
+    def check_private(self, media: Mapping[UUID, Document]) -> None:
+        """Nothing that everybody could see, and caches keep, is left of a media that is private now; once no job is."""
+        for document in media.values():
+            if document["status"] == "READY" and document["visibility"] == "PRIVATE":
+                stored = [key for _, key in self._objects.objects if media_of_rendition(key) == str(document["_id"])]
+                assert not self._seen_by_all.intersection(stored), "private, and what was public is still there"
+                listed = [each["key"] for each in document["renditions"]]
+                assert not [key for key in listed if self._is_public(key)], "private, and caches may show it to all"
+
+    def _is_public(self, key: str) -> bool:
+        return self._objects.cache_control[self._objects.media_bucket, key].startswith("public")
 
     def _check_history(self, document: Document, before: Document | None) -> None:
         history, passed = document["status_history"], (before or {}).get("status_history", [])

@@ -80,12 +80,16 @@ async def _pass(place: str) -> None:
 
 
 class ObjectsInMemory:
-    """What jobs and uploads ask of an `ObjectStore`. Keeps a checksum of each object, as S3 does."""
+    """What jobs and uploads ask of an `ObjectStore`. Keeps a checksum of each object, as S3 does.
+
+    `cache_control`: with which header each rendition was written.
+    """
 
     upload_bucket, media_bucket = "uploads", "renditions"
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], bytes] = {}
+        self.cache_control: dict[tuple[str, str], str] = {}
 
     async def head(self, bucket: str, key: str) -> StoredObject | None:
         await _pass("head")
@@ -101,13 +105,23 @@ class ObjectsInMemory:
         await asyncio.to_thread(path.write_bytes, body)
         return _digest(body)
 
-    async def put(self, bucket: str, key: str, body: bytes, *, sha256: str, **_headers: object) -> None:
+    async def put(
+        self, bucket: str, key: str, body: bytes, *, sha256: str, cache_control: str, **_headers: object
+    ) -> None:
         await _pass("put")
         assert _digest(body) == sha256
-        self.objects[bucket, key] = body
+        self.objects[bucket, key], self.cache_control[bucket, key] = body, cache_control
+
+    async def copy(self, bucket: str, source: str, key: str, *, cache_control: str, **_headers: object) -> bool:
+        await _pass("put")
+        if (body := self.objects.get((bucket, source))) is None:
+            return False
+        self.objects[bucket, key], self.cache_control[bucket, key] = body, cache_control
+        return True
 
     async def delete(self, bucket: str, keys: Sequence[str], *, written_before: datetime | None = None) -> None:
         for key in keys:
+            await _pass("delete")
             self.objects.pop((bucket, key), None)
 
     async def list_objects(self, bucket: str, prefix: str) -> AsyncIterator[StoredObject]:
