@@ -7,10 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from service.embedded_metadata import METADATA_FIELDS, fields_to_read, kept
-from service.errors import FailureCode, MalwareFound, MediaServiceError, NotFound, ProcessingFailed
+from service.errors import FailureCode, MediaServiceError, NotFound, ProcessingFailed
 from service.failpoints import Failpoint, reach
 from service.lifecycle import MediaStatus
 from service.models import (
@@ -28,6 +27,13 @@ from service.perceptual_hash import to_stored
 from service.processing.jail import Jail
 from service.processing.wire import ProcessingRequest
 from service.processing_jobs import enqueue_rendering, lacks_rendering
+from service.quarantine import (
+    QUARANTINE_FIELDS,
+    failure_values,
+    keep_original,
+    quarantine,
+    refuse_known_malware,
+)
 from service.receipts import Receipts
 from service.rendition_storage import store_renditions, withdraw_if_deleted
 from service.scanner import Scanner, scan_original
@@ -71,12 +77,18 @@ async def process_media(
     receipts = Receipts()
     with nameless_file() as path:
         with receipts.of("fetch", "S3"):
+            # That it is gone is told by fetching it.
+            with suppress(NotFound):
+                await keep_original(media, stores=stores, object_store=object_store)
+            reach(Failpoint.ORIGINAL_KEPT)
             sha256 = await fetch_original(media, path, object_store)
         if not media["content"].get("sha256"):
             # Also where it is found hostile: the same bytes must not pass for known good ones elsewhere.
             await stores.media.learn_content(job.media_id, job.fence, sha256)
         if scanner is not None:
             await _scan(path, scanner, receipts)
+        else:
+            await refuse_known_malware(media["owner_id"], sha256, stores=stores)
         if not await store_once(job, media, sha256, stores=stores, object_store=object_store):
             await withdraw_if_deleted(job.media_id, media, stores, object_store)
             return None
@@ -130,26 +142,16 @@ async def _scan(path: Path, scanner: Scanner, receipts: Receipts) -> None:
 async def fail_media(job: Job, error: ProcessingFailed, *, stores: Stores, object_store: ObjectStore) -> None:
     """End a media as FAILED, or QUARANTINED where its file looks hostile, with what its owner should know.
 
-    The original of a QUARANTINED one is marked as such in storage. Raises TemporarilyUnavailable.
+    The original of a QUARANTINED one is marked as such in storage; malware takes with it what its owner has READY with
+    the same bytes. Raises TemporarilyUnavailable.
     """
     # The attempt that failed may have died before it took hold.
     held = await stores.media.hold(job.media_id, job.fence, attempt=job.attempt, lane=job.lane.value)
-    if held and error.quarantine:
-        await _mark_quarantined(job.media_id, stores, object_store)
-    values: dict[str, Any] = {
-        "failure": {"code": error.failure.value, "message": error.message, "retryable": error.retryable}
-    }
-    if isinstance(error, MalwareFound):
-        values["processing.malware"] = {"signature": error.signature, "engine": error.engine}
+    media = await stores.media.get(job.media_id, fields=QUARANTINE_FIELDS) if held and error.quarantine else None
+    if media is not None:
+        await quarantine(media, error, stores=stores, object_store=object_store)
     target = MediaStatus.QUARANTINED if error.quarantine else MediaStatus.FAILED
-    await stores.media.transition(job.media_id, target, fence=job.fence, values=values)
-
-
-async def _mark_quarantined(media_id: UUID, stores: Stores, object_store: ObjectStore) -> None:
-    media = await stores.media.get(media_id, fields=("original",))
-    if media is not None and "original" in media:
-        with suppress(NotFound):
-            await object_store.mark_quarantined(media["original"]["bucket"], media["original"]["key"])
+    await stores.media.transition(job.media_id, target, fence=job.fence, values=failure_values(error))
 
 
 def focus_of(media: MediaDocument) -> BoundingBox | None:

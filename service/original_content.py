@@ -29,8 +29,6 @@ async def fetch_original(media: MediaDocument, path: Path, object_store: ObjectS
     """
     original, content = media["original"], media["content"]
     try:
-        await object_store.mark_kept(original["bucket"], original["key"])
-        reach(Failpoint.ORIGINAL_KEPT)
         sha256 = await object_store.download(original["bucket"], original["key"], path, max_bytes=content["bytes"])
     except NotFound:
         raise ProcessingFailed(FailureCode.ORIGINAL_MISSING, "The uploaded file is gone. Upload it again.") from None

@@ -17,6 +17,7 @@ from service.object_store import ObjectStore
 from service.original_content import give_up_content
 from service.policies import LATE_BYTES, POLICIES
 from service.processing_jobs import RENDERING_FIELDS, enqueue_rendering, enqueue_retirement, lacks_rendering
+from service.quarantine import keep_original
 from service.stores import Stores
 
 log = structlog.get_logger(__name__)
@@ -31,7 +32,8 @@ AT_ONCE = 8
 _STALLED = frozenset({*AWAITING_BYTES, MediaStatus.UPLOADED, MediaStatus.READY, MediaStatus.EXPIRED})
 
 _FIELDS = (
-    *RENDERING_FIELDS, "processing.rendered_revision", "retired_renditions", "purpose", "created_at", "original"
+    *RENDERING_FIELDS, "processing.rendered_revision", "retired_renditions", "purpose", "created_at", "original",
+    "content",
 )  # fmt: skip
 
 
@@ -127,11 +129,11 @@ async def _finish(
     object_store: ObjectStore,
 ) -> None:
     # Before it is looked at: one that cannot be looked at must not be asked for in every sweep.
-    status, original = MediaStatus(media["status"]), media["original"]
+    status = MediaStatus(media["status"])
     pause = min(max(now - upload["created_at"], grace), LONGEST_PAUSE)
     await stores.media.look_again(upload["_id"], status, at=now + pause - grace)
     if status is MediaStatus.UPLOADED:
         # What has arrived must not expire as abandoned, however long no worker comes; that it is gone, a worker tells.
         with suppress(NotFound):
-            await object_store.mark_kept(original["bucket"], original["key"])
+            await keep_original(media, stores=stores, object_store=object_store)
     await finalise(upload, stores=stores, object_store=object_store)

@@ -12,6 +12,9 @@ from uuid import UUID, uuid4
 from structlog.testing import capture_logs
 
 from schema.global_id import decode_id
+from service.errors import MalwareFound
+from service.models import JobKind, Lane
+from service.quarantine import quarantine
 from service.settings import ScannerSettings
 from tests.antivirus import EICAR, SIGNATURE, STREAM_LIMIT, Clamd
 from tests.api_client import ApiClient
@@ -79,6 +82,23 @@ async def rendered(service: RunningService, media_id: str) -> list[str]:
     store = service.runtime.object_store
     keys = [entry.key async for entry in store.list_objects(store.media_bucket, "")]
     return [key for key in keys if str(uuid_of(media_id)) in key]
+
+
+async def already_there(owner: ApiClient, file: bytes, purpose: str) -> str:
+    """The media that stands for `file` for this purpose without a byte being sent, as storage has them."""
+    described = {"contentType": "image/jpeg", "byteSize": len(file), "sha256": hashlib.sha256(file).hexdigest()}
+    given = {"idempotencyKey": uuid4().hex, "purpose": purpose, "files": [described]}
+    [outcome] = (await owner.run(OPEN, input=given))["createUploads"]["outcomes"]
+    media_id: str = outcome["duplicate"]["id"]
+    return media_id
+
+
+async def no_job_open(service: RunningService, *media_ids: str) -> None:
+    """Return once the jobs of these media have all ended."""
+    open_jobs = {"media_id": {"$in": [uuid_of(each) for each in media_ids]}, "state": "open"}
+    async with asyncio.timeout(30):
+        while await service.runtime.database.jobs.find_one(open_jobs) is not None:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 async def assert_locked_away(service: RunningService, owner: ApiClient, media_id: str) -> None:
@@ -202,25 +222,92 @@ async def test_content_known_as_malware_stands_for_nothing_any_more(service: Run
     async with service.working():
         older = await anna.send(file)
         assert await anna.wait(older) == {older: "READY"}
-    sha256 = (await document(service, older))["content"]["sha256"]
-    described = [{"contentType": "image/jpeg", "byteSize": len(file), "sha256": sha256}]
-
-    async def ask(purpose: str) -> dict[str, Any]:
-        given = {"idempotencyKey": uuid4().hex, "purpose": purpose, "files": described}
-        [outcome] = (await anna.run(OPEN, input=given))["createUploads"]["outcomes"]
-        return dict(outcome)
-
-    assert (await ask("COMMUNITY"))["duplicate"]["id"] == older
+    assert await already_there(anna, file, "COMMUNITY") == older
     async with scanning(service, clamd.unix).working():
         # Storage has the bytes; they are scanned nevertheless.
-        portrait = (await ask("PROFILE"))["duplicate"]["id"]
+        portrait = await already_there(anna, file, "PROFILE")
         assert await anna.wait(portrait) == {portrait: "QUARANTINED"}
+        sha256 = (await document(service, older))["content"]["sha256"]
         assert await anna.run(FIND, sha256=[sha256]) == {"findDuplicates": []}
-        again = (await ask("COMMUNITY"))["duplicate"]["id"]
+        again = await already_there(anna, file, "COMMUNITY")
         assert again not in (older, portrait)
         assert await anna.wait(again) == {again: "QUARANTINED"}
     for media_id in (portrait, again):
         await assert_locked_away(service, anna, media_id)
+
+
+async def test_malware_that_is_served_is_served_no_longer_once_it_is_known(
+    service: RunningService, clamd: Clamd
+) -> None:
+    """READY from before its signature came out; the same owner sends it once more."""
+    anna, file = newcomer(service), infected(7)
+    async with service.working():
+        first, other = await anna.send(file), await anna.send(small_photo(70))
+        assert set((await anna.wait(first, other)).values()) == {"READY"}
+        served = [first, await already_there(anna, file, "PROFILE")]
+        assert set((await anna.wait(*served)).values()) == {"READY"}
+        await no_job_open(service, *served)
+    before = {media_id: await document(service, media_id) for media_id in served}
+    with capture_logs() as logs:
+        async with scanning(service, clamd.unix).working():
+            newest = await already_there(anna, file, "COVER")
+            assert await anna.wait(newest) == {newest: "QUARANTINED"}
+    for media_id in (*served, newest):
+        found = await document(service, media_id)
+        assert await tag_of(service, found["original"]) == "state=quarantined"
+        assert found["processing"]["malware"]["signature"] == SIGNATURE
+        for client in (anna, service.client("mod", roles=("moderator",))):
+            seen = (await client.run(SEEN, id=media_id))["media"]
+            assert (seen["status"], seen["failure"]["code"], seen["renditions"]) == ("QUARANTINED", "MALWARE_FOUND", [])
+            assert (seen["display"], seen["srcset"], seen["original"]) == (None, None, None)
+        assert await service.client(None).run(SEEN, id=media_id) == {"media": None}
+    for media_id, was in before.items():
+        found = await document(service, media_id)
+        assert found["status_sequence"] == was["status_sequence"] + 1, "one step, however often it is found"
+        assert [step["status"] for step in found["status_history"]][-2:] == ["READY", "QUARANTINED"]
+    assert {each["media_id"] for each in logs if each["event"] == "malware was served until now"} == {
+        str(uuid_of(media_id)) for media_id in served
+    }
+    assert (await document(service, other))["status"] == "READY"
+
+    # Whatever still waits for them is done, and changes nothing: no rendering, no mark taken off.
+    jobs = service.runtime.stores.jobs
+    for media_id in served:
+        await jobs.enqueue(uuid_of(media_id), JobKind.RENDER, lane=Lane.STANDARD, generation=1_000)
+    async with service.working():
+        # Without a scanner, what was known as malware still is.
+        again = await already_there(anna, file, "COMMUNITY")
+        assert await anna.wait(again) == {again: "QUARANTINED"}
+        await no_job_open(service, *served)
+    for media_id in (*served, newest, again):
+        found = await document(service, media_id)
+        assert found["status"] == "QUARANTINED"
+        assert await tag_of(service, found["original"]) == "state=quarantined"
+
+
+async def test_malware_of_one_is_nothing_to_another_until_it_is_scanned(service: RunningService, clamd: Clamd) -> None:
+    anna, bert, file = newcomer(service), newcomer(service), infected(8)
+    async with service.working():
+        berts = await bert.send(file)
+        assert await bert.wait(berts) == {berts: "READY"}
+    async with scanning(service, clamd.unix).working():
+        annas = await anna.send(file)
+        assert await anna.wait(annas) == {annas: "QUARANTINED"}
+    assert (await document(service, berts))["status"] == "READY"
+    assert await tag_of(service, (await document(service, berts))["original"]) == "state=kept"
+
+
+async def test_locking_away_can_be_repeated_from_any_point(service: RunningService, clamd: Clamd) -> None:
+    """A worker that dies in between is followed by another attempt, as the media itself is moved last."""
+    anna, file, stores = newcomer(service), infected(9), service.runtime.stores
+    async with service.working():
+        ready = await anna.send(file)
+        assert await anna.wait(ready) == {ready: "READY"}
+    media, error = await document(service, ready), MalwareFound(signature=SIGNATURE, engine="ClamAV")
+    for _ in range(2):
+        await quarantine(media, error, stores=stores, object_store=service.runtime.object_store)  # type: ignore[arg-type]
+    found = await document(service, ready)
+    assert (found["status"], found["status_sequence"]) == ("QUARANTINED", media["status_sequence"] + 1)
 
 
 async def test_malware_that_is_sent_again_is_scanned_again(service: RunningService, clamd: Clamd) -> None:

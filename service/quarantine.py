@@ -1,0 +1,84 @@
+"""Known malware is served nowhere: what is found in one media of an owner locks away all that have the same bytes."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from service.errors import MalwareFound, NotFound, ProcessingFailed
+from service.lifecycle import MediaStatus
+from service.models import MediaDocument
+from service.object_store import ObjectStore
+from service.stores import Stores
+
+# What `quarantine` needs of a media.
+QUARANTINE_FIELDS = ("owner_id", "original", "content.sha256")
+
+log = structlog.get_logger(__name__)
+
+
+def failure_values(error: ProcessingFailed) -> dict[str, Any]:
+    """What a media's document keeps of why it FAILED or is QUARANTINED."""
+    values: dict[str, Any] = {
+        "failure": {"code": error.failure.value, "message": error.message, "retryable": error.retryable}
+    }
+    if isinstance(error, MalwareFound):
+        values["processing.malware"] = {"signature": error.signature, "engine": error.engine}
+    return values
+
+
+async def quarantine(
+    media: MediaDocument, error: ProcessingFailed, *, stores: Stores, object_store: ObjectStore
+) -> None:
+    """Mark the original of `media` in storage; for malware, also lock away what its owner has READY with these bytes.
+
+    To be called before `media` itself becomes QUARANTINED: whoever dies here is followed by another attempt. Repeats
+    are free. Raises TemporarilyUnavailable.
+    """
+    await _mark(media, object_store)
+    sha256 = media["content"].get("sha256")
+    if not isinstance(error, MalwareFound) or sha256 is None:
+        return
+    # A page at a time: what was locked away is not found again.
+    while found := await stores.media.find_by_content(
+        media["owner_id"], [sha256], statuses={MediaStatus.READY}, fields=("original",)
+    ):
+        for each in found:
+            await _mark(each, object_store)
+            moved = await stores.media.transition(
+                each["_id"], MediaStatus.QUARANTINED, sources={MediaStatus.READY}, values=failure_values(error)
+            )
+            if moved is not None:
+                log.warning("malware was served until now", media_id=str(each["_id"]), signature=error.signature)
+
+
+async def refuse_known_malware(owner_id: str, sha256: str, *, stores: Stores) -> None:
+    """Raise MalwareFound for what a scanner called malware in another media of the owner. For want of a scanner."""
+    for each in await _quarantined(owner_id, sha256, stores):
+        if "malware" in each.get("processing", {}):
+            raise MalwareFound(**each["processing"]["malware"])
+
+
+async def keep_original(media: MediaDocument, *, stores: Stores, object_store: ObjectStore) -> None:
+    """Take the original of `media` out of the rule that expires abandoned uploads; its quarantine is left as it is.
+
+    Raises NotFound if there is none, TemporarilyUnavailable.
+    """
+    original, content = media["original"], media["content"]
+    sha256 = content.get("sha256") or content.get("announced_sha256")
+    locked_away = await _quarantined(media["owner_id"], sha256, stores) if sha256 else []
+    if original["key"] not in {each.get("original", {}).get("key") for each in locked_away}:
+        await object_store.mark_kept(original["bucket"], original["key"])
+
+
+async def _quarantined(owner_id: str, sha256: str, stores: Stores) -> list[MediaDocument]:
+    fields = ("original", "processing.malware")
+    return await stores.media.find_by_content(owner_id, [sha256], statuses={MediaStatus.QUARANTINED}, fields=fields)
+
+
+async def _mark(media: MediaDocument, object_store: ObjectStore) -> None:
+    if "original" in media:
+        with suppress(NotFound):
+            await object_store.mark_quarantined(media["original"]["bucket"], media["original"]["key"])
