@@ -109,7 +109,7 @@ async def test_odd_metadata_does_not_cost_a_good_picture(jail: Jail, tmp_path: P
 
 
 async def test_a_picture_within_the_limits_that_needs_too_much_memory_is_refused(tmp_path: Path) -> None:
-    async with Jail(memory_bytes=600_000_000, cpu_s=20) as small:
+    async with Jail(memory_bytes=480_000_000, cpu_s=20) as small:
         before = resident_bytes()
         with pytest.raises(ProcessingFailed) as caught:
             await through(small, tmp_path, hostile.png_bomb(7_000), "image/png")
