@@ -78,6 +78,9 @@ async def render_media(job: Job, *, stores: Stores, object_store: ObjectStore, j
         # An earlier attempt may have died after it wrote and before it saw a deletion.
         await _withdraw(job, stores, object_store)
         return
+    if media["processing"].get("rendered_round") == job.generation:
+        # An earlier attempt may have died after it wrote: that counts once.
+        return
     await _render(job, media, stores=stores, object_store=object_store, jail=jail)
 
 
@@ -129,6 +132,7 @@ async def _render(job: Job, media: MediaDocument, *, stores: Stores, object_stor
             "processing.made_for": media["visibility"],
             "processing.rendition_generation": generation,
             "processing.rendered_revision": revision_of(media),
+            "processing.rendered_round": job.generation,
         },
     )
     reach(Failpoint.RENDERED)

@@ -20,7 +20,7 @@ from service.stores.jobs import JobStore
 from service.sweeper import sweep
 from tests import clips
 from tests.integration.conftest import RunningService
-from tests.integration.jobs_by_hand import no_job, run_next
+from tests.integration.jobs_by_hand import next_job, no_job, run_job, run_next
 from tests.integration.mutation_scenarios import uuid_of
 from tests.integration.rendered_media import (
     CORNER,
@@ -65,6 +65,19 @@ async def left_over(service: RunningService, media_id: UUID) -> set[str]:
         on_interruption=pytest.fail,
     )
     return {finding.what.partition("/")[2] for finding in found if finding.media_id == str(media_id)}
+
+
+async def test_a_worker_that_dies_after_it_wrote_has_written_once(service: RunningService, media_id: UUID) -> None:
+    await change(service, media_id, focus=CORNER)
+    job = await next_job(service, JobKind.RENDER)
+    await run_job(service, job)
+    written = await document_of(service, media_id)
+    await service.runtime.stores.jobs.release(job)
+    await render(service)
+    after = await document_of(service, media_id)
+    fence = {"render_fence": after["processing"]["render_fence"]}
+    assert after == {**written, "processing": {**written["processing"], **fence}}
+    await no_job(service)
 
 
 async def test_what_was_replaced_is_kept_while_addresses_open_it(service: RunningService, media_id: UUID) -> None:
