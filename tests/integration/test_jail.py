@@ -44,7 +44,7 @@ async def probed() -> AsyncIterator[Jail]:
     with pytest.MonkeyPatch.context() as patch, socket.socket() as stray:
         stray.set_inheritable(True)
         patch.setenv("MEDIA_STORAGE__SECRET_KEY", "hunter2")
-        async with Jail(memory_bytes=600_000_000, cpu_s=1, wall_s=60, work="tests.jail_probe") as jail:
+        async with Jail(memory_bytes=600_000_000, cpu_s=2, wall_s=60, work="tests.jail_probe") as jail:
             yield jail
 
 
