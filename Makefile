@@ -26,8 +26,9 @@ help: ## List the targets
 run: $(DEV) ## Start everything on this machine (Ctrl-C stops it; the data stays in .dev)
 	@exec $(BIN)/python -m service dev
 
+# Whole files to two processes, each with servers of its own; the browser's tests, first and longest, all to one.
 test: $(TEST) $(MINISTACK) ## Run the suite; ARGS="tests/unit -k delivery" narrows it
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 2 --dist loadfile --no-loadscope-reorder)
 
 environments: $(TEST) $(MINISTACK) ## Build what the other targets need
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from pathlib import Path
 from random import SystemRandom
+from typing import Any
 from uuid import uuid4
 
 import botocore.session
@@ -35,6 +36,18 @@ FIRST_PORT = 13_000
 MINISTACK = REPOSITORY / ".venv-ministack" / "bin" / "python"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Whole files to each process, as fixtures are made for a file; all browser tests to one, with one stack."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "tests/e2e" if nodeid.startswith("tests/e2e/") else nodeid.partition("::")[0]
+
+    return ByFile(config, log)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """TMPDIR within this run's folders, so that what browsers and killed workers leave there goes with them."""
@@ -56,8 +69,14 @@ def shared_constants() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def ports() -> Iterator[int]:
-    """Free ports, none of which `python -m service dev` chooses; their partners for gRPC are free as well."""
-    return filter(is_usable, SystemRandom().sample(range(FIRST_PORT, END_OF_PORTS), END_OF_PORTS - FIRST_PORT))
+    """Free ports, none of which a stack of `python -m service dev` or another process of the suite may choose as well.
+
+    As there, the partner for gRPC, 10,000 above, is free too.
+    """
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    mine = range(FIRST_PORT + process, END_OF_PORTS, processes)
+    return filter(is_usable, SystemRandom().sample(mine, len(mine)))
 
 
 @pytest.fixture(scope="session")
