@@ -9,10 +9,12 @@ from typing import Any
 
 import structlog
 
+from service.base_pictures import BasePictures
 from service.errors import MediaServiceError, ProcessingFailed
 from service.failpoints import Failpoint, reach
 from service.media_processing import fingerprint_values, focus_of
 from service.models import (
+    BasePicture,
     Fingerprints,
     Job,
     Lane,
@@ -25,7 +27,7 @@ from service.models import (
 from service.object_store import ObjectStore
 from service.original_content import fetch_original, nameless_file
 from service.policies import POLICIES, RenditionPolicy
-from service.processing.jail import Jail
+from service.processing.jail import Jail, serves
 from service.processing.wire import ProcessingRequest
 from service.processing_jobs import enqueue_retirement, revision_of
 from service.receipts import Receipts
@@ -60,13 +62,13 @@ class _Made:
     fingerprints: Fingerprints | None = None
 
 
-async def render_media(job: Job, *, stores: Stores, object_store: ObjectStore, jail: Jail) -> None:
+async def render_media(job: Job, *, stores: Stores, object_store: ObjectStore, jail: Jail, bases: BasePictures) -> None:
     """Make what a READY media lacks, and let it list the whole in one write; nothing for any other media.
 
     After a change of focus or pipeline that is everything, under new keys; the old renditions are listed until the new
     ones are confirmed. After a change of who may see it, copies with other headers come first, and nothing needs to be
-    decoded. Running twice, or beside another worker, ends the same. Raises ProcessingFailed or TemporarilyUnavailable;
-    the media stays as it is then.
+    decoded; nor is it where `bases` still has what the first job decoded. Running twice, or beside another worker, ends
+    the same. Raises ProcessingFailed or TemporarilyUnavailable; the media stays as it is then.
     """
     media = await stores.renditions.hold(job.media_id, job.fence, fields=RENDER_FIELDS)
     if media is not None and _is_made_for_others(media):
@@ -81,7 +83,7 @@ async def render_media(job: Job, *, stores: Stores, object_store: ObjectStore, j
     if media["processing"].get("rendered_round") == job.generation:
         # An earlier attempt may have died after it wrote: that counts once.
         return
-    await _render(job, media, stores=stores, object_store=object_store, jail=jail)
+    await _render(job, media, stores=stores, object_store=object_store, jail=jail, bases=bases)
 
 
 def _is_made_for_others(media: MediaDocument) -> bool:
@@ -110,14 +112,17 @@ async def _copy(job: Job, media: MediaDocument, *, stores: Stores, object_store:
         await enqueue_retirement(media, stores.jobs, lane=Lane.STANDARD)
 
 
-async def _render(job: Job, media: MediaDocument, *, stores: Stores, object_store: ObjectStore, jail: Jail) -> None:
+async def _render(
+    job: Job, media: MediaDocument, *, stores: Stores, object_store: ObjectStore, jail: Jail, bases: BasePictures
+) -> None:
     receipts, processing = Receipts(), media["processing"]
     is_same = processing.get("made_from") == made_from(media) and "rendition_generation" in processing
     generation = processing["rendition_generation"] if is_same else next_generation(media)
     try:
         # What is listed may have been lost since.
         present = await confirmed_renditions(media, generation, object_store)
-        made = await _make(media, generation, present, receipts, object_store=object_store, jail=jail)
+        base = bases.take(media["content"]["sha256"])
+        made = await _make(media, generation, present, receipts, object_store=object_store, jail=jail, base=base)
     except MediaServiceError:
         await _withdraw(job, stores, object_store)
         raise
@@ -158,17 +163,21 @@ async def _make(
     *,
     object_store: ObjectStore,
     jail: Jail,
+    base: BasePicture | None,
 ) -> _Made:
     made = _Made(present)
     groups = stills_and_clips(missing_renditions(media, present))
-    if not groups:
-        return made
     with nameless_file() as path:
-        with receipts.of("fetch", "S3"):
-            await fetch_original(media, path, object_store)
+        is_fetched = False
         for position, group in enumerate(groups):
+            request = _request(media, group, describe=position == 0)
+            usable = base if base is not None and serves(base, request) else None
+            if usable is None and not is_fetched:
+                with receipts.of("fetch", "S3"):
+                    await fetch_original(media, path, object_store)
+                is_fetched = True
             try:
-                file = await jail.process(path, _request(media, group, describe=position == 0))
+                file = await (jail.process(path, request) if usable is None else jail.process_base(usable, request))
             except ProcessingFailed as failure:
                 # Pictures were made of this file before; a clip may be beyond what is affordable, and costs no others.
                 if failure.retryable or not _are_clips(group):

@@ -18,6 +18,7 @@ from uuid6 import uuid7
 
 from schema.global_id import decode_id
 from service import media_processing
+from service.base_pictures import BasePictures
 from service.deletion import remove_objects
 from service.dev.environment import environment_of
 from service.dev.processes import Children
@@ -50,7 +51,12 @@ async def jobs(service: RunningService) -> JobStore:
 async def process(service: RunningService, job: Job) -> Viewable | None:
     runtime = service.runtime
     return await process_media(
-        job, stores=runtime.stores, object_store=runtime.object_store, jail=service.jail, scanner=None
+        job,
+        stores=runtime.stores,
+        object_store=runtime.object_store,
+        jail=service.jail,
+        scanner=None,
+        bases=BasePictures(0),
     )
 
 
