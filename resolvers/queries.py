@@ -146,9 +146,10 @@ class Query:
         description="How to upload on this device and network; the same for everybody, so it needs no token."
     )
     def upload_policy(
-        self, purpose: MediaPurpose, network: NetworkQuality | None = NetworkQuality.UNKNOWN
+        self, info: Info, purpose: MediaPurpose, network: NetworkQuality | None = NetworkQuality.UNKNOWN
     ) -> UploadPolicy:
-        return upload_policy_of(UPLOAD_POLICIES[purpose, network or NetworkQuality.UNKNOWN])
+        policy = UPLOAD_POLICIES[purpose, network or NetworkQuality.UNKNOWN]
+        return upload_policy_of(policy.within(info.context.runtime.settings.scanner.largest_file))
 
     @strawberry.field(description="Which of these contents does the viewer already own? Asked before sending a byte.")
     async def find_duplicates(self, info: Info, sha256: list[SHA256]) -> list[DuplicateMatch]:

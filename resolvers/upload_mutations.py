@@ -54,6 +54,7 @@ class UploadMutations:
             _given(strawberry.asdict(input)),
             stores=runtime.stores,
             object_store=runtime.object_store,
+            largest_file=runtime.settings.scanner.largest_file,
         )
         planned, problems = await outcome_of(work)
         if problems:

@@ -147,6 +147,11 @@ class ScannerSettings(_Group):
     )
     max_bytes: int = Field(default=100 * 1024 * 1024, gt=0, description="clamd's StreamMaxLength and MaxFileSize")
 
+    @property
+    def largest_file(self) -> int | None:
+        """The bytes of the largest file that can be scanned; None where none is scanned."""
+        return self.max_bytes if self.address else None
+
 
 class AnnotatorSettings(_Group):
     """What looks at media once they are READY."""

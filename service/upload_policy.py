@@ -58,6 +58,13 @@ class UploadPolicy(_Data):
     encoding: Encoding
     pace: Pace
 
+    def within(self, largest_file: int | None) -> UploadPolicy:
+        """The same where no file may have more bytes than `largest_file`; None: what the purpose takes."""
+        if largest_file is None:
+            return self
+        sizes = {"max_bytes": self.max_bytes, "max_clip_bytes": self.max_clip_bytes}
+        return self.model_copy(update={name: min(size, largest_file) for name, size in sizes.items()})
+
 
 _SMALL = Encoding(max_dimension=1080, jpeg_quality=70)
 _MEDIUM = Encoding(max_dimension=1080, jpeg_quality=75)

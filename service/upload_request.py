@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from service.errors import InvalidInput, MediaServiceError, TooLarge, TypeNotAllowed
 from service.models import MediaKind, MediaPurpose, MetadataField, NetworkQuality, Visibility
-from service.policies import MEGABYTE, POLICIES, MetadataPolicy, PurposePolicy, kind_of
+from service.policies import MAX_BYTES, MEGABYTE, POLICIES, MetadataPolicy, PurposePolicy, kind_of
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -189,8 +189,13 @@ def check_visibility(visibility: Visibility, purpose: MediaPurpose) -> None:
         raise InvalidInput(f"{purpose} media cannot be {visibility}.", field=["visibility"])
 
 
-def parse_file(raw: dict[str, Any], purpose: MediaPurpose, position: int) -> FileRequest | MediaServiceError:
-    """One file, or the error that refuses it, so that one bad file does not hold up the others of its batch."""
+def parse_file(
+    raw: dict[str, Any], purpose: MediaPurpose, position: int, largest_file: int | None = None
+) -> FileRequest | MediaServiceError:
+    """One file, or the error that refuses it, so that one bad file does not hold up the others of its batch.
+
+    `largest_file`: more bytes than these are refused for any purpose; None: what the purpose takes.
+    """
     at: list[str | int] = ["files", position]
     try:
         file = FileRequest.model_validate(raw)
@@ -199,8 +204,9 @@ def parse_file(raw: dict[str, Any], purpose: MediaPurpose, position: int) -> Fil
     policy = POLICIES[purpose]
     if file.content_type not in policy.content_types:
         return TypeNotAllowed(_type_refusal(file.content_type[:60], policy), field=[*at, "contentType"])
-    if file.byte_size > policy.max_bytes_of(file.content_type):
-        return TooLarge(_size_refusal(file, policy), field=[*at, "byteSize"])
+    max_bytes = min(policy.max_bytes_of(file.content_type), largest_file or MAX_BYTES)
+    if file.byte_size > max_bytes:
+        return TooLarge(_size_refusal(file, policy.purpose, max_bytes), field=[*at, "byteSize"])
     if file.sha256 is None and file.byte_size <= policy.multipart_threshold:
         return InvalidInput("A SHA-256 is required: storage checks the bytes against it.", field=[*at, "sha256"])
     if never_kept := file.keep_metadata & policy.metadata_under(MetadataPolicy.STRIP):
@@ -241,11 +247,8 @@ def _type_refusal(content_type: str, policy: PurposePolicy) -> str:
     return f"{taken}, not {content_type}: choose a photo."
 
 
-def _size_refusal(file: FileRequest, policy: PurposePolicy) -> str:
-    # Rounded up: a file that is too large by a byte must not read as one that fits.
-    size = math.ceil(file.byte_size * 10 / MEGABYTE) / 10
+def _size_refusal(file: FileRequest, purpose: MediaPurpose, max_bytes: int) -> str:
+    # Rounded apart: a file that is too large by a byte must not read as one that fits.
+    size, limit = math.ceil(file.byte_size * 10 / MEGABYTE) / 10, math.floor(max_bytes * 10 / MEGABYTE) / 10
     what = "clips" if kind_of(file.content_type) is MediaKind.VIDEO else "pictures"
-    return (
-        f"{policy.purpose} takes {what} up to {policy.max_bytes_of(file.content_type) / MEGABYTE:g} MB, and this one "
-        f"has {size:g} MB: upload a smaller version."
-    )
+    return f"{purpose} takes {what} up to {limit:g} MB, and this one has {size:g} MB: upload a smaller version."

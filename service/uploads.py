@@ -52,17 +52,23 @@ class _Opening:
 
 
 async def create_uploads(
-    viewer: Viewer, raw: dict[str, Any], *, stores: Stores, object_store: ObjectStore
+    viewer: Viewer,
+    raw: dict[str, Any],
+    *,
+    stores: Stores,
+    object_store: ObjectStore,
+    largest_file: int | None = None,
 ) -> list[PlannedUpload]:
     """Write the media of a batch as INITIATED, with the keys they are to use; one outcome a file, in order.
 
-    Content that the viewer already has is not asked for again: the file's outcome is the media that has it. Raises
-    NotPermitted without a signed-in viewer, InvalidInput for the batch as a whole, IdempotencyKeyReused.
+    Content that the viewer already has is not asked for again: the file's outcome is the media that has it. No file may
+    have more bytes than `largest_file` (None: than its purpose takes). Raises NotPermitted without a signed-in viewer,
+    InvalidInput for the batch as a whole, IdempotencyKeyReused.
     """
     if viewer.id is None:
         raise NotPermitted("Sign in to upload.")
     batch = parse_batch(raw)
-    files = [parse_file(file, batch.purpose, position) for position, file in enumerate(batch.files)]
+    files = [parse_file(file, batch.purpose, position, largest_file) for position, file in enumerate(batch.files)]
     known = await find_known_content(
         viewer.id, [file for file in files if isinstance(file, FileRequest)], stores=stores
     )

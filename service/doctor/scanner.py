@@ -97,7 +97,7 @@ async def _capacity(scanner: Scanner, path: Path, max_bytes: int) -> Finding:
         return problem("scanner", f"It does not take {max_bytes} bytes (MEDIA_SCANNER__MAX_BYTES).", _SMALLER)
     largest = max(max(policy.max_bytes, policy.max_clip_bytes) for policy in POLICIES.values())
     if largest > max_bytes:
-        text = f"Uploads may have {largest} bytes, but those of more than {max_bytes} fail unscanned."
+        text = f"Uploads may have {largest} bytes, but those of more than {max_bytes} cannot be scanned: refused."
         return warning("scanner", text, "Raise MEDIA_SCANNER__MAX_BYTES, and clamd's limits with it.")
     return ok("scanner", f"It takes files of {max_bytes} bytes.")
 

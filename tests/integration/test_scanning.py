@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from structlog.testing import capture_logs
 
 from schema.global_id import decode_id
+from service.app import create_app
 from service.errors import MalwareFound
 from service.models import JobKind, Lane
 from service.quarantine import quarantine
@@ -19,7 +20,7 @@ from service.settings import ScannerSettings
 from tests.antivirus import EICAR, SIGNATURE, STREAM_LIMIT, Clamd
 from tests.api_client import ApiClient
 from tests.hostile import with_segment
-from tests.integration.conftest import RunningService
+from tests.integration.conftest import RunningService, served
 from tests.photos import large_png, small_photo
 
 SEEN = """
@@ -39,6 +40,13 @@ FIND = "query Find($sha256: [SHA256!]!) { findDuplicates(sha256: $sha256) { medi
 OPEN = """
 mutation Open($input: CreateUploadsInput!) {
   createUploads(input: $input) { outcomes { upload { id media { id } } duplicate { id status } } }
+}
+"""
+
+
+REFUSED = """
+mutation Refused($input: CreateUploadsInput!) {
+  createUploads(input: $input) { outcomes { upload { id } userErrors { code field } } }
 }
 """
 
@@ -214,6 +222,20 @@ async def test_what_is_too_large_to_be_scanned_is_not_shown(service: RunningServ
     assert "smaller" in seen["failure"]["message"]
     assert await rendered(service, media_id) == []
     assert await tag_of(service, (await document(service, media_id))["original"]) == "state=kept"
+
+
+async def test_an_api_that_knows_the_scanners_limit_refuses_what_is_larger(
+    service: RunningService, ports: Iterator[int]
+) -> None:
+    scanner = ScannerSettings(address="tcp://127.0.0.1:3310", max_bytes=1_000)
+    settings = service.settings.model_copy(update={"scanner": scanner})
+    described = {"contentType": "video/mp4", "byteSize": 1_001, "sha256": "0" * 64}
+    given = {"idempotencyKey": uuid4().hex, "purpose": "COMMUNITY", "files": [described]}
+    async with served(create_app(settings), next(ports)) as url:
+        owner = ApiClient(url, newcomer(service).token)
+        [outcome] = (await owner.run(REFUSED, input=given))["createUploads"]["outcomes"]
+    assert outcome["upload"] is None
+    assert outcome["userErrors"] == [{"code": "TOO_LARGE", "field": ["files", "0", "byteSize"]}]
 
 
 async def test_content_known_as_malware_stands_for_nothing_any_more(service: RunningService, clamd: Clamd) -> None:

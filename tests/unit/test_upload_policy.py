@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -9,10 +10,13 @@ import pytest
 from pydantic import ValidationError
 
 from service.access import ANONYMOUS, Viewer
+from service.errors import MediaServiceError, TooLarge
 from service.models import MediaPurpose, NetworkQuality
 from service.part_plan import plan_parts
 from service.policies import POLICIES
+from service.settings import ScannerSettings
 from service.upload_policy import UPLOAD_POLICIES, Encoding, Pace
+from service.upload_request import FileRequest, parse_file
 from tests.unit.conftest import Library
 
 QUERY = """query ($purpose: MediaPurpose!, $network: NetworkQuality) {
@@ -45,6 +49,35 @@ async def test_every_network_is_told_what_the_contract_allows(library: Library, 
         assert 1 <= policy["maxConcurrentUploads"] <= 3
         assert 1 <= policy["maxConcurrentParts"] <= 3
         assert policy["retryDelaysMs"] == [1000, 2000, 4000, 8000, 16000]
+
+
+async def test_what_cannot_be_scanned_is_not_asked_for(library: Library) -> None:
+    sizes = "query ($purpose: MediaPurpose!) { uploadPolicy(purpose: $purpose) { maxBytes maxClipBytes } }"
+
+    async def told_with(scanner: ScannerSettings, purpose: str) -> tuple[int, int]:
+        settings = library.runtime.settings.model_copy(update={"scanner": scanner})
+        scanned = replace(library, runtime=replace(library.runtime, settings=settings))
+        policy = (await scanned.run(sizes, purpose=purpose))["uploadPolicy"]
+        return policy["maxBytes"], policy["maxClipBytes"]
+
+    scanner = ScannerSettings(address="tcp://127.0.0.1:3310")
+    assert await told_with(ScannerSettings(), "COMMUNITY") == (100_000_000, 500_000_000)
+    assert await told_with(scanner, "COMMUNITY") == (100_000_000, 104_857_600)
+    assert await told_with(scanner.model_copy(update={"max_bytes": 5_000_000}), "PROFILE") == (5_000_000, 0)
+
+
+@pytest.mark.parametrize("content_type", ["image/jpeg", "video/mp4"])
+def test_what_cannot_be_scanned_is_refused_before_it_is_sent(content_type: str) -> None:
+    def ask(byte_size: int, largest_file: int | None) -> FileRequest | MediaServiceError:
+        given = {"content_type": content_type, "byte_size": byte_size, "sha256": "0" * 64}
+        return parse_file(given, MediaPurpose.COMMUNITY, 3, largest_file)
+
+    assert isinstance(ask(50_000_000, None), FileRequest)
+    assert isinstance(ask(50_000_000, 50_000_000), FileRequest)
+    refused = ask(50_000_001, 50_000_000)
+    assert isinstance(refused, TooLarge)
+    assert refused.field == ("files", "3", "byteSize")
+    assert "up to 50 MB, and this one has 50.1 MB" in refused.message
 
 
 @pytest.mark.parametrize("field", ["maxDimension", "jpegQuality", "partSize", "maxConcurrentUploads"])
