@@ -6,9 +6,9 @@ from indexes.declaration import Index
 
 INDEXES = (
     Index(
-        name="claim",
-        keys=(("lane_rank", 1), ("visible_at", 1)),
-        serves="claim: the next visible open job of the foremost lane",
+        name="claim_by_workload",
+        keys=(("workload", 1), ("lane_rank", 1), ("visible_at", 1)),
+        serves="claim: the next visible open job of the foremost lane, of the workloads that there are places for",
         targets="one shard",
         options={"partialFilterExpression": {"state": "open"}},
     ),

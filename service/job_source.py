@@ -9,7 +9,7 @@ from typing import Protocol
 
 import structlog
 
-from service.models import Job, Lane
+from service.models import Job, Lane, Workload
 from service.settings import WorkerSettings
 from service.stores.changes import watch_jobs
 from service.stores.database import OUTAGE_ERRORS, Database
@@ -21,8 +21,10 @@ log = structlog.get_logger(__name__)
 class JobSource(Protocol):
     """Used by several loops of one worker at once."""
 
-    async def next(self, lanes: Collection[Lane], *, first: Lane | None = None) -> Job | None:
-        """A claimed job of `lanes`, or None after having waited a while in vain.
+    async def next(
+        self, lanes: Collection[Lane], workloads: Collection[Workload], *, first: Lane | None = None
+    ) -> Job | None:
+        """A claimed job of `lanes` and `workloads`, or None after having waited a while in vain.
 
         The foremost lane's goes first, or that of `first` if there is one.
         """
@@ -48,22 +50,26 @@ class PolledJobs:
         self._stopped = False
         self._bell = asyncio.Event()
 
-    async def next(self, lanes: Collection[Lane], *, first: Lane | None = None) -> Job | None:
+    async def next(
+        self, lanes: Collection[Lane], workloads: Collection[Workload], *, first: Lane | None = None
+    ) -> Job | None:
         """As JobSource says. While the database does not answer, None."""
         if self._stopped:
             return None
         # Taken before the question: what rings in between is not missed.
         bell = self._bell
-        job = None if first is None else await self._claim([first])
-        job = job or await self._claim(lanes)
+        job = None if first is None else await self._claim([first], workloads)
+        job = job or await self._claim(lanes, workloads)
         if job is None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(bell.wait(), self._settings.poll_s)
         return job
 
-    async def _claim(self, lanes: Collection[Lane]) -> Job | None:
+    async def _claim(self, lanes: Collection[Lane], workloads: Collection[Workload]) -> Job | None:
         try:
-            return await self._jobs.claim(lease_s=self._settings.lease_s, worker=self._worker, lanes=lanes)
+            return await self._jobs.claim(
+                lease_s=self._settings.lease_s, worker=self._worker, lanes=lanes, workloads=workloads
+            )
         except OUTAGE_ERRORS as error:
             log.warning("database does not answer; claiming again shortly", error=repr(error))
             return None

@@ -103,6 +103,14 @@ class JobKind(enum.StrEnum):
     DELETE = "delete"
 
 
+class Workload(enum.StrEnum):
+    """What a job takes of a worker. PICTURES: a decoder, for seconds. CLIPS: one for minutes. STORAGE: none."""
+
+    PICTURES = "pictures"
+    CLIPS = "clips"
+    STORAGE = "storage"
+
+
 class JobState(enum.StrEnum):
     """OPEN: a worker may begin it now. DELAYED: not before a certain time. RUNNING: leased to a worker."""
 
@@ -385,6 +393,7 @@ class Job:
     enqueued_at: datetime
     generation: int = 1
     topic: str = ""
+    workload: Workload = Workload.PICTURES
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from service.models import JobKind, Lane, MediaDocument
+from service.models import JobKind, Lane, MediaDocument, MediaKind
+from service.policies import kind_of
 from service.stores.jobs import JobStore
 
 # What `enqueue_processing` needs of a media.
 PROCESSING_FIELDS = ("purpose", "processing.generation")
 # What `enqueue_rendering` and `enqueue_retirement` need.
-RENDERING_FIELDS = ("processing.renders", "processing.revision", "processing.retirements")
+RENDERING_FIELDS = (
+    *("processing.renders", "processing.revision", "processing.retirements"),
+    *("content.type", "content.frame_count"),
+)
 
 
 def processing_generation(media: MediaDocument) -> int:
@@ -42,7 +46,12 @@ async def enqueue_rendering(media: MediaDocument, jobs: JobStore, *, lane: Lane 
     """
     renders: int = media.get("processing", {}).get("renders", 0)
     generation = renders + revision_of(media) + 1
-    return await jobs.enqueue(media["_id"], JobKind.RENDER, lane=lane, generation=generation)
+    return await jobs.enqueue(media["_id"], JobKind.RENDER, lane=lane, generation=generation, moves=_moves(media))
+
+
+def _moves(media: MediaDocument) -> bool:
+    content = media["content"]
+    return kind_of(content["type"]) is MediaKind.VIDEO or content.get("frame_count", 1) > 1
 
 
 async def enqueue_retirement(media: MediaDocument, jobs: JobStore, *, lane: Lane = Lane.BACKFILL) -> None:

@@ -18,7 +18,7 @@ from service.errors import (
 )
 from service.failpoints import Failpoint, reach
 from service.job_source import JobSource
-from service.models import Job, JobKind, Lane
+from service.models import Job, JobKind, Lane, Workload
 from service.settings import WorkerSettings
 from service.stores.database import OUTAGE_ERRORS
 from service.stores.jobs import JobStore
@@ -39,6 +39,9 @@ _TURNS = (*(None,) * 8, Lane.STANDARD, Lane.BACKFILL)
 class Worker:
     """Up to `concurrency` jobs of every lane at once, and as many more of those that somebody waits for.
 
+    Clips have `clips_at_once` places beside those, and what decodes nothing has `concurrency` of its own: neither waits
+    for the other, nor pictures for either.
+
     `handlers` do the work of each kind. `end` is told when a job has failed for good, before it is dead-lettered.
     """
 
@@ -52,6 +55,7 @@ class Worker:
         end: Ender,
         metrics: Metrics,
         concurrency: int,
+        clips_at_once: int = 1,
     ) -> None:
         self._settings = settings
         self._source = source
@@ -60,6 +64,7 @@ class Worker:
         self._end = end
         self._metrics = metrics
         self._concurrency = concurrency
+        self._clips_at_once = clips_at_once
         self._stopping = False
         self._running: set[asyncio.Task[None]] = set()
         # Of each loop its own.
@@ -78,16 +83,21 @@ class Worker:
         listening = asyncio.create_task(self._source.listen())
         try:
             async with asyncio.TaskGroup() as loops:
-                loops.create_task(self._take(frozenset(Lane), _TURNS))
-                loops.create_task(self._take(frozenset({Lane.FIRST_VISIBLE}), (None,)))
+                for workload in Workload:
+                    places = self._clips_at_once if workload is Workload.CLIPS else self._concurrency
+                    loops.create_task(self._take(frozenset(Lane), workload, _TURNS, places))
+                urgent = frozenset({Lane.FIRST_VISIBLE})
+                loops.create_task(self._take(urgent, Workload.PICTURES, (None,), self._concurrency))
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
             await self._drain()
 
-    async def _take(self, lanes: frozenset[Lane], turns: Sequence[Lane | None]) -> None:
-        """Claim and start jobs of `lanes` whenever there is a place; `turns` say which goes first, over and over."""
-        slots = asyncio.Semaphore(self._concurrency)
+    async def _take(
+        self, lanes: frozenset[Lane], workload: Workload, turns: Sequence[Lane | None], places: int
+    ) -> None:
+        """Claim and start jobs whenever one of `places` is free; `turns` say which lane goes first, over and over."""
+        slots = asyncio.Semaphore(places)
         self._slots.append(slots)
 
         def finished(task: asyncio.Task[None]) -> None:
@@ -98,7 +108,7 @@ class Worker:
             await slots.acquire()
             if self._stopping:
                 return
-            job = await self._source.next(lanes, first=first)
+            job = await self._source.next(lanes, {workload}, first=first)
             if job is None:
                 slots.release()
                 continue

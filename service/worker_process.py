@@ -17,7 +17,6 @@ from starlette.applications import Starlette
 from service.annotation_jobs import enqueue_annotators, run_annotator
 from service.annotators import Annotators
 from service.annotators.registry import open_annotators
-from service.base_pictures import BasePictures
 from service.capacity import children_at_once
 from service.deletion import remove_objects
 from service.errors import ConfigurationError, ProcessingFailed
@@ -29,7 +28,7 @@ from service.job_source import JobSource, PolledJobs
 from service.media_processing import fail_media, process_media
 from service.message_queue import MessageQueue
 from service.models import Job, JobKind
-from service.processing.jail import Jail
+from service.processing.jail import Jail, places_for_clips
 from service.processing.process_control import deny_inspection
 from service.rendering import leave_as_it_is, render_media
 from service.rendition_retirement import retire_renditions
@@ -71,6 +70,7 @@ def build_worker(runtime: Runtime, jail: Jail, annotators: Annotators | None = N
         end=partial(_end, runtime),
         metrics=runtime.metrics,
         concurrency=concurrency_of(settings),
+        clips_at_once=places_for_clips(concurrency_of(settings)),
     )
 
 
@@ -91,19 +91,17 @@ def _source(runtime: Runtime, worker: str) -> JobSource:
 def _handlers(runtime: Runtime, jail: Jail, annotators: Annotators) -> dict[JobKind, Handler]:
     stores, object_store, metrics = runtime.stores, runtime.object_store, runtime.metrics
     settings = runtime.settings
-    scanner, bases = open_scanner(settings.scanner), BasePictures(settings.worker.base_cache_bytes)
+    scanner = open_scanner(settings.scanner)
     invalidator = open_invalidator(settings.delivery, settings.storage)
 
     async def process(job: Job) -> None:
-        viewable = await process_media(
-            job, stores=stores, object_store=object_store, jail=jail, scanner=scanner, bases=bases
-        )
+        viewable = await process_media(job, stores=stores, object_store=object_store, jail=jail, scanner=scanner)
         if viewable is not None:
             metrics.observe_first_viewable(viewable.purpose, viewable.seconds)
             await enqueue_annotators(job.media_id, stores=stores, annotators=annotators)
 
     async def render(job: Job) -> None:
-        await render_media(job, stores=stores, object_store=object_store, jail=jail, bases=bases)
+        await render_media(job, stores=stores, object_store=object_store, jail=jail)
         # Again: for another focus, and where a death came between READY and its annotators.
         await enqueue_annotators(job.media_id, stores=stores, annotators=annotators, lane=job.lane)
 

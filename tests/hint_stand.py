@@ -35,9 +35,11 @@ class Stand:
     queues: dict[Lane, Queues]
     done: Counter[UUID] = field(default_factory=Counter)
 
-    async def enqueue(self, *, lane: Lane = Lane.STANDARD, kind: JobKind = JobKind.DELETE, delay_s: float = 0) -> UUID:
+    async def enqueue(
+        self, *, lane: Lane = Lane.STANDARD, kind: JobKind = JobKind.RENDER, delay_s: float = 0, moves: bool = False
+    ) -> UUID:
         media_id = uuid7()
-        await self.runtime.stores.jobs.enqueue(media_id, kind, lane=lane, delay_s=delay_s)
+        await self.runtime.stores.jobs.enqueue(media_id, kind, lane=lane, delay_s=delay_s, moves=moves)
         return media_id
 
     async def is_over(self) -> bool:

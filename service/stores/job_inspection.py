@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from service.models import JobState, Lane
+from service.models import JobState, Lane, Workload
 from service.stores.database import Database
 from service.stores.expressions import NOW
 
@@ -71,6 +71,7 @@ class Standing:
 
     lane: Lane
     due_in_s: float
+    workload: Workload = Workload.PICTURES
 
 
 class JobInspection:
@@ -165,10 +166,13 @@ class JobInspection:
         """Where an open job stands; None if it is over, or there is none."""
         pipeline: list[dict[str, Any]] = [
             {"$match": {"_id": job_id, "state": "open", "lane": {"$in": _LANES}}},
-            {"$project": {"lane": 1, "wait_ms": {"$subtract": ["$visible_at", NOW]}}},
+            {"$project": {"lane": 1, "workload": 1, "wait_ms": {"$subtract": ["$visible_at", NOW]}}},
         ]
         rows = await self._jobs.aggregate(pipeline).to_list(1)
-        return Standing(Lane(rows[0]["lane"]), max(rows[0]["wait_ms"] / 1000, 0.0)) if rows else None
+        if not rows:
+            return None
+        workload = Workload(rows[0].get("workload", Workload.PICTURES))
+        return Standing(Lane(rows[0]["lane"]), max(rows[0]["wait_ms"] / 1000, 0.0), workload)
 
 
 def _overdue(seconds: int, moment: Any) -> dict[str, Any]:

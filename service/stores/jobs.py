@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pymongo import ReturnDocument
 
-from service.models import Job, JobKind, Lane
+from service.models import Job, JobKind, Lane, Workload
 from service.stores.database import Database
 from service.stores.expressions import NOW, after_now, insert_if_absent
 
@@ -16,6 +16,7 @@ from service.stores.expressions import NOW, after_now, insert_if_absent
 _KINDS = [kind.value for kind in JobKind]
 _RANK = {lane: rank for rank, lane in enumerate(Lane)}
 _RETENTION_DAYS = 7
+_WITHOUT_DECODING = frozenset({JobKind.DELETE, JobKind.RETIRE})
 
 # Told of each job that becomes visible: its id and lane, and in how many seconds.
 Announcer = Callable[[str, Lane, float], None]
@@ -37,15 +38,27 @@ class JobStore:
         self._announce = announce
 
     async def enqueue(
-        self, media_id: UUID, kind: JobKind, *, lane: Lane, generation: int = 1, delay_s: float = 0, topic: str = ""
+        self,
+        media_id: UUID,
+        kind: JobKind,
+        *,
+        lane: Lane,
+        generation: int = 1,
+        delay_s: float = 0,
+        topic: str = "",
+        moves: bool = False,
     ) -> bool:
-        """Add a job, visible after `delay_s`; one that exists, in whatever state, stays as it is: False."""
+        """Add a job, visible after `delay_s`; one that exists, in whatever state, stays as it is: False.
+
+        `moves`: it makes a clip, or may.
+        """
         fresh = {
             "media_id": {"$literal": media_id},
             "kind": kind.value,
             "topic": {"$literal": topic},
             "lane": lane.value,
             "lane_rank": _RANK[lane],
+            "workload": _workload(kind, moves=moves).value,
             "state": "open",
             "visible_at": after_now(delay_s),
             "enqueued_at": NOW,
@@ -60,13 +73,24 @@ class JobStore:
         return written.upserted_id is not None
 
     async def claim(
-        self, *, lease_s: float, worker: str, lanes: Collection[Lane] | None = None, job_id: str | None = None
+        self,
+        *,
+        lease_s: float,
+        worker: str,
+        lanes: Collection[Lane] | None = None,
+        workloads: Collection[Workload] = frozenset(Workload),
+        job_id: str | None = None,
     ) -> Job | None:
         """The next visible job of the foremost lane, leased for `lease_s` seconds under a new fence, or None.
 
-        `lanes`: of these lanes only; `job_id`: only this one.
+        `lanes`, `workloads`: of these only; `job_id`: only this one.
         """
-        query: dict[str, Any] = {"state": "open", "kind": {"$in": _KINDS}, "$expr": {"$lte": ["$visible_at", NOW]}}
+        query: dict[str, Any] = {
+            "state": "open",
+            "kind": {"$in": _KINDS},
+            "workload": {"$in": _stored(workloads)},
+            "$expr": {"$lte": ["$visible_at", NOW]},
+        }
         if lanes is not None:
             query["lane_rank"] = {"$in": sorted(_RANK[lane] for lane in lanes)}
         if job_id is not None:
@@ -126,6 +150,18 @@ class JobStore:
         return bool(result.matched_count)
 
 
+def _workload(kind: JobKind, *, moves: bool) -> Workload:
+    if kind in _WITHOUT_DECODING:
+        return Workload.STORAGE
+    return Workload.CLIPS if moves else Workload.PICTURES
+
+
+def _stored(workloads: Collection[Workload]) -> list[str | None]:
+    # An earlier release wrote none.
+    nothing = [None] if Workload.PICTURES in workloads else []
+    return [*sorted(workload.value for workload in workloads), *nothing]
+
+
 def _job(document: dict[str, Any]) -> Job:
     return Job(
         id=document["_id"],
@@ -137,4 +173,5 @@ def _job(document: dict[str, Any]) -> Job:
         enqueued_at=document["enqueued_at"],
         generation=int(document["_id"].rpartition(":")[2]),
         topic=document.get("topic", ""),
+        workload=Workload(document.get("workload", Workload.PICTURES)),
     )

@@ -113,7 +113,11 @@ async def test_claim_is_read_from_its_index(database: Database) -> None:
         await jobs.enqueue(uuid7(), JobKind.PROCESS, lane=Lane.STANDARD)
     command = {
         "findAndModify": "jobs",
-        "query": {"state": "open", "$expr": {"$lte": ["$visible_at", "$$NOW"]}},
+        "query": {
+            "state": "open",
+            "workload": {"$in": ["clips", "pictures", "storage", None]},
+            "$expr": {"$lte": ["$visible_at", "$$NOW"]},
+        },
         "sort": {"lane_rank": 1, "visible_at": 1},
         "update": {"$set": {"probe": 1}},
     }

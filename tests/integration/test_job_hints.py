@@ -12,11 +12,12 @@ from uuid import UUID
 import pytest
 from uuid6 import uuid7
 
+from service import hinted_jobs
 from service.dev.environment import environment_of
 from service.errors import StorageRefused
 from service.job_hints import hint_at
 from service.message_queue import MessageQueue, QueueMessage
-from service.models import Job, JobKind, Lane
+from service.models import Job, JobKind, Lane, Workload
 from service.settings import Settings
 from service.stores.jobs import job_id
 from service.worker_process import sweep_once
@@ -52,7 +53,7 @@ async def test_without_a_hint_nothing_is_done_until_it_is_announced_anew(stand: 
     await stand.announced()
     assert len(await stand.queues[Lane.STANDARD].drain()) == 1
     # Every queue is looked into, and one is waited at.
-    assert await stand.source().next(frozenset(Lane)) is None
+    assert await stand.source().next(frozenset(Lane), {Workload.PICTURES}) is None
     # Not at once: its hint may be on its way to a worker.
     await sweep_once(stand.runtime)
     await stand.announced()
@@ -65,7 +66,7 @@ async def test_without_a_hint_nothing_is_done_until_it_is_announced_anew(stand: 
 
 
 async def test_overlooked_jobs_are_announced_once_however_many_look(stand: Stand) -> None:
-    ids = {job_id(await stand.enqueue(lane=Lane.BACKFILL), JobKind.DELETE, 1) for _ in range(25)}
+    ids = {job_id(await stand.enqueue(lane=Lane.BACKFILL), JobKind.RENDER, 1) for _ in range(25)}
     done = await stand.runtime.stores.jobs.claim(lease_s=600, worker="w")
     assert done is not None
     await stand.announced()
@@ -82,8 +83,8 @@ async def test_overlooked_jobs_are_announced_once_however_many_look(stand: Stand
 
 async def test_duplicates_stale_hints_and_rubbish_change_nothing(stand: Stand) -> None:
     media_id = await stand.enqueue()
-    twin = hint_at(job_id(media_id, JobKind.DELETE, 1))
-    await stand.queues[Lane.STANDARD].send(twin, twin, "rubbish", "[]", hint_at(f"{uuid7()}:delete:1"))
+    twin = hint_at(job_id(media_id, JobKind.RENDER, 1))
+    await stand.queues[Lane.STANDARD].send(twin, twin, "rubbish", "[]", hint_at(f"{uuid7()}:render:1"))
     async with stand.working():
         await eventually(stand.is_over)
         await stand.queues[Lane.STANDARD].send(twin, twin)
@@ -108,7 +109,7 @@ async def test_a_job_that_failed_comes_again_after_its_pause(stand: Stand) -> No
 
 async def test_a_hint_at_a_job_that_is_not_due_waits_in_the_queue(stand: Stand) -> None:
     media_id = await stand.enqueue(delay_s=2)
-    await stand.queues[Lane.STANDARD].send(hint_at(job_id(media_id, JobKind.DELETE, 1)))
+    await stand.queues[Lane.STANDARD].send(hint_at(job_id(media_id, JobKind.RENDER, 1)))
 
     async def hidden() -> bool:
         return (await stand.queues[Lane.STANDARD].waiting())[1] >= 1
@@ -186,7 +187,7 @@ asyncio.run(worker_process.run_worker(load_settings(Role.WORKER)))
 
 
 async def test_a_job_whose_worker_was_killed_is_resumed_by_its_own_hint(stand: Stand) -> None:
-    media_id = await stand.enqueue()
+    media_id = await stand.enqueue(kind=JobKind.DELETE)
     victim = await asyncio.create_subprocess_exec(
         *[sys.executable, "-c", STUCK],
         cwd=REPOSITORY,
@@ -219,3 +220,28 @@ async def test_a_queue_that_is_away_costs_nobody_a_request(stand: Stand, monkeyp
         await sweep_once(stand.runtime)
         await eventually(stand.is_over)
     assert stand.done == {media_id: 1}
+
+
+async def test_clips_that_hang_hold_up_neither_pictures_nor_deletions(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Those that find no place are announced anew within the test's time.
+    monkeypatch.setattr(hinted_jobs, "_FULL_S", 1)
+    go = asyncio.Event()
+
+    async def handle(job: Job) -> None:
+        if job.workload is Workload.CLIPS:
+            await go.wait()
+        await stand.do(job)
+
+    async def are_done() -> bool:
+        return set(stand.done) >= {picture, deleted}
+
+    async with stand.working(handle):
+        moving = {await stand.enqueue(moves=True) for _ in range(8)}
+        picture, deleted = await stand.enqueue(), await stand.enqueue(kind=JobKind.DELETE)
+        await eventually(are_done)
+        assert not moving & set(stand.done)
+        go.set()
+        await eventually(stand.is_over)
+    assert stand.done == dict.fromkeys(moving | {picture, deleted}, 1)

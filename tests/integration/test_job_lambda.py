@@ -58,7 +58,7 @@ async def invoke(context: LambdaContext | None = None, **bodies: str) -> list[st
 
 
 async def enqueue(stand: Stand) -> tuple[Any, str]:
-    media_id = await stand.enqueue(lane=Lane.BACKFILL)
+    media_id = await stand.enqueue(lane=Lane.BACKFILL, kind=JobKind.DELETE)
     return media_id, hint_at(job_id(media_id, JobKind.DELETE, 1))
 
 

@@ -32,10 +32,12 @@ class Bench:
         self.poison: dict[UUID, Exception] = {}
         self.hanging: set[UUID] = set()
 
-    async def enqueue(self, lane: Lane, number: int = 1) -> list[UUID]:
+    async def enqueue(
+        self, lane: Lane, number: int = 1, *, kind: JobKind = JobKind.PROCESS, moves: bool = False
+    ) -> list[UUID]:
         ids = [uuid7() for _ in range(number)]
         for each in ids:
-            await self.jobs.enqueue(each, JobKind.PROCESS, lane=lane)
+            await self.jobs.enqueue(each, kind, lane=lane, moves=moves)
         return ids
 
     async def run_until(self, is_over: Callable[[], bool]) -> None:
@@ -45,7 +47,7 @@ class Bench:
             settings,
             source=source,
             jobs=self.jobs,
-            handlers={JobKind.PROCESS: self._handle},
+            handlers=dict.fromkeys(JobKind, self._handle),
             end=self._end,
             metrics=self.runtime.metrics,
             concurrency=1,
@@ -128,6 +130,33 @@ async def test_what_somebody_waits_for_needs_no_place_that_others_have(lane: Lan
     given_back = [job for job in (await look(bench.runtime.database, "jobs")).values() if job["state"] == "open"]
     assert {job["media_id"] for job in given_back} == bench.hanging
     assert {job["attempt"] for job in given_back} == {0}
+
+
+@pytest.mark.parametrize("lane", [Lane.STANDARD, Lane.BACKFILL])
+async def test_clips_that_hang_hold_up_neither_pictures_nor_deletions(lane: Lane, bench: Bench) -> None:
+    bench.hanging = set(await bench.enqueue(lane, 20, kind=JobKind.RENDER, moves=True))
+    await bench.run_until(lambda: len(bench.seen) == 1)
+    others = [
+        *await bench.enqueue(lane, 2, kind=JobKind.RENDER),
+        *await bench.enqueue(lane, kind=JobKind.DELETE),
+        *await bench.enqueue(lane, kind=JobKind.RETIRE),
+    ]
+    await bench.run_until(lambda: set(bench.seen) >= set(others))
+    assert len(bench.hanging & set(bench.seen)) <= 2, "each worker has one place for clips"
+    states = await bench.states()
+    assert {states[each] for each in others} == {"done"}
+
+
+async def test_what_decodes_nothing_holds_up_no_picture(bench: Bench) -> None:
+    bench.hanging = set(await bench.enqueue(Lane.STANDARD, 3, kind=JobKind.DELETE))
+    [picture] = await bench.enqueue(Lane.STANDARD)
+    await bench.run_until(lambda: picture in bench.seen and len(bench.seen) == 2)
+
+
+async def test_jobs_of_an_earlier_release_are_taken_for_pictures(bench: Bench) -> None:
+    [old] = await bench.enqueue(Lane.STANDARD)
+    await bench.runtime.database.jobs.update_one({"media_id": old}, {"$unset": {"workload": ""}})
+    await bench.run_until(lambda: old in bench.seen)
 
 
 async def test_urgent_jobs_come_first_and_yet_no_lane_waits_for_ever(bench: Bench) -> None:
