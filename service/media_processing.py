@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from service.base_pictures import BasePictures
 from service.embedded_metadata import METADATA_FIELDS, fields_to_read, kept
 from service.errors import FailureCode, MediaServiceError, NotFound, ProcessingFailed
 from service.failpoints import Failpoint, reach
@@ -58,12 +59,13 @@ class Viewable:
 
 
 async def process_media(
-    job: Job, *, stores: Stores, object_store: ObjectStore, jail: Jail, scanner: Scanner | None
+    job: Job, *, stores: Stores, object_store: ObjectStore, jail: Jail, scanner: Scanner | None, bases: BasePictures
 ) -> Viewable | None:
     """Make a media READY with what makes it viewable, and enqueue the rest; None if there was nothing (left) to do.
 
-    Nothing is decoded, and no other media pointed to it, before `scanner` (where there is one) called it clean. Raises
-    ProcessingFailed (its `retryable` says whether another attempt may help) or TemporarilyUnavailable.
+    Nothing is decoded, and no other media pointed to it, before `scanner` (where there is one) called it clean. `bases`
+    keeps what was decoded, for the job that makes the rest. Raises ProcessingFailed (its `retryable` says whether
+    another attempt may help) or TemporarilyUnavailable.
     """
     held = await stores.media.hold(job.media_id, job.fence, attempt=job.attempt, lane=job.lane.value)
     # Read under the hold: an attempt before this one may have pointed the media to another object.
@@ -92,7 +94,7 @@ async def process_media(
         if not await store_once(job, media, sha256, stores=stores, object_store=object_store):
             await withdraw_if_deleted(job.media_id, media, stores, object_store)
             return None
-        file = await jail.process(path, _urgent_request(media))
+        file = await jail.process(path, _urgent_request(media, keep_base=bases.keeps_any))
     receipts.add(file.receipts)
     media["content"]["sha256"] = sha256
     generation = next_generation(media)
@@ -121,6 +123,8 @@ async def process_media(
     if done is None:
         await withdraw_if_deleted(job.media_id, media, stores, object_store)
         return None
+    if file.base is not None:
+        bases.keep(sha256, file.base)
     # Whether it moves, which decides where its job finds a place.
     media["content"]["frame_count"] = file.frame_count
     await enqueue_rendering(media, stores.jobs)
@@ -170,13 +174,14 @@ def fingerprint_values(fingerprints: Fingerprints) -> dict[str, Any]:
     }
 
 
-def _urgent_request(media: MediaDocument) -> ProcessingRequest:
+def _urgent_request(media: MediaDocument, *, keep_base: bool) -> ProcessingRequest:
     return ProcessingRequest(
         content_type=media["content"]["type"],
         renditions=urgent_renditions(media),
         focus=focus_of(media),
         urgent=True,
         metadata=fields_to_read(media),
+        keep_base=keep_base,
     )
 
 

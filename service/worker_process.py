@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from service.annotation_jobs import enqueue_annotators, run_annotator
 from service.annotators import Annotators
 from service.annotators.registry import open_annotators
+from service.base_pictures import BasePictures
 from service.capacity import children_at_once
 from service.deletion import remove_objects
 from service.errors import ConfigurationError, ProcessingFailed
@@ -91,17 +92,19 @@ def _source(runtime: Runtime, worker: str) -> JobSource:
 def _handlers(runtime: Runtime, jail: Jail, annotators: Annotators) -> dict[JobKind, Handler]:
     stores, object_store, metrics = runtime.stores, runtime.object_store, runtime.metrics
     settings = runtime.settings
-    scanner = open_scanner(settings.scanner)
+    scanner, bases = open_scanner(settings.scanner), BasePictures(settings.worker.base_cache_bytes)
     invalidator = open_invalidator(settings.delivery, settings.storage)
 
     async def process(job: Job) -> None:
-        viewable = await process_media(job, stores=stores, object_store=object_store, jail=jail, scanner=scanner)
+        viewable = await process_media(
+            job, stores=stores, object_store=object_store, jail=jail, scanner=scanner, bases=bases
+        )
         if viewable is not None:
             metrics.observe_first_viewable(viewable.purpose, viewable.seconds)
             await enqueue_annotators(job.media_id, stores=stores, annotators=annotators)
 
     async def render(job: Job) -> None:
-        await render_media(job, stores=stores, object_store=object_store, jail=jail)
+        await render_media(job, stores=stores, object_store=object_store, jail=jail, bases=bases)
         # Again: for another focus, and where a death came between READY and its annotators.
         await enqueue_annotators(job.media_id, stores=stores, annotators=annotators, lane=job.lane)
 
