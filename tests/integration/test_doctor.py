@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ from service.dev.folder import write_environment, write_urls
 from service.dev.keys import new_keys
 from service.doctor import Finding, Level, examine
 from service.doctor.queue import check_job_queues, check_queue
+from service.errors import ConfigurationError
 from service.models import Lane
+from service.processing.fork_client import ForkClient
+from service.processing.wire import Limits
 from service.production import Role
 from service.settings import DeliverySettings, Environment, JobsSettings, Settings, SigningKey
 from service.stores.database import open_database
@@ -222,6 +226,23 @@ async def test_an_edge_that_is_away_is_said(service: RunningService, ports: Iter
 async def test_a_jail_without_room_is_said(service: RunningService) -> None:
     cramped = changed(service.settings, "worker", jail_memory_bytes=50_000_000)
     assert list(await problems(cramped, Role.WORKER)) == ["jail"]
+
+
+async def test_codecs_of_clips_that_are_missing_are_named(
+    service: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, find_spec = ForkClient.start, importlib.util.find_spec
+
+    async def without_clips(limits: Limits, work: str) -> ForkClient:
+        if "clip" in work:
+            raise ConfigurationError("The image jail did not start.")
+        return await start(limits, work)
+
+    monkeypatch.setattr(ForkClient, "start", without_clips)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "av" else find_spec(name))
+    found = await problems(service.settings, Role.WORKER)
+    assert list(found) == ["jail"]
+    assert "No clip can be made: PyAV is missing." in found["jail"]
 
 
 async def test_the_queue_of_storage_events_is_asked_and_its_dead_letters_looked_for(ministack: StorageServer) -> None:
