@@ -146,7 +146,7 @@ class Processed(_Message):
 
 
 class Viewed(_Message):
-    """Followed by the picture's pixels, a byte a channel and no more. `box`: what part of the upright original it shows."""
+    """Followed by the pixels, a byte a channel and no more. `box`: what part of the upright original they show."""
 
     outcome: Literal["viewed"] = "viewed"
     mode: Literal["L", "RGB"]
