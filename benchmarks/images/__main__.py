@@ -34,10 +34,13 @@ class Contestant:
     tasks: tuple[str, ...] = tuple(TASKS)
 
 
+_OURS = (sys.executable, "-m", "benchmarks.images.ours")
 _PYVIPS = (str(BENCH_PYTHON), "-m", "benchmarks.images.libvips")
 _SHARP = ("node", str(REPOSITORY / "benchmarks/sharp/contest.js"))
 CONTESTANTS: Final = (
-    Contestant("ours", (sys.executable, "-m", "benchmarks.images.ours")),
+    Contestant("ours", _OURS),
+    Contestant("ours, as served", _OURS, {"SERVED": "base"}, ("six", "nine")),
+    Contestant("ours, served from the original twice", _OURS, {"SERVED": "twice"}, ("six", "nine")),
     Contestant("plain Pillow", (sys.executable, "-m", "benchmarks.images.naive")),
     Contestant("pyvips", _PYVIPS),
     Contestant("pyvips, 1 thread", _PYVIPS, {"VIPS_CONCURRENCY": "1"}),
