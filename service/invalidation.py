@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from service.errors import TemporarilyUnavailable
-from service.settings import DeliverySettings, StorageSettings
+from service.settings import CdnSettings, StorageSettings
 
 # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cloudfront-limits.html: paths on their way at once.
 _MAX_PATHS = 3_000
@@ -54,8 +54,8 @@ class CloudFrontInvalidator:
             raise TemporarilyUnavailable("The CDN did not take an invalidation; it will be asked again.") from error
 
 
-def open_invalidator(delivery: DeliverySettings, storage: StorageSettings) -> CloudFrontInvalidator | None:
+def open_invalidator(cdn: CdnSettings, storage: StorageSettings) -> CloudFrontInvalidator | None:
     """The invalidator of the settings, not contacted yet; None where they name no distribution."""
-    if not delivery.distribution_id:
+    if not cdn.distribution_id:
         return None
-    return CloudFrontInvalidator(delivery.distribution_id, endpoint=delivery.management_endpoint, storage=storage)
+    return CloudFrontInvalidator(cdn.distribution_id, endpoint=cdn.endpoint, storage=storage)

@@ -125,7 +125,8 @@ async def reprocess(
                 # By the number enqueued, so that pauses for a backlog are not made up for by a burst.
                 await asyncio.sleep(max(0.0, began + progress.enqueued / rate - loop.time()))
                 progress.enqueued += await enqueue_rendering(media, stores.jobs, lane=Lane.BACKFILL)
-        on_page(progress)
+        if apply and progress.matched:
+            on_page(progress)
         if apply:
             began += await _wait_for_workers(stores)
     return progress

@@ -57,13 +57,18 @@ class DeliverySettings(_Group):
     private_key: SigningKey | None = Field(default=None, description="Signs PRIVATE renditions; public_key if unset")
     original_key: SigningKey | None = Field(default=None, description="Signs originals; private_key if unset")
     hash_algorithm: Literal["SHA1", "SHA256"] = "SHA256"
-    distribution_id: str = Field(default="", description="CloudFront's; told to forget renditions that are removed")
-    management_endpoint: str | None = Field(default=None, description="None for AWS; where CloudFront is managed")
 
     @field_validator("base_url")
     @classmethod
     def _no_trailing_slash(cls, value: str) -> str:
         return value.rstrip("/")
+
+
+class CdnSettings(_Group):
+    """The distribution that is told to forget renditions which are removed; without its id none is."""
+
+    distribution_id: str = ""
+    endpoint: str | None = Field(default=None, description="Where CloudFront is managed; None for AWS")
 
 
 class IssuerSettings(_Group):
@@ -195,6 +200,7 @@ class Settings(BaseSettings):
     mongo: MongoSettings = MongoSettings()
     storage: StorageSettings = StorageSettings()
     delivery: DeliverySettings = DeliverySettings()
+    cdn: CdnSettings = CdnSettings()
     auth: AuthSettings = AuthSettings()
     http: HttpSettings = HttpSettings()
     worker: WorkerSettings = WorkerSettings()

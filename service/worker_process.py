@@ -93,7 +93,7 @@ def _handlers(runtime: Runtime, jail: Jail, annotators: Annotators) -> dict[JobK
     stores, object_store, metrics = runtime.stores, runtime.object_store, runtime.metrics
     settings = runtime.settings
     scanner, bases = open_scanner(settings.scanner), BasePictures(settings.worker.base_cache_bytes)
-    invalidator = open_invalidator(settings.delivery, settings.storage)
+    invalidator = open_invalidator(settings.cdn, settings.storage)
 
     async def process(job: Job) -> None:
         viewable = await process_media(

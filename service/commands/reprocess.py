@@ -58,6 +58,8 @@ def _as_json(progress: Progress) -> str:
 
 
 def _sentence(progress: Progress, *, apply: bool) -> str:
+    if not progress.matched:
+        return "Nothing is out of date."
     if not apply:
         return f"{progress.matched} READY media are not up to date. Say --apply to have them made again."
     rest = progress.matched - progress.enqueued

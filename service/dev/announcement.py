@@ -23,7 +23,7 @@ def announce(console: Console, urls: Mapping[str, str], folder: Path) -> None:
     ):
         table.add_row(f"[bold]{label}[/]", f"[link={urls[name]}]{urls[name]}[/link]")
     table.add_row("")
-    table.add_row("For scripts", f"{folder / URLS} (addresses and a token)")
+    table.add_row("For scripts", f"{folder / URLS} (addresses and tokens)")
     table.add_row("Logs", str(folder / "logs"))
     table.add_row("Stop", "Ctrl-C; the data stays")
     console.print(Panel(table, title="The media service is ready", border_style="green", expand=False))

@@ -13,6 +13,7 @@ from service.dev.keys import DevKeys
 from service.dev.tokens import dev_issuer
 from service.settings import (
     AuthSettings,
+    CdnSettings,
     DeliverySettings,
     Environment,
     HttpSettings,
@@ -63,6 +64,7 @@ def dev_settings(
             event_token=SecretStr(keys.event_token),
         ),
         delivery=dev_delivery(keys, f"http://127.0.0.1:{ports['edge']}"),
+        cdn=CdnSettings(distribution_id="DEV", endpoint=f"http://127.0.0.1:{ports['edge']}"),
         auth=AuthSettings(issuers=(dev_issuer(keys.token_secret),)),
         http=HttpSettings(
             port=api_port, allowed_origins=origins, graphiql=True, demo=True, introspection=True, drain_s=2

@@ -36,7 +36,7 @@ from service.stores.database import open_database
 GROUPS = {
     "edge": ("storage", "delivery", "http"),
     "api": ("mongo", "storage", "delivery", "auth", "http"),
-    "worker": ("mongo", "storage", "worker"),
+    "worker": ("mongo", "storage", "worker", "cdn"),
 }
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -242,6 +242,7 @@ class MediaStore:
         revised = {
             "processing.revision": {"$add": [REVISION, 1]},
             "waiting_since": {"$cond": [{"$eq": ["$status", MediaStatus.READY.value]}, NOW, "$waiting_since"]},
+            "processing.complete": {"$literal": False},
         }
         update = {
             **literals({**values, "last_change": dict(mark)}),

@@ -19,7 +19,7 @@ from service.dev.storage_events import created_object
 from service.dev.tokens import mint_token
 from service.processing.jail import Jail
 from service.runtime import Runtime, open_runtime
-from service.settings import Settings
+from service.settings import CdnSettings, Settings
 from service.telemetry import Metrics
 from service.worker_process import build_worker
 from tests.api_client import ApiClient
@@ -82,7 +82,8 @@ async def service(settings: Settings, ports: Iterator[int], jail: Jail) -> Async
         update={"poll_s": 0.02, "concurrency": 2, "backoff_s": (0.05,), "outage_retry_s": 0.05}
     )
     delivery = settings.delivery.model_copy(update={"base_url": f"http://127.0.0.1:{edge_port}"})
-    settings = settings.model_copy(update={"delivery": delivery, "worker": worker})
+    cdn = CdnSettings(distribution_id="EDGE", endpoint=delivery.base_url)
+    settings = settings.model_copy(update={"delivery": delivery, "cdn": cdn, "worker": worker})
     async with open_runtime(settings, Metrics()) as runtime:
         await ensure(runtime.database.handle)
         app = create_app(settings, read_storage_event=created_object)

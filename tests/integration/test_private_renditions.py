@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from pymongo.errors import AutoReconnect
 
+from schema.global_id import encode_id
 from service import rendering
 from service.deletion import request_deletions
 from service.errors import TemporarilyUnavailable
@@ -100,6 +102,19 @@ async def test_removal_that_fails_is_tried_again(service: RunningService, media_
     await retire_renditions(job, stores=runtime.stores, object_store=runtime.object_store, invalidator=Busy())
     assert asked == [public] * 3
     await assert_private(service, media_id, public)
+
+
+async def test_what_the_edge_has_cached_opens_no_longer(
+    service: RunningService, media_id: UUID, http: httpx.AsyncClient
+) -> None:
+    query = "query M($id: ID!) { media(id: $id) { renditions { url } } }"
+    shown = (await service.client(None).run(query, id=encode_id("Media", media_id)))["media"]["renditions"]
+    urls = [rendition["url"] for rendition in shown]
+    assert {(await http.get(url)).status_code for url in urls} == {200}
+    await change(service, media_id, visibility="PRIVATE")
+    await render(service)
+    await retire(service)
+    assert {(await http.get(url)).status_code for url in urls} == {403}
 
 
 async def test_what_was_replaced_before_goes_as_well(service: RunningService, media_id: UUID) -> None:

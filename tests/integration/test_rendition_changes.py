@@ -99,6 +99,7 @@ async def test_new_focus_crops_the_thumbnail_anew(service: RunningService, media
     await change(service, media_id, focus=CORNER)
     waiting = await document_of(service, media_id)
     assert (waiting["status"], waiting["renditions"]) == ("READY", before["renditions"])
+    assert waiting["processing"]["complete"] is False
 
     await render(service)
     after = await document_of(service, media_id)

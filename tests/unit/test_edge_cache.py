@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import httpx
 import pytest
+from starlette.routing import Router
 
+from service.dev.edge.management import management_routes
 from service.models import MediaFormat, MediaPurpose, RenditionName
 from service.object_keys import rendition_key
 from tests.edge_stand import FEED, FULL, ID, NOW, PICTURE, Stand, xml
@@ -150,3 +153,17 @@ async def test_an_object_larger_than_the_cache_pushes_nothing_out() -> None:
     stand.bucket.objects["media", FEED] = replace(PICTURE, body=bytes(6_000))
     await stand.get(stand.signed(FEED))
     assert (await stand.get(stand.signed(FULL))).headers["x-cache"] == "Hit from cloudfront"
+
+
+async def test_an_invalidation_that_is_none_is_refused_and_forgets_nothing() -> None:
+    forgotten: list[str] = []
+    app = Router(management_routes(forgotten.extend))
+    path = "/2020-05-31/distribution/DEV/invalidation"
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://edge.test") as client:
+        for body in (b"", b"<Path>/a</Path>", b"<CallerReference>r</CallerReference>", b"\xff\xfe"):
+            assert (await client.post(path, content=body)).status_code == 400
+        assert (await client.get(path)).status_code == 405
+        assert forgotten == []
+        whole = b"<Path>/a&amp;b</Path><CallerReference>r</CallerReference>"
+        assert (await client.post(path, content=whole)).status_code == 201
+    assert forgotten == ["/a&b"]

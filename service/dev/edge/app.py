@@ -14,6 +14,7 @@ from starlette.routing import Router
 
 from service.dev.edge.cache import EdgeCache, Entry, Failure
 from service.dev.edge.configuration import edge_settings
+from service.dev.edge.management import management_routes
 from service.dev.edge.responses import denied, failed, method_refused, serve
 from service.dev.edge.verification import DenialCode, Denied, PublicKey, Target, verify
 from service.errors import TemporarilyUnavailable
@@ -131,4 +132,4 @@ def edge_from_settings(settings: Settings) -> ASGIApp:
         yield
         await store.close()
 
-    return Router(default=edge, lifespan=lifespan)
+    return Router(management_routes(edge.invalidate_paths), default=edge, lifespan=lifespan)
