@@ -83,12 +83,19 @@ class Load:
         job = self.database.jobs.find_one({"media_id": original["_id"], "kind": "render"})
         assert job is not None
         ids = [uuid7() for _ in range(number)]
-        processing = {**original["processing"], "pipeline_version": "earlier", "render_fence": 0, "renders": 0}
+        # As PROCESS leaves it, but by an earlier pipeline.
+        processing = {
+            "fence": original["processing"]["fence"],
+            "pipeline_version": "earlier",
+            "made_from": "earlier",
+            "made_for": original["visibility"],
+            "complete": False,
+        }
         fresh = {"lane": "backfill", "lane_rank": 2, "state": state, "fence": 1 << 20, "attempt": 0}
         self.database.media.insert_many(
             {**original, "_id": each, "processing": processing, "renditions": []} for each in ids
         )
-        kept = {name: job[name] for name in ("kind", "topic", "visible_at", "enqueued_at")}
+        kept = {name: job[name] for name in ("kind", "topic", "workload", "visible_at", "enqueued_at")}
         self.database.jobs.insert_many({**kept, **fresh, "_id": f"{each}:render:1", "media_id": each} for each in ids)
         return ids
 

@@ -205,6 +205,7 @@ async def run_worker(settings: Settings) -> None:
         _operator_port(runtime),
     ):
         await runtime.database.require_replica_set()
+        await runtime.stores.jobs.give_places()
         annotators = await open_annotators(settings.annotators, stores=runtime.stores)
         running: list[Worker | EventConsumer] = [build_worker(runtime, jail, annotators)]
         if consumer is not None:

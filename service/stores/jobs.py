@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -88,7 +88,8 @@ class JobStore:
         query: dict[str, Any] = {
             "state": "open",
             "kind": {"$in": _KINDS},
-            "workload": {"$in": _stored(workloads)},
+            # A worker asks for one: among several, MongoDB may sort every open job before it takes the first.
+            "workload": _any_of(sorted(workload.value for workload in workloads)),
             "$expr": {"$lte": ["$visible_at", NOW]},
         }
         if lanes is not None:
@@ -111,6 +112,12 @@ class JobStore:
             return_document=ReturnDocument.AFTER,
         )
         return None if document is None else _job(document)
+
+    async def give_places(self) -> None:
+        """Let open jobs that an earlier release enqueued, which knew of no workloads, take the places for pictures."""
+        await self._jobs.update_many(
+            {"state": "open", "workload": {"$exists": False}}, {"$set": {"workload": Workload.PICTURES.value}}
+        )
 
     async def renew(self, job: Job, *, lease_s: float) -> bool:
         """Extend the lease; False when the job was claimed by another or ended: stop working on it."""
@@ -156,10 +163,8 @@ def _workload(kind: JobKind, *, moves: bool) -> Workload:
     return Workload.CLIPS if moves else Workload.PICTURES
 
 
-def _stored(workloads: Collection[Workload]) -> list[str | None]:
-    # An earlier release wrote none.
-    nothing = [None] if Workload.PICTURES in workloads else []
-    return [*sorted(workload.value for workload in workloads), *nothing]
+def _any_of(values: Sequence[str]) -> str | dict[str, Any]:
+    return values[0] if len(values) == 1 else {"$in": values}
 
 
 def _job(document: dict[str, Any]) -> Job:

@@ -156,6 +156,7 @@ async def test_what_decodes_nothing_holds_up_no_picture(bench: Bench) -> None:
 async def test_jobs_of_an_earlier_release_are_taken_for_pictures(bench: Bench) -> None:
     [old] = await bench.enqueue(Lane.STANDARD)
     await bench.runtime.database.jobs.update_one({"media_id": old}, {"$unset": {"workload": ""}})
+    await bench.runtime.stores.jobs.give_places()
     await bench.run_until(lambda: old in bench.seen)
 
 
