@@ -364,7 +364,7 @@ def test_a_folder_that_cannot_be_used_is_explained(tmp_path: Path) -> None:
 def test_settings_survive_the_way_through_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     ports = {"api": 1, "edge": 2, "worker": 3}
     made = dev_settings(new_keys(), mongo_uri="mongodb://127.0.0.1:4/", s3_url="http://127.0.0.1:5", ports=ports)
-    for name, value in variables_of(made, ("mongo", "storage", "delivery", "auth", "http", "worker")).items():
+    for name, value in variables_of(made, ("mongo", "storage", "delivery", "cdn", "auth", "http", "worker")).items():
         monkeypatch.setenv(name, value)
     assert Settings() == made
 
