@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from service.models import MediaDocument, MediaFormat, MediaKind, MediaPurpose, RenditionDocument
@@ -58,13 +59,18 @@ def stills_and_clips(renditions: Iterable[RenditionPolicy]) -> list[tuple[Rendit
     return [group for group in (stills, clips) if group]
 
 
+@cache
+def _encoders() -> str:
+    # Looked up on disk, and asked for with every media.
+    return ",".join(f"{name}={version(name)}" for name in _ENCODERS)
+
+
 def made_from(media: MediaDocument) -> str:
     """What the pixels of all renditions follow from: the same content, focus, pipeline and encoders give the same text.
 
     PackageNotFoundError where the encoders are not installed.
     """
-    encoders = ",".join(f"{name}={version(name)}" for name in _ENCODERS)
-    said = f"{media['content']['sha256']}:{media.get('focus')}:{PIPELINE_VERSION}:{encoders}"
+    said = f"{media['content']['sha256']}:{media.get('focus')}:{PIPELINE_VERSION}:{_encoders()}"
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
