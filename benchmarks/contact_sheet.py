@@ -16,7 +16,8 @@ from typing import Any, cast
 import av
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from service.models import MediaDocument, MediaFormat, ProcessedFile, Rendition
+from service.documents import MediaDocument
+from service.models import MediaFormat, ProcessedFile, Rendition
 from service.processing.jail import Jail
 from service.processing.wire import ProcessingRequest
 from service.wanted_renditions import missing_renditions, stills_and_clips, urgent_renditions

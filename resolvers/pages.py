@@ -13,8 +13,8 @@ from schema.context import Info
 from schema.media import MediaConnection, MediaEdge, media_of
 from schema.values import DisplayHint, PageInfo
 from service.access import Action, granted_filters
+from service.documents import MediaDocument
 from service.errors import InvalidInput
-from service.models import MediaDocument
 
 MAX_PAGE = 100
 _MARK = b"m1"

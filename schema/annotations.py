@@ -16,8 +16,9 @@ from schema.node import Node
 from schema.stored import stored
 from schema.values import BoundingBox, PageInfo
 from service.access import Action, Viewer, may
+from service.documents import AnnotationDocument, MediaDocument
 from service.errors import InvalidInput
-from service.models import NEAR_DUPLICATE, AnnotationDocument, MediaDocument
+from service.models import NEAR_DUPLICATE
 
 MAX_PAGE = 100
 _MARK = b"a1"

@@ -30,18 +30,9 @@ from schema.values import (
 from service import delivery
 from service.access import Action, may
 from service.display import Slot, choose_for_slot, choose_named, choose_srcset
+from service.documents import EmbeddedDocument, MediaDocument, RenditionDocument
 from service.lifecycle import MediaStatus
-from service.models import (
-    EmbeddedDocument,
-    MediaDocument,
-    MediaFormat,
-    MediaKind,
-    MediaPurpose,
-    NetworkQuality,
-    RenditionDocument,
-    RenditionName,
-    Visibility,
-)
+from service.models import MediaFormat, MediaKind, MediaPurpose, NetworkQuality, RenditionName, Visibility
 from service.perceptual_hash import from_stored
 from service.policies import POLICIES
 

@@ -10,7 +10,8 @@ import strawberry
 from schema.scalars import URL, ByteSize
 from schema.stored import stored
 from service import delivery
-from service.models import MediaFormat, RenditionDocument, RenditionName
+from service.documents import RenditionDocument
+from service.models import MediaFormat, RenditionName
 
 
 @strawberry.type(description="One stored size and format of a media.")

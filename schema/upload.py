@@ -14,8 +14,9 @@ from schema.node import Node
 from schema.scalars import URL, ByteSize
 from schema.stored import stored
 from service.assembly import Confirmed
+from service.documents import UploadDocument
 from service.lifecycle import AWAITING_BYTES, MediaStatus
-from service.models import UploadDocument, UploadMethod
+from service.models import UploadMethod
 from service.presigning import PresignedRequest
 from service.upload_sessions import find_confirmed, remaining_s
 

@@ -6,18 +6,10 @@ from dataclasses import asdict
 from uuid import UUID, uuid5
 
 from service.annotators import Annotator, Annotators, source_of
+from service.documents import AnnotationDocument, MediaDocument
 from service.errors import FailureCode, ProcessingFailed
 from service.lifecycle import MediaStatus
-from service.models import (
-    AnnotationDocument,
-    AnnotationDraft,
-    BoundingBox,
-    Job,
-    JobKind,
-    Lane,
-    MediaDocument,
-    ViewImage,
-)
+from service.models import AnnotationDraft, BoundingBox, Job, JobKind, Lane, ViewImage
 from service.object_store import ObjectStore
 from service.original_content import fetch_original, nameless_file
 from service.processing.jail import Jail

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from service.documents import UploadDocument
 from service.errors import PartsMismatch, UploadIncomplete
 from service.failpoints import Failpoint, reach
-from service.models import StoredObject, UploadDocument
+from service.models import StoredObject
 from service.multipart import StoredPart
 from service.object_store import ObjectStore
 from service.part_plan import bytes_of_part

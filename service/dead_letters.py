@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from service.documents import MediaDocument
 from service.lifecycle import MediaStatus
-from service.models import JobKind, MediaDocument
+from service.models import JobKind
 from service.object_store import ObjectStore
 from service.processing_jobs import enqueue_processing, processing_generation
 from service.processing_retry import RETRY_FIELDS, step_back, why_not_again

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from service.access import Action, Viewer, granted_filters
+from service.documents import MediaDocument, UploadDocument
 from service.errors import InvalidInput, NotFound, NotPermitted, StorageRefused
 from service.lifecycle import MediaStatus
-from service.models import Job, JobKind, Lane, MediaDocument, MediaPurpose, UploadDocument, UploadMethod
+from service.models import Job, JobKind, Lane, MediaPurpose, UploadMethod
 from service.object_keys import media_of_original, media_of_rendition
 from service.object_store import ObjectStore
 from service.original_content import give_up_content

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from service.models import MediaFormat, NetworkQuality, RenditionDocument, RenditionName
+from service.documents import RenditionDocument
+from service.models import MediaFormat, NetworkQuality, RenditionName
 
 SLOW = frozenset({NetworkQuality.SLOW_2G, NetworkQuality.TWO_G, NetworkQuality.THREE_G})
 _JPEG_ONLY = frozenset({MediaFormat.JPEG})

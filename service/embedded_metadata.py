@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.models import EmbeddedDocument, EmbeddedMetadata, MediaDocument, MediaPurpose, MetadataField
+from service.documents import EmbeddedDocument, MediaDocument
+from service.models import EmbeddedMetadata, MediaPurpose, MetadataField
 from service.policies import POLICIES, MetadataPolicy
 
 # What `fields_to_read` and `kept` need of a media.

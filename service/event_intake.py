@@ -8,9 +8,9 @@ from typing import Any
 
 import structlog
 
+from service.documents import UploadDocument
 from service.finalisation import object_created
 from service.lifecycle import MediaStatus
-from service.models import UploadDocument
 from service.object_keys import parse_key
 from service.object_store import ObjectStore
 from service.storage_events import EventKind, StorageEvent, parse_events

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from service.access import Viewer
 from service.assembly import ClaimedPart, assemble
+from service.documents import UploadDocument
 from service.errors import (
     ChecksumMismatch,
     FailureCode,
@@ -20,7 +21,7 @@ from service.errors import (
 )
 from service.failpoints import Failpoint, reach
 from service.lifecycle import AWAITING_BYTES, MediaStatus
-from service.models import StoredObject, UploadDocument, UploadMethod
+from service.models import StoredObject, UploadMethod
 from service.object_keys import parse_key
 from service.object_store import ObjectStore
 from service.original_content import give_up_content

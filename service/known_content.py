@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from service.access import Viewer
+from service.documents import ContentDocument, MediaDocument
 from service.errors import InvalidInput, NotPermitted
 from service.lifecycle import MediaStatus
-from service.models import ContentDocument, MediaDocument
 from service.object_store import ObjectStore
 from service.original_content import give_up_content
 from service.policies import POLICIES

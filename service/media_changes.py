@@ -11,9 +11,10 @@ from pydantic import Field, ValidationError, field_validator
 from uuid6 import uuid7
 
 from service.access import Action, Viewer, granted_filters
+from service.documents import MediaDocument
 from service.errors import InvalidInput, NotFound, NotPermitted, TemporarilyUnavailable, VersionConflict
 from service.lifecycle import MediaStatus
-from service.models import MediaDocument, MediaPurpose, Visibility
+from service.models import MediaPurpose, Visibility
 from service.processing_jobs import RENDERING_FIELDS, enqueue_rendering
 from service.stores import Stores
 from service.stores.idempotency import Remembered

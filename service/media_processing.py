@@ -9,19 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from service.base_pictures import BasePictures
+from service.documents import MediaDocument, RenditionDocument
 from service.embedded_metadata import METADATA_FIELDS, fields_to_read, kept
 from service.errors import FailureCode, MediaServiceError, NotFound, ProcessingFailed
 from service.failpoints import Failpoint, reach
 from service.lifecycle import MediaStatus
-from service.models import (
-    BoundingBox,
-    Fingerprints,
-    Job,
-    MediaDocument,
-    MediaPurpose,
-    ProcessedFile,
-    RenditionDocument,
-)
+from service.models import BoundingBox, Fingerprints, Job, MediaPurpose, ProcessedFile
 from service.object_store import ObjectStore
 from service.original_content import fetch_original, nameless_file, store_once
 from service.perceptual_hash import to_stored

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
+from service.documents import ContentDocument, MediaDocument
 from service.errors import FailureCode, NotFound, ProcessingFailed, StorageRefused, TooLarge
 from service.failpoints import Failpoint, reach
-from service.models import ContentDocument, Job, MediaDocument
+from service.models import Job
 from service.object_store import ObjectStore
 from service.stores import Stores
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from service.models import JobKind, Lane, MediaDocument, MediaKind
+from service.documents import MediaDocument
+from service.models import JobKind, Lane, MediaKind
 from service.policies import kind_of
 from service.stores.jobs import JobStore
 

@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from service.access import Action, Viewer, granted_filters
+from service.documents import MediaDocument
 from service.errors import FailureCode, NotFound, NotPermitted, StateConflict
 from service.lifecycle import MediaStatus
-from service.models import MediaDocument
 from service.object_store import ObjectStore
 from service.processing_jobs import PROCESSING_FIELDS, enqueue_processing, processing_generation
 from service.stores import Stores

@@ -7,9 +7,9 @@ from typing import Any
 
 import structlog
 
+from service.documents import MediaDocument
 from service.errors import MalwareFound, NotFound, ProcessingFailed
 from service.lifecycle import MediaStatus
-from service.models import MediaDocument
 from service.object_store import ObjectStore
 from service.stores import Stores
 

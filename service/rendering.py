@@ -10,20 +10,11 @@ from typing import Any
 import structlog
 
 from service.base_pictures import BasePictures
+from service.documents import MediaDocument, RenditionDocument
 from service.errors import MediaServiceError, ProcessingFailed
 from service.failpoints import Failpoint, reach
 from service.media_processing import fingerprint_values, focus_of
-from service.models import (
-    BasePicture,
-    Fingerprints,
-    Job,
-    Lane,
-    MediaDocument,
-    MediaFormat,
-    MediaPurpose,
-    RenditionDocument,
-    Visibility,
-)
+from service.models import BasePicture, Fingerprints, Job, Lane, MediaFormat, MediaPurpose, Visibility
 from service.object_store import ObjectStore
 from service.original_content import fetch_original, nameless_file
 from service.policies import POLICIES, RenditionPolicy

@@ -8,19 +8,11 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from service.delivery import cache_control
+from service.documents import MediaDocument, RenditionDocument
 from service.errors import StorageRefused
 from service.failpoints import Failpoint, reach
 from service.lifecycle import MediaStatus
-from service.models import (
-    DeletionStage,
-    MediaDocument,
-    MediaFormat,
-    MediaPurpose,
-    Rendition,
-    RenditionDocument,
-    RenditionName,
-    Visibility,
-)
+from service.models import DeletionStage, MediaFormat, MediaPurpose, Rendition, RenditionName, Visibility
 from service.object_keys import generation_of_rendition, rendition_key
 from service.object_store import ObjectStore
 from service.original_content import give_up_content

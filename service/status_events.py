@@ -10,9 +10,9 @@ from uuid import UUID
 
 from service.access import Action, Viewer, granted_filters
 from service.change_feed import ChangeFeed
+from service.documents import MediaDocument
 from service.errors import InvalidInput, NotFound
 from service.lifecycle import TERMINAL, MediaStatus
-from service.models import MediaDocument
 from service.stores import Stores
 
 MAX_FOLLOWED = 100

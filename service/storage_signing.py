@@ -11,9 +11,10 @@ from uuid import UUID
 
 from service.access import Viewer
 from service.assembly import confirmed
+from service.documents import UploadDocument
 from service.errors import InvalidInput, NotFound, NotPermitted, StateConflict
 from service.lifecycle import MediaStatus
-from service.models import UploadDocument, UploadMethod
+from service.models import UploadMethod
 from service.object_store import ObjectStore
 from service.part_plan import bytes_of_part
 from service.presigning import Part, PresignedRequest

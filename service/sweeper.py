@@ -9,10 +9,11 @@ from uuid import UUID
 
 import structlog
 
+from service.documents import MediaDocument, UploadDocument
 from service.errors import MediaServiceError, NotFound
 from service.finalisation import clear_storage, end_abandoned, end_unopened, finalise
 from service.lifecycle import AWAITING_BYTES, MediaStatus
-from service.models import MediaDocument, MediaPurpose, UploadDocument
+from service.models import MediaPurpose
 from service.object_store import ObjectStore
 from service.original_content import give_up_content
 from service.policies import LATE_BYTES, POLICIES

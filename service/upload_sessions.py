@@ -8,11 +8,12 @@ from uuid import UUID
 
 from service.access import Viewer
 from service.assembly import Confirmed, confirmed
+from service.documents import UploadDocument
 from service.errors import InvalidInput, NotFound, StateConflict, UploadExpired
 from service.failpoints import Failpoint, reach
 from service.finalisation import expire, finalise
 from service.lifecycle import AWAITING_BYTES, MediaStatus
-from service.models import UploadDocument, UploadMethod
+from service.models import UploadMethod
 from service.object_store import ObjectStore, base64_of
 from service.part_plan import bytes_of_part
 from service.presigning import Part, PresignedRequest

@@ -12,12 +12,13 @@ from uuid import UUID
 from uuid6 import uuid7
 
 from service.access import Viewer
+from service.documents import ContentDocument, MediaDocument, UploadDocument
 from service.errors import ErrorCode, MediaServiceError, NotPermitted, Problem
 from service.failpoints import Failpoint, reach
 from service.finalisation import finalise
 from service.known_content import KnownContent, find_known_content, link_content
 from service.lifecycle import MediaStatus
-from service.models import ContentDocument, MediaDocument, NetworkQuality, UploadDocument, UploadMethod
+from service.models import NetworkQuality, UploadMethod
 from service.object_keys import original_key
 from service.object_store import ObjectStore
 from service.original_content import give_up_content

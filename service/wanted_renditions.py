@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-from service.models import MediaDocument, MediaFormat, MediaKind, MediaPurpose, RenditionDocument
+from service.documents import MediaDocument, RenditionDocument
+from service.models import MediaFormat, MediaKind, MediaPurpose
 from service.policies import POLICIES, RenditionPolicy, kind_of
 
 # Names the pipeline as a whole: a change of sizes, qualities or steps takes a new one, and `reprocess` brings the media

@@ -18,10 +18,11 @@ import orjson
 
 from service.access import Viewer
 from service.dev.environment import environment_of
+from service.documents import UploadDocument
 from service.failpoints import Failpoint
 from service.lifecycle import AWAITING_BYTES, MediaStatus
 from service.media_changes import update_media
-from service.models import MediaPurpose, UploadDocument
+from service.models import MediaPurpose
 from service.processing.jail import Jail
 from service.runtime import Runtime
 from service.settings import Settings

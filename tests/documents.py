@@ -8,7 +8,8 @@ from uuid import UUID
 
 from uuid6 import uuid7
 
-from service.models import MediaDocument, MediaFormat, MediaPurpose, RenditionDocument, RenditionName
+from service.documents import MediaDocument, RenditionDocument
+from service.models import MediaFormat, MediaPurpose, RenditionName
 from service.object_keys import rendition_key
 
 SIZES = {RenditionName.THUMBNAIL: (200, 200), RenditionName.FEED: (720, 540), RenditionName.FULL: (1080, 810)}

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from service.models import AnnotationDraft, MediaDocument, ViewImage
+from service.documents import MediaDocument
+from service.models import AnnotationDraft, ViewImage
 
 
 @dataclass(frozen=True, slots=True)

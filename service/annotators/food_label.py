@@ -10,7 +10,8 @@ from typing import Final, Protocol
 from service.annotators import ViewWish
 from service.annotators.nutrition import parse_nutrition
 from service.annotators.tesseract import Line
-from service.models import AnnotationDraft, BoundingBox, MediaDocument, MediaKind, MediaPurpose, ViewImage
+from service.documents import MediaDocument
+from service.models import AnnotationDraft, BoundingBox, MediaKind, MediaPurpose, ViewImage
 
 TEXT: Final = "text"
 

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Final
 
 from service.annotators import ViewWish
+from service.documents import MediaDocument
 from service.lifecycle import MediaStatus
-from service.models import NEAR_DUPLICATE, AnnotationDraft, MediaDocument, ViewImage
+from service.models import NEAR_DUPLICATE, AnnotationDraft, ViewImage
 from service.perceptual_hash import distance, is_telling
 from service.stores import Stores
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from indexes.ensure import Drift
 from indexes.ensure import check as index_drift
 from service.doctor.findings import Finding, ok, problem, warning
+from service.documents import MediaDocument
 from service.lifecycle import MediaStatus
-from service.models import MediaDocument, MediaPurpose, Visibility
+from service.models import MediaPurpose, Visibility
 from service.settings import Environment, MongoSettings
 from service.stores import bind_stores
 from service.stores.database import open_database

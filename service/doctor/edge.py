@@ -10,7 +10,8 @@ from service.cloudfront import Signer
 from service.delivery import Signers
 from service.doctor.findings import Finding, Level, ok, problem, warning
 from service.doctor.http_probe import Answer, NoAnswer, probe
-from service.models import MediaDocument, MediaFormat, MediaPurpose, RenditionName
+from service.documents import MediaDocument
+from service.models import MediaFormat, MediaPurpose, RenditionName
 from service.object_keys import original_key, rendition_key
 
 _LIFETIME_S = 60

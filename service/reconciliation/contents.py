@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from uuid import UUID
 
-from service.models import ContentDocument, MediaDocument
+from service.documents import ContentDocument, MediaDocument
 from service.reconciliation.context import REST_FIELDS, Context
 from service.reconciliation.findings import Finding, FindingKind, Outcome
 

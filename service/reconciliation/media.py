@@ -9,10 +9,11 @@ from functools import partial
 from uuid import UUID
 
 from service.deletion import remove_objects
+from service.documents import MediaDocument, UploadDocument
 from service.errors import FailureCode, MediaServiceError, TemporarilyUnavailable
 from service.finalisation import end_abandoned, finalise
 from service.lifecycle import AWAITING_BYTES, MediaStatus
-from service.models import DeletionStage, Job, JobKind, Lane, MediaDocument, UploadDocument
+from service.models import DeletionStage, Job, JobKind, Lane
 from service.policies import LATE_BYTES
 from service.processing_jobs import RENDERING_FIELDS, enqueue_rendering
 from service.reconciliation.context import REST_FIELDS, Context

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from functools import partial
 from uuid import UUID
 
+from service.documents import MediaDocument
 from service.lifecycle import AWAITING_BYTES, MediaStatus
-from service.models import MediaDocument, MediaPurpose
+from service.models import MediaPurpose
 from service.object_keys import is_probe, media_of_original, media_of_rendition
 from service.object_store import ListedObject
 from service.policies import POLICIES

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from service.documents import AnnotationDocument, MediaDocument
 from service.lifecycle import MediaStatus
-from service.models import AnnotationDocument, MediaDocument
 from service.perceptual_hash import LEAST_STORED
 from service.stores.database import Database
 from service.stores.expressions import NOW, REVISION

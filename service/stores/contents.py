@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pymongo import ReturnDocument
 
-from service.models import ContentDocument
+from service.documents import ContentDocument
 from service.stores.database import Database
 
 

@@ -9,8 +9,9 @@ from uuid import UUID
 
 from pymongo import ReturnDocument, UpdateOne
 
+from service.documents import MediaDocument
 from service.lifecycle import AWAITING_BYTES, TERMINAL, MediaStatus, sources_of
-from service.models import MediaDocument, MediaPurpose, StatusChange
+from service.models import MediaPurpose, StatusChange
 from service.stores.database import Database
 from service.stores.expressions import (
     FIRST_VIEWABLE,

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from pymongo import ReturnDocument
 
+from service.documents import MediaDocument, RenditionDocument
 from service.lifecycle import MediaStatus
-from service.models import MediaDocument, RenditionDocument
 from service.stores.database import Database
 from service.stores.expressions import NEXT_LOOK, NOW, RETIRED, REVISION, after_now, literals
 from service.stores.media import Projection, projection

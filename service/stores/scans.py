@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from service.documents import ContentDocument, MediaDocument
 from service.lifecycle import MediaStatus
-from service.models import ContentDocument, MediaDocument
 from service.stores.database import Database
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pymongo import UpdateOne
 
-from service.models import UploadDocument
+from service.documents import UploadDocument
 from service.stores.database import Database
 
 

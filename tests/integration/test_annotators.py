@@ -19,8 +19,9 @@ from service.annotation_jobs import enqueue_annotators, run_annotator
 from service.annotators import Annotator, Annotators, ViewWish
 from service.annotators.registry import open_annotators
 from service.annotators.tesseract import Tesseract, find_tesseract
+from service.documents import MediaDocument
 from service.errors import ConfigurationError, ProcessingFailed
-from service.models import AnnotationDraft, BoundingBox, Job, JobKind, Lane, MediaDocument, ViewImage
+from service.models import AnnotationDraft, BoundingBox, Job, JobKind, Lane, ViewImage
 from service.settings import AnnotatorSettings
 from service.worker_process import build_worker
 from tests.api_client import ApiClient

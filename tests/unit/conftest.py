@@ -16,7 +16,7 @@ from service.change_feed import ChangeFeed
 from service.delivery import Delivery, SignedUrl
 from service.dev.environment import dev_delivery
 from service.dev.keys import DevKeys
-from service.models import MediaDocument
+from service.documents import MediaDocument
 from service.object_store import ObjectStore
 from service.runtime import Runtime
 from service.settings import Settings, StorageSettings

@@ -11,7 +11,7 @@ import pytest
 
 from schema.global_id import encode_id
 from service.access import ANONYMOUS, MODERATOR_ROLE, Viewer
-from service.models import MediaDocument
+from service.documents import MediaDocument
 from tests.documents import MOMENT, ready_media
 from tests.unit.conftest import Library
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from service.display import Slot, choose_for_slot, choose_named, choose_srcset
-from service.models import MediaFormat, NetworkQuality, RenditionDocument, RenditionName
+from service.documents import RenditionDocument
+from service.models import MediaFormat, NetworkQuality, RenditionName
 
 
 def rendition(name: str, media_format: str, width: int, size: int) -> RenditionDocument:

@@ -1,0 +1,130 @@
+"""The shapes of stored documents, as far as they are read by name. Nothing but types."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NotRequired, TypedDict
+from uuid import UUID
+
+
+class StatusChangeDocument(TypedDict):
+    status: str
+    sequence: int
+    at: datetime
+
+
+class RenditionDocument(TypedDict):
+    name: str
+    format: str
+    width: int
+    height: int
+    bytes: int
+    key: str
+    sha256: str
+
+
+class AnnotationDocument(TypedDict):
+    """One of a media's annotations. `source`: `user:<id>` or `model:<name>@<version>`."""
+
+    id: UUID
+    label: str
+    confidence: float
+    bounding_box: dict[str, float] | None
+    text: str | None
+    source: str
+    created_at: NotRequired[datetime]
+
+
+class EmbeddedDocument(TypedDict, total=False):
+    """What was kept of a file's own metadata. `location`: a GeoJSON point; `camera`: `make` and `model`."""
+
+    captured_at: datetime
+    camera: dict[str, str | None]
+    location: dict[str, Any] | None
+
+
+class MediaDocument(TypedDict, total=False):
+    """A document of `media`, or the part of it that a projection asked for.
+
+    `location` and `captured_at` are what its owner said; they come before `embedded`, which is what the file said.
+    `is_location_settled`: its owner has changed or cleared the location, and the file's is not shown any more.
+    `metadata_choice`: what its owner chose to keep of the file's metadata.
+    """
+
+    _id: UUID
+    schema_version: int
+    owner_id: str
+    kind: str
+    purpose: str
+    visibility: str
+    status: str
+    status_sequence: int
+    status_history: list[StatusChangeDocument]
+    capture_id: str | None
+    position: int | None
+    subject: dict[str, str] | None
+    album_ids: list[str]
+    title: str | None
+    alt_text: str | None
+    tags: list[str]
+    focus: dict[str, float] | None
+    location: dict[str, Any] | None
+    captured_at: datetime | None
+    metadata_choice: list[str]
+    embedded: EmbeddedDocument
+    is_location_settled: bool
+    content: dict[str, Any]
+    original: dict[str, str]
+    renditions: list[RenditionDocument]
+    retired_renditions: list[dict[str, Any]]
+    first_viewable_at: datetime
+    placeholder: dict[str, str]
+    hashes: dict[str, Any]
+    annotations: list[AnnotationDocument]
+    failure: dict[str, Any] | None
+    processing: dict[str, Any]
+    last_change: dict[str, str]
+    created_at: datetime
+    updated_at: datetime
+
+
+class UploadDocument(TypedDict):
+    """A document of `uploads`: the session, under the same id as its media.
+
+    `linked`: storage had the content already, under another upload's `key`, and nothing is to be sent.
+    `storage_upload_id`: the multipart upload in storage, from the moment the first part is signed. Where there are
+    `part_checksums` storage demands the SHA-256 of each part; those that were signed, in base64 by part number.
+    """
+
+    _id: UUID
+    owner_id: str
+    purpose: str
+    method: str
+    bucket: str
+    key: str
+    content_type: str
+    bytes: int
+    sha256: str
+    client: dict[str, Any]
+    created_at: datetime
+    expires_at: datetime
+    completed_at: NotRequired[datetime]
+    # The latest storage event of the key that was handled.
+    event_sequencer: NotRequired[str]
+    part_size: NotRequired[int]
+    part_count: NotRequired[int]
+    storage_upload_id: NotRequired[str]
+    part_checksums: NotRequired[dict[str, str]]
+    linked: NotRequired[bool]
+
+
+class ContentDocument(TypedDict):
+    """A document of `contents`: one content of one owner, where it is stored, and the media that need it."""
+
+    _id: str
+    owner_id: str
+    sha256: str
+    bucket: str
+    key: str
+    bytes: int
+    refs: list[UUID]
