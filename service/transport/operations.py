@@ -13,6 +13,8 @@ from graphql import ExecutionResult, create_source_event_stream, execute, map_so
 from graphql.execution import Executor, execute_subscription_event
 from strawberry.execution import optimized_is_awaitable
 
+from service.graphql_compiler import Programs, Road
+from service.graphql_compiler import compiling as compiled_executor
 from service.settings import HttpSettings
 from service.transport.documents import Documents, GraphQLRequest, Operation
 from service.transport.problems import format_errors
@@ -39,21 +41,41 @@ class Answer:
 class Operations:
     """Prepares and runs operations. One per schema, shared by all transports, so that documents are parsed once.
 
+    `compiling`: queries are compiled when they are run for the `compile_after`-th time; the answers are the same.
+
     Documents run on graphql-core directly: extensions of the Strawberry schema would not be called, so a schema that
     has any is refused with ValueError.
     """
 
-    def __init__(self, schema: strawberry.Schema, limits: HttpSettings) -> None:
+    def __init__(
+        self, schema: strawberry.Schema, limits: HttpSettings, *, compiling: bool = True, compile_after: int = 1
+    ) -> None:
         if schema.extensions or schema.directives:
             raise ValueError("schema extensions and custom directives are not run by this transport; remove them")
         self._schema = schema._schema
         self._executor = cast("type[Executor[Any]]", schema.execution_context_class)
+        self._programs = Programs(after=compile_after)
+        if compiling:
+            self._executor = compiled_executor(self._executor, self._programs)
         self._documents = Documents(self._schema, limits)
         self._hide_suggestions = not limits.introspection
 
     def prepare(self, request: GraphQLRequest) -> Operation:
         """The operation named by `request`, parsed, weighed and valid; raises DocumentRefused."""
         return self._documents.prepare(request)
+
+    def road(self, operation: Operation) -> Road:
+        """Whether the operation is compiled once it has been run often enough, and if not, why."""
+        executor = self._executor.build(
+            self._schema,
+            operation.document,
+            raw_variable_values=dict(operation.request.variables),
+            operation_name=operation.name,
+            hide_suggestions=self._hide_suggestions,
+        )
+        if isinstance(executor, list):
+            return Road(compiled=False, reason="its variables are refused")
+        return self._programs.road(executor)
 
     async def run(self, operation: Operation, context: object) -> Answer:
         """Run a query or mutation to its end. What resolvers raise becomes errors of the answer."""

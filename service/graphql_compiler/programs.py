@@ -1,0 +1,170 @@
+"""The compiled functions of an operation: made once it has been run often enough, kept as long as its document is."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    GraphQLObjectType,
+    OperationType,
+    get_named_type,
+    is_abstract_type,
+)
+from graphql.execution import Executor
+from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet
+
+from service.graphql_compiler.selection import (
+    MAX_SPECIALISATIONS,
+    NotCompilable,
+    PerOperation,
+    Selection,
+    directives_of,
+    variables_of,
+)
+from service.graphql_compiler.source import TooLong
+from service.graphql_compiler.unit import Completion, UnitWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Road:
+    """Which way an operation goes. `reason` says what keeps it, or a part of it, from being compiled."""
+
+    compiled: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What an operation runs, for one set of values of the variables in its directives.
+
+    `units` complete objects, by the identity of what selected them, which `root_fields` keep alive, and by type.
+    """
+
+    root_fields: GroupedFieldSet
+    units: dict[tuple[int, str], Completion]
+    road: Road
+
+
+@dataclass(slots=True)
+class _Known:
+    runs: int = 0
+    variables: tuple[str, ...] | None = None
+    programs: dict[Hashable, Program] = field(default_factory=dict)
+    refusal: Road | None = None
+
+
+class Programs:
+    """The programs of one schema. An operation is compiled when it is run for the `after`-th time, counted from 1.
+
+    Compiling costs as much as dozens of runs, and anybody may send an operation that nobody sends again.
+    """
+
+    def __init__(self, *, after: int = 3) -> None:
+        self._after = after
+        self._operations: PerOperation[_Known] = PerOperation(_Known)
+
+    def of(self, executor: Executor[Any]) -> Program | None:
+        """What to run for an executor that is about to begin, or None: nothing but the executor itself."""
+        known = self._operations.of(executor.operation)
+        if known.refusal is not None:
+            return None
+        known.runs += 1
+        if known.runs < self._after:
+            return None
+        try:
+            return self._program(known, executor)
+        except NotCompilable as refusal:
+            known.refusal = Road(compiled=False, reason=str(refusal))
+            return None
+
+    def road(self, executor: Executor[Any]) -> Road:
+        """Which way the executor would go if the operation had been run often enough."""
+        known = self._operations.of(executor.operation)
+        try:
+            program = None if known.refusal else self._program(known, executor)
+        except NotCompilable as refusal:
+            known.refusal = Road(compiled=False, reason=str(refusal))
+            program = None
+        return program.road if program else known.refusal or Road(compiled=False, reason="too many variants")
+
+    @staticmethod
+    def _program(known: _Known, executor: Executor[Any]) -> Program | None:
+        if known.variables is None:
+            known.variables = _deciding_variables(executor)
+        coerced = executor.variable_values.coerced
+        key = tuple([coerced.get(name) for name in known.variables])
+        program = known.programs.get(key)
+        if program is None and len(known.programs) < MAX_SPECIALISATIONS:
+            program = known.programs[key] = compile_program(executor)
+        return program
+
+
+def _deciding_variables(executor: Executor[Any]) -> tuple[str, ...]:
+    if executor.operation.operation is not OperationType.QUERY:
+        raise NotCompilable("only queries are compiled")
+    if executor.middleware_manager is not None:
+        raise NotCompilable("middleware")
+    strawberry_schema = getattr(executor.schema, "_strawberry_schema", None)
+    if strawberry_schema is None or strawberry_schema.schema_converter._exception_handler_specs:
+        raise NotCompilable("not a Strawberry schema, or one that handles exceptions")
+    document = DocumentNode(definitions=(executor.operation, *executor.fragment_definitions.values()))
+    return variables_of((*(executor.operation.directives or ()), *directives_of(executor.operation, document)))
+
+
+def compile_program(executor: Executor[Any]) -> Program:
+    """The program of an operation with the variables of this executor. Raises NotCompilable."""
+    selection = Selection(executor)
+    root_type = executor.schema.query_type
+    if root_type is None:
+        raise NotCompilable("no query type")
+    compiling = _Compiling(selection, selection.root_fields(root_type), executor.operation)
+    for selected_by in compiling.root_fields.values():
+        definition = executor.schema.get_field(root_type, selected_by[0].node.name.value)
+        if definition is None:
+            raise NotCompilable("unknown field")
+        compiling.need_values_of(get_named_type(definition.type), selected_by)
+    compiling.finish()
+    return Program(compiling.root_fields, compiling.units, compiling.road)
+
+
+class _Compiling:
+    def __init__(self, selection: Selection, root_fields: GroupedFieldSet, operation: Any) -> None:
+        self.root_fields = root_fields
+        self.units: dict[tuple[int, str], Completion] = {}
+        self._selection = selection
+        self._label = f"<compiled {operation.name.value if operation.name else 'operation'}>"
+        self._waiting: list[tuple[GraphQLObjectType, FieldDetailsList]] = []
+        self._seen: set[tuple[int, str]] = set()
+        self._reasons: list[str] = []
+
+    @property
+    def road(self) -> Road:
+        return Road(compiled=bool(self.units) and not self._reasons, reason="; ".join(self._reasons))
+
+    def need_values_of(self, type_: Any, selected_by: FieldDetailsList) -> None:
+        if is_abstract_type(type_):
+            for object_type in self._selection.schema.get_possible_types(type_):
+                self._need(object_type, selected_by)
+        elif isinstance(type_, GraphQLObjectType):
+            self._need(type_, selected_by)
+
+    def _need(self, object_type: GraphQLObjectType, selected_by: FieldDetailsList) -> None:
+        key = (id(selected_by), object_type.name)
+        if key not in self._seen:
+            self._seen.add(key)
+            self._waiting.append((object_type, selected_by))
+
+    def finish(self) -> None:
+        """Write every unit that is needed, and those that they need."""
+        while self._waiting:
+            object_type, selected_by = self._waiting.pop()
+            fields = self._selection.fields_of(object_type, selected_by)
+            try:
+                unit = UnitWriter(self._selection, self._need).write(object_type, fields, self._label)
+            except (NotCompilable, TooLong) as refusal:
+                self._reasons.append(str(refusal) or "too many fields")
+            else:
+                self.units[id(selected_by), object_type.name] = unit
