@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from email.parser import BytesParser
+from email.policy import HTTP
 from uuid import UUID
 
 import pytest
 
+from service.cloudfront import encode, policy_text
 from service.models import MediaPurpose, RenditionName, Visibility
 from tests.edge_stand import BASE, FEED, FULL, ID, NOW, ORIGINAL, PICTURE, Stand, xml
 
@@ -89,23 +92,7 @@ async def test_each_class_of_object_opens_only_with_its_own_key(stand: Stand) ->
 )
 async def test_a_wildcard_is_no_way_out_of_the_media(stand: Stand, path: str) -> None:
     query = stand.signers.public.sign_pattern(f"community/processed/*/{ID}/*", int(NOW) + 300)
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": query.encode(),
-        "headers": [(b"host", b"edge.test:8090")],
-        "client": ("127.0.0.1", 1),
-    }
-    sent: list[dict[str, object]] = []
-
-    async def send(message: dict[str, object]) -> None:
-        sent.append(message)
-
-    await stand.edge(scope, None, send)
-    assert sent[0]["status"] == 403
+    assert (await stand.raw(path, query))[0] == 403
     assert stand.bucket.asked == []
 
 
@@ -151,14 +138,45 @@ async def test_one_range_is_served(stand: Stand, asked: str, first: int, last: i
 
 
 @pytest.mark.parametrize(
-    "asked", ["bytes=5-2", "bytes=-", "items=0-1", "bytes=0-1,5-6", "bytes=a-b", "bytes=0-1" + "0" * 99]
+    "asked",
+    [
+        "bytes=5-2",
+        "bytes=-",
+        "items=0-1",
+        "bytes=a-b",
+        "bytes=0-1" + "0" * 99,
+        "bytes=5-6,0-1",
+        "bytes=0-5,5-6",
+        "bytes=0-1,5-2",
+        "bytes=0-1,",
+        "bytes=-5,0-1",
+    ],
 )
-async def test_ranges_not_understood_get_everything(stand: Stand, asked: str) -> None:
+async def test_ranges_not_understood_or_out_of_order_get_everything(stand: Stand, asked: str) -> None:
     answer = await stand.get(range=asked)
     assert (answer.status_code, answer.content) == (200, PICTURE.body)
 
 
-@pytest.mark.parametrize("asked", ["bytes=100-", "bytes=-0", "bytes=5000-6000"])
+@pytest.mark.parametrize("asked", ["bytes=0-1,5-6,98-", "bytes=0-1, 5-6 ,-2", "bytes=0-1,5-6,98-500,600-"])
+async def test_several_ranges_come_as_parts_of_one_answer(stand: Stand, asked: str) -> None:
+    answer = await stand.get(range=asked)
+    assert answer.status_code == 206
+    assert "content-range" not in answer.headers
+    head = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
+    parts = list(BytesParser(policy=HTTP).parsebytes(head + answer.content).iter_parts())
+    assert [(part["content-range"], part.get_content()) for part in parts] == [
+        (f"bytes {first}-{last}/100", PICTURE.body[first : last + 1]) for first, last in ((0, 1), (5, 6), (98, 99))
+    ]
+    assert {part.get_content_type() for part in parts} == {"image/webp"}
+
+
+async def test_of_several_ranges_the_one_that_exists_is_served_alone(stand: Stand) -> None:
+    answer = await stand.get(range="bytes=90-94,100-,200-300")
+    assert (answer.status_code, answer.headers["content-range"]) == (206, "bytes 90-94/100")
+    assert answer.content == PICTURE.body[90:95]
+
+
+@pytest.mark.parametrize("asked", ["bytes=100-", "bytes=-0", "bytes=5000-6000", "bytes=100-,200-201"])
 async def test_ranges_beyond_the_end_are_416(stand: Stand, asked: str) -> None:
     answer = await stand.get(range=asked, origin="https://app.example.org")
     assert answer.status_code == 416
@@ -173,6 +191,34 @@ async def test_a_range_of_other_bytes_than_the_client_holds_gets_everything(stan
         for value in ('"abc"', same, '"old"', 'W/"abc"', other)
     ]
     assert statuses == [206, 206, 200, 200, 200]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/community/processed/../private/feed/{ID}/1.webp",
+        f"/community/processed/%2E%2e/private/feed/{ID}/1.webp",
+        f"/community/%70rivate/feed/{ID}/1.webp",
+        f"/community/./private/processed/{ID}/1.webp",
+    ],
+)
+async def test_a_path_belongs_to_the_behaviour_of_its_normal_form(stand: Stand, path: str) -> None:
+    """CloudFront tidies a path before it looks for the behaviour: another spelling doesn't change whose keys count."""
+    wildcard = f"{BASE}/*"
+    for signer, code in ((stand.signers.public, "InvalidKey"), (stand.signers.private, "AccessDenied")):
+        policy = policy_text(wildcard, int(NOW) + 300)
+        query = f"Policy={encode(policy.encode())}{signer._signature(policy)}"
+        status, body = await stand.raw(path, query)
+        assert (status, f"<Code>{code}</Code>" in body) == (403, True)
+    assert stand.bucket.asked == []
+
+
+async def test_a_url_longer_than_cloudfront_takes_is_not_looked_at(stand: Stand) -> None:
+    url = stand.signed()
+    room = 8_192 - len(url.removeprefix(BASE))
+    assert (await stand.get(f"{url}&{'x' * room}")).status_code == 414
+    assert (await stand.get(f"{url}&{'x' * (room - 1)}")).status_code == 403
+    assert stand.bucket.asked == []
 
 
 async def test_head_describes_without_sending(stand: Stand) -> None:

@@ -4,107 +4,127 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import re
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
 
-from service.object_store import ObjectBody
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+from service.dev.edge.freshness import Lifetimes, lifetime, stale_until
+from service.dev.edge.origin import Answer, Failure, OriginObject, Unchanged
 
 # What an entry costs besides its bytes, roughly: headers, metadata, key and bookkeeping.
 OVERHEAD_BYTES = 2_000
-CACHE_TAG = "cache-tag"
 
-_UNCACHEABLE = frozenset({"no-store", "no-cache", "private"})
-_SECONDS = re.compile(r"[0-9]{1,10}")
+# Asks the origin; given an ETag, only whether that is still the right one.
+Fetch = Callable[[str | None], Awaitable[Answer]]
 
 
-class Failure(enum.Enum):
-    """What came back from the origin instead of an object."""
+class Outcome(enum.StrEnum):
+    """Where an answer came from, as X-Cache names it."""
 
-    MISSING = "missing"
-    UNREACHABLE = "unreachable"
+    HIT = "Hit"
+    REFRESH_HIT = "RefreshHit"
+    MISS = "Miss"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the origin said. Times in Unix seconds."""
+    """What the origin said, and when it last vouched for it. Times in Unix seconds.
 
-    answer: ObjectBody | Failure
+    The origin need not be asked before `fresh_until`; until `usable_until` the entry stands in for one that is down.
+    """
+
+    answer: OriginObject | Failure
     fetched_at: float
     fresh_until: float
+    usable_until: float
+    is_kept: bool
 
     @property
     def size(self) -> int:
-        return OVERHEAD_BYTES + (len(self.answer.body) if isinstance(self.answer, ObjectBody) else 0)
+        return OVERHEAD_BYTES + (len(self.answer.body) if isinstance(self.answer, OriginObject) else 0)
 
     @property
     def tags(self) -> frozenset[str]:
-        if not isinstance(self.answer, ObjectBody):
-            return frozenset()
-        return frozenset(tag.strip() for tag in self.answer.metadata.get(CACHE_TAG, "").split(","))
+        return self.answer.tags if isinstance(self.answer, OriginObject) else frozenset()
 
 
-def lifetime(cache_control: str | None, default_s: int) -> int:
-    """Seconds a shared cache may keep an object, as CloudFront reads Cache-Control when its minimum TTL is 0."""
-    if cache_control is None:
-        return default_s
-    directives = dict(part.strip().lower().partition("=")[::2] for part in cache_control.split(","))
-    if _UNCACHEABLE & directives.keys():
-        return 0
-    seconds = directives.get("s-maxage", directives.get("max-age", ""))
-    return int(seconds) if _SECONDS.fullmatch(seconds) else default_s
+@dataclass(frozen=True, slots=True)
+class Served:
+    """An entry on its way to a client."""
+
+    entry: Entry
+    outcome: Outcome
 
 
 class EdgeCache:
     """At most `capacity` bytes of answers, by path."""
 
-    def __init__(self, capacity: int, *, default_ttl_s: int, error_ttl_s: int, clock: Callable[[], float]) -> None:
+    def __init__(self, capacity: int, lifetimes: Lifetimes, *, clock: Callable[[], float]) -> None:
         self._capacity = capacity
-        self._default_ttl_s = default_ttl_s
-        self._error_ttl_s = error_ttl_s
+        self._lifetimes = lifetimes
         self._clock = clock
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._bytes = 0
-        self._fills: dict[str, asyncio.Task[Entry]] = {}
+        self._fills: dict[str, asyncio.Task[Served]] = {}
 
-    async def get(self, path: str, fetch: Callable[[], Awaitable[ObjectBody | Failure]]) -> tuple[Entry, bool]:
-        """The answer for `path`, and whether it was here already. Requests that wait for one object share a fetch."""
+    @property
+    def stored_bytes(self) -> int:
+        """What the entries take, overhead included."""
+        return self._bytes
+
+    async def get(self, path: str, fetch: Fetch) -> Served:
+        """The answer for `path`: from memory while it is fresh, else from one fetch that all who wait for it share."""
         entry = self._entries.get(path)
-        if entry is not None and entry.fresh_until > self._clock():
+        if entry is not None:
             self._entries.move_to_end(path)
-            return entry, True
-        fill = self._fills.get(path)
-        if fill is None:
-            fill = self._fills[path] = asyncio.create_task(self._fill(path, fetch))
-        # A client that hangs up must not take the fetch away from the others who wait for it.
-        return await asyncio.shield(fill), False
+            if entry.fresh_until > self._clock():
+                return Served(entry, Outcome.HIT)
+        running = self._fills.get(path)
+        if running is None:
+            fill = self._fills[path] = asyncio.create_task(self._fill(path, entry, fetch))
+            # A client that hangs up must not take the fetch away from the others who wait for it.
+            return await asyncio.shield(fill)
+        served = await asyncio.shield(running)
+        if served.entry.fresh_until > served.entry.fetched_at:
+            return served
+        # Nobody may be given what was answered to somebody else and was not to be kept.
+        return await self._ask(None, fetch)
 
-    async def _fill(self, path: str, fetch: Callable[[], Awaitable[ObjectBody | Failure]]) -> Entry:
+    async def _fill(self, path: str, stale: Entry | None, fetch: Fetch) -> Served:
         this = asyncio.current_task()
         try:
-            answer = await fetch()
-            now = self._clock()
-            entry = Entry(answer, now, now + self._ttl(answer))
+            served = await self._ask(stale, fetch)
             # An invalidation that arrived meanwhile has forgotten this fetch: its answer may be the old one.
             if self._fills.get(path) is this:
-                self._keep(path, entry)
-            return entry
+                self._keep(path, served.entry)
+            return served
         finally:
             if self._fills.get(path) is this:
                 del self._fills[path]
 
-    def _ttl(self, answer: ObjectBody | Failure) -> int:
+    async def _ask(self, stale: Entry | None, fetch: Fetch) -> Served:
+        held = stale.answer if stale is not None and isinstance(stale.answer, OriginObject) else None
+        answer = await fetch(held.etag if held is not None else None)
+        now = self._clock()
+        if stale is None or held is None:
+            return Served(self._entry(_definite(answer), now), Outcome.MISS)
+        if answer is Unchanged.UNCHANGED:
+            return Served(self._entry(held, now), Outcome.REFRESH_HIT)
+        if answer is Failure.UNREACHABLE and now < stale.usable_until:
+            return Served(replace(stale, fresh_until=now + self._lifetimes.error_s), Outcome.REFRESH_HIT)
+        return Served(self._entry(_definite(answer), now), Outcome.MISS)
+
+    def _entry(self, answer: OriginObject | Failure, now: float) -> Entry:
         if isinstance(answer, Failure):
-            return self._error_ttl_s
-        return lifetime(answer.cache_control, self._default_ttl_s)
+            until = now + self._lifetimes.error_s
+            return Entry(answer, now, until, until, is_kept=until > now)
+        seconds = lifetime(answer, self._lifetimes, now)
+        until = now + (seconds or 0)
+        return Entry(answer, now, until, stale_until(answer, until), is_kept=seconds is not None)
 
     def _keep(self, path: str, entry: Entry) -> None:
         self._drop(path)
-        if entry.fresh_until <= entry.fetched_at or entry.size > self._capacity:
+        if not entry.is_kept or entry.size > self._capacity:
             return
         self._entries[path] = entry
         self._bytes += entry.size
@@ -116,18 +136,19 @@ class EdgeCache:
         if entry is not None:
             self._bytes -= entry.size
 
-    def invalidate_paths(self, patterns: Iterable[str]) -> None:
-        """Forget what lies under each path; a final `*` stands for any text, as in a CloudFront invalidation."""
-        for pattern in patterns:
-            prefix = pattern.removesuffix("*")
-            for path in [*self._entries, *self._fills]:
-                if path == pattern or (prefix != pattern and path.startswith(prefix)):
-                    self._forget(path)
+    def forget(self, items: Iterable[str]) -> None:
+        """Forget what an invalidation names: `/path`, `/folder/*`, or `#tag`."""
+        wanted = list(items)
+        if tags := frozenset(item[1:].lower() for item in wanted if item.startswith("#")):
+            self._forget_tags(tags)
+        exact = {item for item in wanted if item.startswith("/")}
+        prefixes = tuple(item[:-1] for item in exact if item.endswith("*"))
+        for path in [*self._entries, *self._fills]:
+            if path in exact or path.startswith(prefixes):
+                self._forget(path)
 
-    def invalidate_tags(self, tags: Iterable[str]) -> None:
-        """Forget every object whose `x-amz-meta-cache-tag` names one of `tags`."""
-        wanted = frozenset(tags)
-        for path in [path for path, entry in self._entries.items() if entry.tags & wanted]:
+    def _forget_tags(self, tags: frozenset[str]) -> None:
+        for path in [path for path, entry in self._entries.items() if entry.tags & tags]:
             self._forget(path)
         # What a running fetch will bring is not known yet.
         self._fills.clear()
@@ -135,3 +156,8 @@ class EdgeCache:
     def _forget(self, path: str) -> None:
         self._drop(path)
         self._fills.pop(path, None)
+
+
+def _definite(answer: Answer) -> OriginObject | Failure:
+    # An origin that says "unchanged" of nothing in particular has not answered.
+    return Failure.UNREACHABLE if isinstance(answer, Unchanged) else answer

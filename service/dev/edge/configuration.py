@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from service.delivery import load_signers
+from service.dev.edge.freshness import Lifetimes
+from service.dev.edge.patterns import matches
+from service.key_groups import path_rules
 
 if TYPE_CHECKING:
     from service.settings import Settings
-
-DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,32 +26,27 @@ class Behavior:
     trusted_keys: Mapping[str, str]
 
     def covers(self, path: str) -> bool:
-        """Whether the path of a request, as it arrived, belongs to this behaviour."""
-        pattern = re.escape(self.path_pattern.removeprefix("/")).replace(r"\*", ".*").replace(r"\?", ".")
-        return re.fullmatch(pattern, path.removeprefix("/"), re.DOTALL) is not None
+        """Whether a path in normal form belongs to this behaviour."""
+        return matches(self.path_pattern.removeprefix("/"), path.removeprefix("/"))
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeSettings:
-    """`behaviors` are tried in order. Lifetimes in seconds; the defaults are CloudFront's."""
+    """`behaviors` are tried in order; all share one cache policy.
+
+    An invalidation completes, and takes effect, `invalidation_delay_s` after it was created.
+    """
 
     behaviors: tuple[Behavior, ...]
     allowed_origins: frozenset[str] = field(default_factory=frozenset)
     cache_bytes: int = 64_000_000
-    default_ttl_s: int = DAY
-    error_ttl_s: int = 10
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
+    invalidation_delay_s: float = 0.0
 
 
 def edge_settings(settings: Settings) -> EdgeSettings:
     """The edge's configuration for a service running with `settings`; ConfigurationError without usable keys."""
-    signers = load_signers(settings.delivery)
-    renditions = {signer.key_pair_id: signer.public_key for signer in (signers.public, signers.private)}
     return EdgeSettings(
-        behaviors=(
-            Behavior(
-                "*/raw/*", settings.storage.upload_bucket, {signers.original.key_pair_id: signers.original.public_key}
-            ),
-            Behavior("*/processed/*", settings.storage.media_bucket, renditions),
-        ),
+        behaviors=tuple(Behavior(rule.path_pattern, rule.bucket, rule.trusted_keys) for rule in path_rules(settings)),
         allowed_origins=frozenset((*settings.storage.allowed_origins, *settings.http.allowed_origins)),
     )

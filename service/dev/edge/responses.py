@@ -6,28 +6,28 @@ import re
 from datetime import UTC
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import TYPE_CHECKING
+from uuid import uuid4
 from xml.sax.saxutils import escape
 
 from starlette.responses import Response
 
-from service.dev.edge.cache import Failure
+from service.dev.edge.origin import Failure
+from service.dev.edge.ranges import parse_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.datastructures import Headers
 
-    from service.dev.edge.verification import DenialCode
-    from service.object_store import ObjectBody
+    from service.dev.edge.denials import DenialCode
+    from service.dev.edge.origin import OriginObject
 
-_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 _ERROR_HEADERS = {"X-Cache": "Error from cloudfront"}
-_METHOD_REFUSED = (
+_REFUSED = (
     "<!DOCTYPE html><HTML><HEAD><TITLE>ERROR: The request could not be satisfied</TITLE></HEAD><BODY>"
-    "<H1>403 ERROR</H1>This distribution is not configured to allow the HTTP request method that was used for this "
-    "request. The distribution supports only cachable requests.</BODY></HTML>"
+    "<H1>{status} ERROR</H1>{explanation}</BODY></HTML>"
 )
 
 
@@ -45,7 +45,20 @@ def failed(failure: Failure) -> Response:
 
 def method_refused() -> Response:
     """For anything but GET and HEAD."""
-    return Response(_METHOD_REFUSED, 403, _ERROR_HEADERS, "text/html")
+    explanation = (
+        "This distribution is not configured to allow the HTTP request method that was used for this request. "
+        "The distribution supports only cachable requests."
+    )
+    return _refused(403, explanation)
+
+
+def url_too_long() -> Response:
+    """For a URL of more than 8,192 bytes."""
+    return _refused(414, "Request URI is too long.")
+
+
+def _refused(status: int, explanation: str) -> Response:
+    return Response(_REFUSED.format(status=status, explanation=explanation), status, _ERROR_HEADERS, "text/html")
 
 
 def _error(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -56,7 +69,7 @@ def _error(status: int, code: str, message: str, headers: Mapping[str, str] | No
     return Response(body, status, {**_ERROR_HEADERS, **(headers or {}), "Content-Type": "text/xml"})
 
 
-def serve(method: str, asked: Headers, found: ObjectBody, headers: Mapping[str, str]) -> Response:
+def serve(method: str, asked: Headers, found: OriginObject, headers: Mapping[str, str]) -> Response:
     """The object, the part of it or the 304 that a GET or HEAD with the headers `asked` gets."""
     described = {
         **headers,
@@ -67,45 +80,54 @@ def serve(method: str, asked: Headers, found: ObjectBody, headers: Mapping[str, 
     }
     if found.cache_control is not None:
         described["Cache-Control"] = found.cache_control
+    if found.expires is not None:
+        described["Expires"] = found.expires
     if _unchanged(asked, found):
         return Response(status_code=304, headers=described)
-    described["Content-Type"] = found.content_type
     if method == "HEAD":
-        return Response(headers={**described, "Content-Length": str(len(found.body))})
+        described["Content-Length"] = str(len(found.body))
+        return Response(headers={**described, "Content-Type": found.content_type})
     return _whole_or_part(asked, found, described)
 
 
-def _whole_or_part(asked: Headers, found: ObjectBody, described: dict[str, str]) -> Response:
+def _whole_or_part(asked: Headers, found: OriginObject, described: dict[str, str]) -> Response:
     size = len(found.body)
-    part = _part(asked.get("range", ""), size) if _range_applies(asked, found) else None
-    if part is None:
-        return Response(found.body, headers=described)
-    if not part:
+    parts = parse_ranges(asked.get("range", "").strip(), size) if _range_applies(asked, found) else None
+    if parts is None:
+        return Response(found.body, headers={**described, "Content-Type": found.content_type})
+    if not parts:
         message = "The requested range is not satisfiable"
         return _error(416, "InvalidRange", message, {"Content-Range": f"bytes */{size}"})
-    described["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+    if len(parts) > 1:
+        return _several(found, parts, described)
+    part = parts[0]
+    described |= {"Content-Type": found.content_type, "Content-Range": _content_range(part, size)}
     return Response(found.body[part.start : part.stop], 206, described)
 
 
-def _part(value: str, size: int) -> range | None:
-    """The bytes asked for: None for all of them (also when not understood), an empty range if there are none such."""
-    match = _RANGE.fullmatch(value.strip())
-    if match is None or not (match[1] or match[2]):
-        return None
-    if not match[1]:
-        return range(max(0, size - int(match[2])), size)
-    first, last = int(match[1]), int(match[2] or size)
-    return None if match[2] and last < first else range(first, min(last + 1, size))
+def _several(found: OriginObject, parts: list[range], described: Mapping[str, str]) -> Response:
+    """RFC 9110 section 14.6."""
+    boundary = uuid4().hex
+    body = bytearray()
+    for part in parts:
+        head = f"Content-Type: {found.content_type}\r\nContent-Range: {_content_range(part, len(found.body))}"
+        body += f"--{boundary}\r\n{head}\r\n\r\n".encode() + found.body[part.start : part.stop] + b"\r\n"
+    body += f"--{boundary}--\r\n".encode()
+    return Response(bytes(body), 206, {**described, "Content-Type": f"multipart/byteranges; boundary={boundary}"})
 
 
-def _unchanged(asked: Headers, found: ObjectBody) -> bool:
+def _content_range(part: range, size: int) -> str:
+    return f"bytes {part.start}-{part.stop - 1}/{size}"
+
+
+def _unchanged(asked: Headers, found: OriginObject) -> bool:
     if "if-none-match" in asked:
         tags = asked["if-none-match"]
         return tags.strip() == "*" or f'"{found.etag}"' in _ENTITY_TAG.findall(tags)
     return not _changed_since(asked.get("if-modified-since"), found)
 
 
-def _changed_since(date: str | None, found: ObjectBody) -> bool:
+def _changed_since(date: str | None, found: OriginObject) -> bool:
     if date is None:
         return True
     try:
@@ -116,7 +138,7 @@ def _changed_since(date: str | None, found: ObjectBody) -> bool:
     return since.tzinfo is None or found.last_modified.replace(microsecond=0) > since
 
 
-def _range_applies(asked: Headers, found: ObjectBody) -> bool:
+def _range_applies(asked: Headers, found: OriginObject) -> bool:
     """If-Range: a part is only any use to a client that holds the rest of the same bytes."""
     condition = asked.get("if-range")
     if condition is None:

@@ -1,64 +1,31 @@
-"""Whether a signed URL opens: what CloudFront checks before it looks into its cache.
+"""Whether a request opens: what CloudFront checks before it looks into its cache.
 
-Rules: Amazon CloudFront Developer Guide, "Use signed URLs" and its pages on canned and custom policies. Where the guide
-is silent the stricter reading is taken.
+Rules: Amazon CloudFront Developer Guide, "Use signed URLs", "Use signed cookies" and "Decide to use signed URLs or
+signed cookies". Where the guide is silent the stricter reading is taken.
 """
 
 from __future__ import annotations
 
-import enum
-import ipaddress
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Network
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.cloudfront import HashAlgorithm, decode, policy_text
+from service.dev.edge.denials import DenialCode, Denied
+from service.dev.edge.policy import read_policy
 from service.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]+)?")
 _EXPIRES = re.compile(r"[1-9][0-9]{0,11}")
 _SIGNING_PARAMETERS = frozenset({"Expires", "Policy", "Signature", "Key-Pair-Id", "Hash-Algorithm"})
-
-
-class DenialCode(enum.StrEnum):
-    """The `<Code>` of CloudFront's 403, each with the message CloudFront sends along."""
-
-    ACCESS_DENIED = "AccessDenied"
-    MISSING_KEY = "MissingKey"
-    INVALID_KEY = "InvalidKey"
-    MALFORMED_POLICY = "MalformedPolicy"
-    MALFORMED_SIGNATURE = "MalformedSignature"
-
-    @property
-    def message(self) -> str:
-        return _MESSAGES[self]
-
-
-_MESSAGES = {
-    DenialCode.ACCESS_DENIED: "Access denied",
-    DenialCode.MISSING_KEY: "Missing Key-Pair-Id query parameter or cookie value",
-    DenialCode.INVALID_KEY: "Unknown Key",
-    DenialCode.MALFORMED_POLICY: "Malformed Policy",
-    DenialCode.MALFORMED_SIGNATURE: "Could not unencode Signature",
-}
-
-
-class Denied(Exception):
-    """The URL does not open. `reason` is for our log; CloudFront tells clients only the code."""
-
-    def __init__(self, code: DenialCode, reason: str) -> None:
-        super().__init__(f"{code}: {reason}")
-        self.code = code
-        self.reason = reason
+_COOKIE_PREFIX = "CloudFront-"
 
 
 class PublicKey:
@@ -66,62 +33,39 @@ class PublicKey:
 
     def __init__(self, pem: str) -> None:
         key = load_pem_public_key(pem.encode())
-        if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
-            raise ConfigurationError("A trusted public key must be RSA or ECDSA.")
+        is_rsa = isinstance(key, rsa.RSAPublicKey) and key.key_size == 2048
+        if not is_rsa and not (isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)):
+            raise ConfigurationError("A trusted public key must be RSA-2048 or ECDSA P-256; CloudFront takes no other.")
         self._key = key
 
     def check(self, data: bytes, signature: bytes, algorithm: HashAlgorithm) -> None:
         """Raises InvalidSignature unless `signature` was made over `data` with the private half."""
         if isinstance(self._key, rsa.RSAPublicKey):
             self._key.verify(signature, data, padding.PKCS1v15(), algorithm.hasher)
-        else:
+        elif isinstance(self._key, ec.EllipticCurvePublicKey):
             self._key.verify(signature, data, ec.ECDSA(algorithm.hasher))
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class _Time(_Part):
-    epoch: int = Field(alias="AWS:EpochTime", gt=0)
-
-
-class _Source(_Part):
-    network: IPv4Network = Field(alias="AWS:SourceIp")
-
-
-class _Condition(_Part):
-    before: _Time = Field(alias="DateLessThan")
-    after: _Time | None = Field(default=None, alias="DateGreaterThan")
-    source: _Source | None = Field(default=None, alias="IpAddress")
-
-
-class _Statement(_Part):
-    resource: str = Field(default="*", alias="Resource")
-    condition: _Condition = Field(alias="Condition")
-
-
-class _Policy(_Part):
-    statement: Annotated[list[_Statement], Field(min_length=1, max_length=1)] | _Statement = Field(alias="Statement")
-
-    @property
-    def only_statement(self) -> _Statement:
-        return self.statement[0] if isinstance(self.statement, list) else self.statement
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a request asks for, as it arrived. Never joined and split again: clients choose every part of it."""
+    """What a request asks for, as it arrived. Never joined and split again: clients choose every part of it.
+
+    `cookies` are its Cookie headers.
+    """
 
     scheme: str
     host: str
     path: str
     query: str
+    cookies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """A target taken apart: `address` up to the query, the client's own `query`, and the signing parameters."""
+    """A target taken apart: `address` up to the query, the client's own `query`, and the signing parameters.
+
+    Those are named as in a URL, wherever they came from.
+    """
 
     address: str
     query: str
@@ -129,7 +73,10 @@ class _Request:
 
 
 def verify(target: Target, keys: Mapping[str, PublicKey], *, now: float, client_ip: str) -> None:
-    """Raises Denied unless `target` opens at `now` (Unix seconds) for `client_ip` by a signature of one of `keys`."""
+    """Raises Denied unless `target` opens at `now` (Unix seconds) for `client_ip` by a signature of one of `keys`.
+
+    Cookies count where the URL has none of the parameters of a signed one.
+    """
     request = _parse(target)
     key_id = request.signing.get("Key-Pair-Id")
     if not key_id:
@@ -139,7 +86,7 @@ def verify(target: Target, keys: Mapping[str, PublicKey], *, now: float, client_
     policy = _policy_bytes(request)
     _check_signature(policy, request.signing, keys[key_id])
     # Only now is the policy known to be ours: nobody else's JSON is parsed.
-    _check_statement(_statement(policy), request, now, client_ip)
+    read_policy(policy).check(request.address, request.query, now=now, client_ip=client_ip)
 
 
 def _parse(target: Target) -> _Request:
@@ -147,16 +94,34 @@ def _parse(target: Target) -> _Request:
     if not _HOST.fullmatch(target.host):
         raise Denied(DenialCode.ACCESS_DENIED, "host")
     kept: list[str] = []
-    signing: dict[str, str] = {}
+    signing: list[tuple[str, str]] = []
     for parameter in target.query.split("&"):
         name, _, value = parameter.partition("=")
-        if name not in _SIGNING_PARAMETERS:
-            kept.append(parameter)
-        elif name in signing:
-            raise Denied(DenialCode.ACCESS_DENIED, f"{name} is given twice")
+        if name in _SIGNING_PARAMETERS:
+            signing.append((name, value))
         else:
-            signing[name] = value
-    return _Request(f"{target.scheme}://{target.host}{target.path or '/'}", "&".join(kept), signing)
+            kept.append(parameter)
+    found = _each_once(signing or _cookies(target.cookies))
+    return _Request(f"{target.scheme}://{target.host}{target.path or '/'}", "&".join(kept), found)
+
+
+def _cookies(headers: Iterable[str]) -> Iterable[tuple[str, str]]:
+    """The signing parameters among cookies; the values are taken as they are, quotes included."""
+    for header in headers:
+        for pair in header.split(";"):
+            name, _, value = pair.strip().partition("=")
+            parameter = name.removeprefix(_COOKIE_PREFIX)
+            if parameter != name and parameter in _SIGNING_PARAMETERS:
+                yield parameter, value
+
+
+def _each_once(signing: Iterable[tuple[str, str]]) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for name, value in signing:
+        if name in found:
+            raise Denied(DenialCode.ACCESS_DENIED, f"{name} is given twice")
+        found[name] = value
+    return found
 
 
 def _policy_bytes(request: _Request) -> bytes:
@@ -186,35 +151,3 @@ def _check_signature(policy: bytes, signing: Mapping[str, str], key: PublicKey) 
         key.check(policy, signature, algorithm)
     except InvalidSignature as error:
         raise Denied(DenialCode.ACCESS_DENIED, "signature") from error
-
-
-def _statement(policy: bytes) -> _Statement:
-    try:
-        return _Policy.model_validate_json(policy).only_statement
-    except ValidationError as error:
-        raise Denied(DenialCode.MALFORMED_POLICY, "policy shape") from error
-
-
-def _check_statement(statement: _Statement, request: _Request, now: float, client_ip: str) -> None:
-    condition = statement.condition
-    if not _covers(statement.resource, request):
-        raise Denied(DenialCode.ACCESS_DENIED, "resource")
-    if now >= condition.before.epoch:
-        raise Denied(DenialCode.ACCESS_DENIED, "expired")
-    if condition.after is not None and now <= condition.after.epoch:
-        raise Denied(DenialCode.ACCESS_DENIED, "not yet valid")
-    if condition.source is not None and ipaddress.ip_address(client_ip) not in condition.source.network:
-        raise Denied(DenialCode.ACCESS_DENIED, "ip")
-
-
-def _covers(resource: str, request: _Request) -> bool:
-    """Path and query are matched apart: `*` in a path stops at the `?`, unless it ends the resource."""
-    path, has_query, query = resource.partition("?")
-    if has_query:
-        return bool(request.query) and _glob(path, request.address) and _glob(query, request.query)
-    return (resource.endswith("*") or not request.query) and _glob(path, request.address)
-
-
-def _glob(pattern: str, text: str) -> bool:
-    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(expression, text, re.DOTALL) is not None
