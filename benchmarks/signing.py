@@ -101,7 +101,10 @@ def main() -> None:
     feed = [
         (
             media_id,
-            [(name, rendition_key(MediaPurpose.COMMUNITY, name, media_id, 1, MediaFormat.WEBP)) for name in NAMES],
+            [
+                (name, rendition_key(MediaPurpose.COMMUNITY, Visibility.PUBLIC, name, media_id, 1, MediaFormat.WEBP))
+                for name in NAMES
+            ],
         )
         for media_id in (uuid4() for _ in range(1_000))
     ]

@@ -14,13 +14,19 @@ from typing import TYPE_CHECKING
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
 
 from service.errors import ConfigurationError
 from service.object_keys import is_safe_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from ipaddress import IPv4Network
 
 _TO_CLOUDFRONT = bytes.maketrans(b"+=/", b"-_~")
 _FROM_CLOUDFRONT = str.maketrans("-_~", "+=/")
@@ -43,9 +49,18 @@ class HashAlgorithm(enum.StrEnum):
         return hashes.SHA256() if self is HashAlgorithm.SHA256 else hashes.SHA1()  # noqa: S303
 
 
-def policy_text(resource: str, expires: int) -> str:
-    """The policy CloudFront rebuilds for a canned URL, and the simplest custom one. `expires` in Unix seconds."""
-    return f'{{"Statement":[{{"Resource":"{resource}","Condition":{{"DateLessThan":{{"AWS:EpochTime":{expires}}}}}}}]}}'
+def policy_text(resource: str, expires: int, *, starts: int | None = None, source: IPv4Network | None = None) -> str:
+    """A policy that opens `resource` until `expires`, from `starts` on, both in Unix seconds, to addresses in `source`.
+
+    Without the last two it is what CloudFront rebuilds for a canned URL. Written as AWS's own SDKs write it.
+    """
+    conditions = f'"DateLessThan":{{"AWS:EpochTime":{expires}}}'
+    if starts is not None:
+        conditions += f',"DateGreaterThan":{{"AWS:EpochTime":{starts}}}'
+    if source is not None:
+        address = source.network_address if source.prefixlen == source.max_prefixlen else source
+        conditions += f',"IpAddress":{{"AWS:SourceIp":"{address}"}}'
+    return f'{{"Statement":[{{"Resource":"{resource}","Condition":{{{conditions}}}}}]}}'
 
 
 def encode(data: bytes) -> str:
@@ -83,13 +98,11 @@ class Signer:
 
     def __init__(self, base_url: str, key_pair_id: str, private_key: str, algorithm: HashAlgorithm) -> None:
         check_base_url(base_url)
-        if not _KEY_PAIR_ID.fullmatch(key_pair_id):
-            raise ConfigurationError(
-                "A delivery key_pair_id must be the id of a CloudFront public key, like K2JCJMDEHXQW5F."
-            )
+        _check_id(key_pair_id)
         self.base_url = base_url
         self.key_pair_id = key_pair_id
         self._sign, self.public_key = _load(key_pair_id, private_key, algorithm)
+        self._algorithm = algorithm
         self._tail = f"&Key-Pair-Id={key_pair_id}"
         if algorithm is HashAlgorithm.SHA256:
             self._tail += "&Hash-Algorithm=SHA256"
@@ -101,18 +114,64 @@ class Signer:
         url = f"{self.base_url}/{key}"
         return f"{url}?Expires={expires}{self._signature(policy_text(url, expires))}"
 
-    def sign_pattern(self, pattern: str, expires: int) -> str:
+    def sign_pattern(
+        self, pattern: str, expires: int, *, starts: int | None = None, source: IPv4Network | None = None
+    ) -> str:
         """The query string that opens every object matching `pattern`, under a custom policy.
 
         In `pattern`, `*` may only stand for whole path segments: `id*` would open `id2` as well, so it is a ValueError.
+        `starts` and `source` narrow it further, as in `policy_text`.
         """
+        policy = self._policy(pattern, expires, starts, source)
+        return f"Policy={encode(policy.encode())}{self._signature(policy)}"
+
+    def cookies(self, pattern: str, expires: int) -> dict[str, str]:
+        """The cookies, by name, that open every object matching `pattern`, as `sign_pattern` does.
+
+        Format: "Set signed cookies using a custom policy".
+        """
+        policy = self._policy(pattern, expires, None, None).encode()
+        cookies = {
+            "CloudFront-Policy": encode(policy),
+            "CloudFront-Signature": encode(self._sign(policy)),
+            "CloudFront-Key-Pair-Id": self.key_pair_id,
+        }
+        # CloudFront takes SHA-1 for granted, and older SDKs do not name it.
+        named = {} if self._algorithm is HashAlgorithm.SHA1 else {"CloudFront-Hash-Algorithm": self._algorithm.value}
+        return cookies | named
+
+    def _policy(self, pattern: str, expires: int, starts: int | None, source: IPv4Network | None) -> str:
         if not is_safe_key(re.sub(r"(?<=/)\*(?=/|$)", "x", pattern)):
             raise ValueError(f"pattern {pattern!r} cannot be signed: write * for whole path segments only")
-        policy = policy_text(f"{self.base_url}/{pattern}", expires)
-        return f"Policy={encode(policy.encode())}{self._signature(policy)}"
+        return policy_text(f"{self.base_url}/{pattern}", expires, starts=starts, source=source)
 
     def _signature(self, policy: str) -> str:
         return f"&Signature={encode(self._sign(policy.encode()))}{self._tail}"
+
+
+def check_public_key(key_pair_id: str, pem: str) -> str:
+    """The PEM of a public key as `Signer.public_key` writes it. Raises ConfigurationError for one that CloudFront would
+    not take, and for a name that is not an id.
+    """
+    _check_id(key_pair_id)
+    try:
+        key = load_pem_public_key(pem.encode())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigurationError(f"The public key of {key_pair_id} is not a PEM public key.") from error
+    is_rsa = isinstance(key, rsa.RSAPublicKey) and key.key_size == 2048
+    is_ec = isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
+    if not (is_rsa or is_ec):
+        raise ConfigurationError(
+            f"The public key of {key_pair_id} must be RSA-2048 or ECDSA P-256; CloudFront takes no other."
+        )
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
+
+
+def _check_id(key_pair_id: str) -> None:
+    if not _KEY_PAIR_ID.fullmatch(key_pair_id):
+        raise ConfigurationError(
+            "A delivery key_pair_id must be the id of a CloudFront public key, like K2JCJMDEHXQW5F."
+        )
 
 
 def _load(key_pair_id: str, pem: str, algorithm: HashAlgorithm) -> tuple[Callable[[bytes], bytes], str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
+from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from service.cloudfront import HashAlgorithm, Signer
 from service.errors import ConfigurationError
 from service.models import MediaPurpose, RenditionName, Visibility
-from service.object_keys import media_of_original, media_of_rendition, rendition_prefix
+from service.object_keys import media_of_original, rendition_prefix, visibility_of_rendition
 from service.policies import ORIGINAL_URL_LIFETIME_S, POLICIES, UrlLifetime
 
 if TYPE_CHECKING:
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
 
     from service.settings import DeliverySettings, SigningKey
 
-# About 1 kB each: enough for the media of many feeds at once, without a bound that matters to the process.
-MEMOISED_SIGNATURES = 20_000
+# In each of a few memories, about 1 kB each: enough for the media of many feeds at once, without a bound that matters
+# to the process.
+MEMOISED_URLS = 20_000
+
+# Looking a member up in its enumeration would be a tenth of a repeated URL.
+_PUBLIC = Visibility.PUBLIC
 
 _ORIGINAL_LIFETIME = UrlLifetime(window_s=60, minimum_s=ORIGINAL_URL_LIFETIME_S)
 
@@ -46,10 +51,11 @@ _SIGNED_ONE_BY_ONE = frozenset({MediaPurpose.MEDICAL})
 
 @dataclass(frozen=True, slots=True)
 class SignedUrl:
-    """An address that opens without credentials until `expires_at` (UTC)."""
+    """An address that opens without credentials until `expires_at` (UTC); `expires_text` is the same in ISO 8601."""
 
     url: str
     expires_at: datetime
+    expires_text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +65,6 @@ class Signers:
     public: Signer
     private: Signer
     original: Signer
-
-    def of(self, visibility: Visibility) -> Signer:
-        return self.public if visibility is Visibility.PUBLIC else self.private
 
 
 def load_signers(settings: DeliverySettings) -> Signers:
@@ -100,25 +103,54 @@ def cache_control(purpose: MediaPurpose, rendition: RenditionName, visibility: V
     return f"private, max-age={max_age}"
 
 
+class _Memory:
+    """Signed URLs by object key, each for its window; the oldest are let go."""
+
+    __slots__ = ("_entries", "get")
+
+    def __init__(self) -> None:
+        # The window's first second, the one after its last, the media as a number, and what was signed.
+        self._entries: OrderedDict[str, tuple[int, int, int, SignedUrl]] = OrderedDict()
+        self.get = self._entries.get
+
+    def keep(self, key: str, media_id: UUID, lifetime: UrlLifetime, expires: int, url: str) -> SignedUrl:
+        if len(self._entries) >= MEMOISED_URLS and key not in self._entries:
+            self._entries.popitem(last=False)
+        expires_at = datetime.fromtimestamp(expires, UTC)
+        signed = SignedUrl(url, expires_at, expires_at.isoformat())
+        until = expires - lifetime.minimum_s
+        self._entries[key] = (until - lifetime.window_s, until, media_id.int, signed)
+        return signed
+
+
 class Delivery:
-    """Signs for everyone who asks. Synchronous and quick: a repeat inside the window costs no cryptography."""
+    """Signs for everyone who asks. Synchronous and quick: a repeat inside the window costs one look into a dict."""
 
     def __init__(self, settings: DeliverySettings, *, clock: Callable[[], float] = time.time) -> None:
         self._base_url = settings.base_url
         self._signers = load_signers(settings)
         self._clock = clock
-        self._sign_rendition = lru_cache(MEMOISED_SIGNATURES)(_sign_rendition)
-        self._sign_original = lru_cache(MEMOISED_SIGNATURES)(_sign_original)
-        self._sign_all = lru_cache(MEMOISED_SIGNATURES)(_sign_all)
+        self._public, self._private, self._originals = _Memory(), _Memory(), _Memory()
+        self._shared_public, self._shared_private = _Memory(), _Memory()
+        self._sign_pattern = lru_cache(MEMOISED_URLS)(Signer.sign_pattern)
 
     def rendition_url(
         self, *, media_id: UUID, purpose: MediaPurpose, visibility: Visibility, rendition: RenditionName, key: str
     ) -> SignedUrl:
-        """The URL of one rendition. ValueError if `key` is not a rendition of this media."""
+        """The URL of one rendition. ValueError if `key` is not that rendition of this media."""
+        now = self._clock()
+        memory = self._public if visibility is _PUBLIC else self._private
+        # A page of a feed asks for dozens, so a hit does nothing more than this. A clock that was ahead may be set
+        # back: hence both ends of the window.
+        if (found := memory.get(key)) is not None:
+            since, until, number, signed = found
+            if since <= now < until and number == media_id.int:
+                return signed
+        signer = self._signer(media_id, purpose, visibility, rendition, key)
         # Renditions outlive the policy that made them: one it no longer lists is as short-lived as any.
         lifetime = _LIFETIMES.get((purpose, rendition), _SHARED_LIFETIMES[purpose])
-        expires = window_end(self._clock(), media_id, lifetime)
-        return self._sign_rendition(self._signers.of(visibility), key, media_id, expires)
+        expires = window_end(now, media_id, lifetime)
+        return memory.keep(key, media_id, lifetime, expires, signer.sign(key, expires))
 
     def rendition_urls(
         self,
@@ -130,52 +162,52 @@ class Delivery:
     ) -> list[SignedUrl]:
         """The URLs of several renditions of one media, in order, under one signature except where each needs its own.
 
-        ValueError if a key is not a rendition of this media.
+        ValueError if a key is not the rendition of this media that it is said to be.
         """
         if len(renditions) == 1 or purpose in _SIGNED_ONE_BY_ONE:
             return [
                 self.rendition_url(media_id=media_id, purpose=purpose, visibility=visibility, rendition=name, key=key)
                 for name, key in renditions
             ]
-        expires = window_end(self._clock(), media_id, _SHARED_LIFETIMES[purpose])
-        shared = self._sign_all(self._signers.of(visibility), purpose, media_id, expires)
-        return [self._under(shared, key) for _, key in renditions]
+        return [self._shared_url(media_id, purpose, visibility, name, key) for name, key in renditions]
 
-    def _under(self, shared: _SharedSignature, key: str) -> SignedUrl:
-        if media_of_rendition(key) != shared.media_id:
-            raise _not_a_rendition(key, shared.media_id)
-        return SignedUrl(f"{self._base_url}/{key}?{shared.query}", shared.expires_at)
+    def _shared_url(
+        self, media_id: UUID, purpose: MediaPurpose, visibility: Visibility, rendition: RenditionName, key: str
+    ) -> SignedUrl:
+        now = self._clock()
+        memory = self._shared_public if visibility is _PUBLIC else self._shared_private
+        if (found := memory.get(key)) is not None:
+            since, until, number, signed = found
+            if since <= now < until and number == media_id.int:
+                return signed
+        signer = self._signer(media_id, purpose, visibility, rendition, key)
+        lifetime = _SHARED_LIFETIMES[purpose]
+        expires = window_end(now, media_id, lifetime)
+        folder = visibility_of_rendition(key) or visibility
+        query = self._sign_pattern(signer, f"{rendition_prefix(purpose, folder, '*', media_id)}*", expires)
+        return memory.keep(key, media_id, lifetime, expires, f"{self._base_url}/{key}?{query}")
 
     def original_url(self, *, media_id: UUID, key: str) -> SignedUrl:
         """The URL of an original, for minutes. ValueError if `key` is not the original of this media."""
-        expires = window_end(self._clock(), media_id, _ORIGINAL_LIFETIME)
-        return self._sign_original(self._signers.original, key, media_id, expires)
+        now = self._clock()
+        if (found := self._originals.get(key)) is not None:
+            since, until, number, signed = found
+            if since <= now < until and number == media_id.int:
+                return signed
+        if media_of_original(key) != str(media_id):
+            raise ValueError(f"{key!r} is not the original of media {media_id}")
+        expires = window_end(now, media_id, _ORIGINAL_LIFETIME)
+        return self._originals.keep(
+            key, media_id, _ORIGINAL_LIFETIME, expires, self._signers.original.sign(key, expires)
+        )
 
-
-@dataclass(frozen=True, slots=True)
-class _SharedSignature:
-    media_id: str
-    query: str
-    expires_at: datetime
-
-
-def _not_a_rendition(key: str, media_id: UUID | str) -> ValueError:
-    # Never an original, whatever a document may say: one key pair may serve both classes.
-    return ValueError(f"{key!r} is not a rendition of media {media_id}")
-
-
-def _sign_rendition(signer: Signer, key: str, media_id: UUID, expires: int) -> SignedUrl:
-    if media_of_rendition(key) != str(media_id):
-        raise _not_a_rendition(key, media_id)
-    return SignedUrl(signer.sign(key, expires), datetime.fromtimestamp(expires, UTC))
-
-
-def _sign_original(signer: Signer, key: str, media_id: UUID, expires: int) -> SignedUrl:
-    if media_of_original(key) != str(media_id):
-        raise ValueError(f"{key!r} is not the original of media {media_id}")
-    return SignedUrl(signer.sign(key, expires), datetime.fromtimestamp(expires, UTC))
-
-
-def _sign_all(signer: Signer, purpose: MediaPurpose, media_id: UUID, expires: int) -> _SharedSignature:
-    query = signer.sign_pattern(f"{rendition_prefix(purpose, '*', media_id)}*", expires)
-    return _SharedSignature(str(media_id), query, datetime.fromtimestamp(expires, UTC))
+    def _signer(
+        self, media_id: UUID, purpose: MediaPurpose, visibility: Visibility, rendition: RenditionName, key: str
+    ) -> Signer:
+        """Whose signature opens `key`: that of its folder, and never a public one for a media that turned private."""
+        folder = visibility_of_rendition(key)
+        # Never an original, whatever a document may say: one key pair may serve both classes.
+        if folder is None or not key.startswith(rendition_prefix(purpose, folder, rendition, media_id)):
+            raise ValueError(f"{key!r} is not rendition {rendition} of media {media_id}")
+        is_public = visibility is Visibility.PUBLIC and folder is Visibility.PUBLIC
+        return self._signers.public if is_public else self._signers.private

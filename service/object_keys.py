@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
+from service.models import Visibility
+
 if TYPE_CHECKING:
     from service.models import MediaFormat, MediaPurpose, RenditionName
 
@@ -28,9 +30,17 @@ _DOT_SEGMENT = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ORIGINAL = re.compile(rf"[a-z-]+/raw/({_UUID})\.[a-z0-9]+")
-_RENDITION = re.compile(rf"[a-z-]+/processed/[a-z]+/({_UUID})/([A-Za-z0-9_-]+)\.[a-z0-9]+")
-# Where workers may write, `*/processed/*`. The other prefix is that of development stacks up to release 0.1.0.
+_RENDITION = re.compile(rf"[a-z-]+/(processed|private)/[a-z]+/({_UUID})/([A-Za-z0-9_-]+)\.[a-z0-9]+")
+# Where workers may write. The other prefix is that of development stacks up to release 0.1.0.
 _PROBE = re.compile(r"(?:probe/processed|readiness)/[0-9a-f]{32}")
+
+# Key groups open paths, so what opens PUBLIC renditions must not lead to the others.
+_FOLDERS = {Visibility.PUBLIC: "processed", Visibility.PRIVATE: "private"}
+_VISIBILITIES = {folder: visibility for visibility, folder in _FOLDERS.items()}
+
+ORIGINALS_PATTERN = "*/raw/*"
+# Those of one visibility, as the path patterns of a distribution and of access policies write them.
+RENDITIONS_PATTERNS = {visibility: f"*/{folder}/*" for visibility, folder in _FOLDERS.items()}
 
 
 def original_key(purpose: MediaPurpose, media_id: UUID, content_type: str) -> str:
@@ -42,22 +52,33 @@ def original_key(purpose: MediaPurpose, media_id: UUID, content_type: str) -> st
 
 
 def rendition_key(
-    purpose: MediaPurpose, name: RenditionName, media_id: UUID, generation: int | str, media_format: MediaFormat
+    purpose: MediaPurpose,
+    visibility: Visibility,
+    name: RenditionName,
+    media_id: UUID,
+    generation: int | str,
+    media_format: MediaFormat,
 ) -> str:
-    """The key of a rendition in the media bucket, e.g. `cover/processed/feed/{id}/1.webp`.
+    """The key of a rendition in the media bucket: `cover/processed/feed/{id}/1.webp` if it is PUBLIC, and
+    `cover/private/feed/{id}/1.webp` if it is not.
 
     `generation` must change whenever the bytes do: objects are cached for ever. Raises ValueError if it would
     leave the alphabet.
     """
-    key = f"{purpose.slug}/processed/{name.lower()}/{media_id}/{generation}.{media_format.extension}"
+    key = f"{rendition_prefix(purpose, visibility, name, media_id)}{generation}.{media_format.extension}"
     if not _RENDITION.fullmatch(key):
         raise ValueError(f"generation {generation!r} must be made of letters, digits, - and _")
     return key
 
 
-def rendition_prefix(purpose: MediaPurpose, name: RenditionName | str, media_id: UUID) -> str:
+def rendition_prefix(purpose: MediaPurpose, visibility: Visibility, name: RenditionName | str, media_id: UUID) -> str:
     """What every generation and format of one rendition starts with; `*` as name stands for all renditions."""
-    return f"{purpose.slug}/processed/{name.lower()}/{media_id}/"
+    return f"{renditions_folder(purpose, visibility)}{name.lower()}/{media_id}/"
+
+
+def renditions_folder(purpose: MediaPurpose, visibility: Visibility) -> str:
+    """What the renditions of all media of that purpose and visibility start with, e.g. `cover/processed/`."""
+    return f"{purpose.slug}/{_FOLDERS[visibility]}/"
 
 
 def probe_key() -> str:
@@ -85,13 +106,22 @@ def media_of_original(key: str) -> str | None:
 def media_of_rendition(key: str) -> str | None:
     """The id, as text, of the media that `key` is a rendition of; None for any other key."""
     match = _RENDITION.fullmatch(key)
-    return match[1] if match else None
+    return match[2] if match else None
 
 
 def generation_of_rendition(key: str) -> str | None:
     """The generation that a rendition's `key` belongs to; None for any other key."""
     match = _RENDITION.fullmatch(key)
-    return match[2] if match else None
+    return match[3] if match else None
+
+
+def visibility_of_rendition(key: str) -> Visibility | None:
+    """Whom the folder of a rendition's `key` is meant for; None for any other key.
+
+    A media's own visibility is ahead of it for as long as its objects are being moved.
+    """
+    match = _RENDITION.fullmatch(key)
+    return _VISIBILITIES[match[1]] if match else None
 
 
 def is_safe_key(key: str) -> bool:

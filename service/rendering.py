@@ -32,6 +32,7 @@ from service.stores import Stores
 from service.wanted_renditions import (
     PIPELINE_VERSION,
     WANTED_FIELDS,
+    is_made_for_others,
     made_from,
     missing_renditions,
     next_generation,
@@ -62,11 +63,11 @@ async def render_media(job: Job, *, stores: Stores, object_store: ObjectStore, j
     the same. Raises ProcessingFailed or TemporarilyUnavailable; the media stays as it is then.
     """
     media = await stores.renditions.hold(job.media_id, job.fence, fields=RENDER_FIELDS)
-    if media is not None and _is_made_for_others(media):
+    if media is not None and is_made_for_others(media):
         await _copy(job, media, stores=stores, object_store=object_store)
         media = await stores.renditions.hold(job.media_id, job.fence, fields=RENDER_FIELDS)
         # It was changed once more: that has a job of its own.
-        media = None if media is not None and _is_made_for_others(media) else media
+        media = None if media is not None and is_made_for_others(media) else media
     if media is None:
         # An earlier attempt may have died after it wrote and before it saw a deletion.
         await _withdraw(job, stores, object_store)
@@ -75,10 +76,6 @@ async def render_media(job: Job, *, stores: Stores, object_store: ObjectStore, j
         # An earlier attempt may have died after it wrote: that counts once.
         return
     await _render(job, media, stores=stores, object_store=object_store, jail=jail, bases=bases)
-
-
-def _is_made_for_others(media: MediaDocument) -> bool:
-    return bool(media["processing"].get("made_for", media["visibility"]) != media["visibility"])
 
 
 async def _copy(job: Job, media: MediaDocument, *, stores: Stores, object_store: ObjectStore) -> None:

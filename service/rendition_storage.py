@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from service.delivery import cache_control
+from service.distribution import CACHE_TAG_METADATA, cache_tag
 from service.documents import MediaDocument, RenditionDocument
 from service.errors import StorageRefused
 from service.failpoints import Failpoint, reach
@@ -27,7 +28,7 @@ async def store_renditions(
     purpose, visibility = MediaPurpose(media["purpose"]), Visibility(media["visibility"])
 
     async def store(rendition: Rendition) -> RenditionDocument:
-        key = rendition_key(purpose, rendition.name, media["_id"], generation, rendition.format)
+        key = rendition_key(purpose, visibility, rendition.name, media["_id"], generation, rendition.format)
         digest = hashlib.sha256(rendition.body).hexdigest()
         await object_store.put(
             object_store.media_bucket,
@@ -35,7 +36,7 @@ async def store_renditions(
             rendition.body,
             content_type=rendition.format.content_type,
             cache_control=cache_control(purpose, rendition.name, visibility),
-            metadata={"cache-tag": str(media["_id"])},
+            metadata={CACHE_TAG_METADATA: cache_tag(media["_id"])},
             sha256=digest,
         )
         reach(Failpoint.RENDITION_STORED)
@@ -68,14 +69,14 @@ async def copy_renditions(media: MediaDocument, generation: str, object_store: O
 
     async def copy(listed: RenditionDocument) -> RenditionDocument | None:
         name, format_ = RenditionName(listed["name"]), MediaFormat(listed["format"])
-        key = rendition_key(purpose, name, media["_id"], generation, format_)
+        key = rendition_key(purpose, visibility, name, media["_id"], generation, format_)
         there = await object_store.copy(
             object_store.media_bucket,
             listed["key"],
             key,
             content_type=format_.content_type,
             cache_control=cache_control(purpose, name, visibility),
-            metadata={"cache-tag": str(media["_id"])},
+            metadata={CACHE_TAG_METADATA: cache_tag(media["_id"])},
         )
         if not there:
             return None

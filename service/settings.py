@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.failpoints import Failpoint
@@ -44,11 +45,21 @@ class StorageSettings(_Group):
     )
 
 
+class TrustedKey(_Group):
+    """The public half of a CloudFront key pair: its id, and the key as PEM (RSA-2048 or ECDSA P-256)."""
+
+    key_pair_id: str
+    public_key: str
+
+
 class SigningKey(_Group):
     """A CloudFront key pair: its public key's id, and the private key as PEM (RSA-2048 or ECDSA P-256)."""
 
     key_pair_id: str
     private_key: SecretStr
+    also_trusted: tuple[TrustedKey, ...] = Field(
+        default=(), description="In the key group besides: the next key, or the last one while its URLs still live"
+    )
 
 
 class DeliverySettings(_Group):
@@ -57,6 +68,9 @@ class DeliverySettings(_Group):
     private_key: SigningKey | None = Field(default=None, description="Signs PRIVATE renditions; public_key if unset")
     original_key: SigningKey | None = Field(default=None, description="Signs originals; private_key if unset")
     hash_algorithm: Literal["SHA1", "SHA256"] = "SHA256"
+    cookie_domain: str = Field(
+        default="", description="Domain of the cookies that open PUBLIC renditions; empty: none are given out"
+    )
 
     @field_validator("base_url")
     @classmethod
@@ -65,10 +79,12 @@ class DeliverySettings(_Group):
 
 
 class CdnSettings(_Group):
-    """The distribution that is told to forget renditions which are removed; without its id none is."""
+    """The distribution that is told to forget what is removed; without its id none is."""
 
     distribution_id: str = ""
     endpoint: str | None = Field(default=None, description="Where CloudFront is managed; None for AWS")
+    cache_tags: bool = Field(default=True, description="Invalidate by cache tag where the distribution reads them")
+    poll_s: float = Field(default=2.0, gt=0, description="How often requests are gathered and progress is asked for")
 
 
 class IssuerSettings(_Group):
@@ -97,10 +113,22 @@ class HttpSettings(_Group):
     max_query_depth: int = Field(default=16, gt=0, description="Fields inside one another; introspection needs 15")
     max_query_cost: int = Field(default=20_000, gt=0, description="Fields an answer may hold, page sizes multiplied in")
     max_root_fields: int = Field(default=20, gt=0, description="Root fields of one operation, every alias counted")
+    trusted_documents: Path | None = Field(
+        default=None, description="A manifest of registered documents, or a folder of manifests and .graphql files"
+    )
+    trusted_only: bool = Field(default=False, description="Run registered documents and nothing else")
+    persisted_queries: bool = Field(default=True, description="Let clients name a valid document they sent by its hash")
+    compression: bool = Field(default=True, description="Compress answers for clients that accept it")
     max_sockets: int = Field(default=10_000, gt=0, description="WebSockets at once in one process; more are refused")
     max_socket_operations: int = Field(default=50, gt=0, description="Operations at once on one WebSocket")
     socket_init_timeout_s: float = Field(default=10, gt=0)
     drain_s: float = Field(default=10, ge=0)
+
+    @model_validator(mode="after")
+    def _trusts_something(self) -> HttpSettings:
+        if self.trusted_only and self.trusted_documents is None:
+            raise ValueError("trusted_only without trusted_documents would refuse every request: name a manifest")
+        return self
 
 
 class WorkerSettings(_Group):

@@ -8,7 +8,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from service.documents import MediaDocument, RenditionDocument
-from service.models import MediaFormat, MediaKind, MediaPurpose
+from service.models import MediaFormat, MediaKind, MediaPurpose, Visibility
+from service.object_keys import visibility_of_rendition
 from service.policies import POLICIES, RenditionPolicy, kind_of
 
 # Names the pipeline as a whole: a change of sizes, qualities or steps takes a new one, and `reprocess` brings the media
@@ -22,7 +23,8 @@ _ENCODERS = ("Pillow", "av")
 WANTED_FIELDS = ("purpose", "content.type", "content.frame_count")
 # What `is_up_to_date` needs.
 UP_TO_DATE_FIELDS = (
-    "content.sha256", "focus", "visibility", "processing.complete", "processing.made_from", "processing.made_for"
+    "content.sha256", "focus", "visibility", "renditions.key",
+    "processing.complete", "processing.made_from", "processing.made_for",
 )  # fmt: skip
 
 
@@ -82,11 +84,20 @@ def is_up_to_date(media: MediaDocument) -> bool:
         return (
             bool(processing.get("complete"))
             and processing.get("made_from") == made_from(media)
-            and processing.get("made_for") == media["visibility"]
+            and "made_for" in processing
+            and not is_made_for_others(media)
         )
     except PackageNotFoundError:
         # Whoever has them will tell.
         return False
+
+
+def is_made_for_others(media: MediaDocument) -> bool:
+    """Whether renditions of `media` carry the headers, or lie in the folder, of another visibility than it has now."""
+    visibility = Visibility(media["visibility"])
+    # Releases up to 0.1.0 had one folder for both.
+    folders = {visibility_of_rendition(each["key"]) for each in media.get("renditions", [])}
+    return media["processing"].get("made_for", visibility) != visibility or not folders <= {visibility}
 
 
 def next_generation(media: MediaDocument) -> str:

@@ -9,14 +9,16 @@ from uuid import UUID
 from uuid6 import uuid7
 
 from service.documents import MediaDocument, RenditionDocument
-from service.models import MediaFormat, MediaPurpose, RenditionName
+from service.models import MediaFormat, MediaPurpose, RenditionName, Visibility
 from service.object_keys import rendition_key
 
 SIZES = {RenditionName.THUMBNAIL: (200, 200), RenditionName.FEED: (720, 540), RenditionName.FULL: (1080, 810)}
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def renditions_of(media_id: UUID, purpose: MediaPurpose) -> list[RenditionDocument]:
+def renditions_of(
+    media_id: UUID, purpose: MediaPurpose, visibility: Visibility = Visibility.PUBLIC
+) -> list[RenditionDocument]:
     return [
         RenditionDocument(
             name=name.value,
@@ -24,7 +26,7 @@ def renditions_of(media_id: UUID, purpose: MediaPurpose) -> list[RenditionDocume
             width=width,
             height=height,
             bytes=width * (9 if media_format is MediaFormat.WEBP else 10),
-            key=rendition_key(purpose, name, media_id, "g1", media_format),
+            key=rendition_key(purpose, visibility, name, media_id, "g1", media_format),
             sha256="0" * 64,
         )
         for name, (width, height) in SIZES.items()
@@ -62,7 +64,7 @@ def ready_media(**changed: Any) -> MediaDocument:
         "captured_at": MOMENT,
         "content": {"type": "image/jpeg", "bytes": 3_000_000, "sha256": "a" * 64, "width": 4032, "height": 3024},
         "original": {"bucket": "media-uploads", "key": f"{purpose.slug}/raw/{media_id}.jpg"},
-        "renditions": renditions_of(media_id, purpose),
+        "renditions": renditions_of(media_id, purpose, Visibility(changed.get("visibility", "PUBLIC"))),
         "placeholder": {"thumbhash": "1QcSHQRnh493V4dIh4eXh1h4kJUI", "dominant_color": "#807060"},
         "hashes": {"phash": -1},
         "created_at": MOMENT,

@@ -11,12 +11,15 @@ from service.delivery import Signers
 from service.doctor.findings import Finding, Level, ok, problem, warning
 from service.doctor.http_probe import Answer, NoAnswer, probe
 from service.documents import MediaDocument
-from service.models import MediaFormat, MediaPurpose, RenditionName
+from service.models import MediaFormat, MediaPurpose, RenditionName, Visibility
 from service.object_keys import original_key, rendition_key
 
 _LIFETIME_S = 60
 _NOBODYS = UUID(int=0)
-_RENDITION = rendition_key(MediaPurpose.COMMUNITY, RenditionName.FEED, _NOBODYS, "doctor", MediaFormat.JPEG)
+_PUBLIC, _PRIVATE = (
+    rendition_key(MediaPurpose.COMMUNITY, visibility, RenditionName.FEED, _NOBODYS, "doctor", MediaFormat.JPEG)
+    for visibility in (Visibility.PUBLIC, Visibility.PRIVATE)
+)
 _ORIGINAL = original_key(MediaPurpose.COMMUNITY, _NOBODYS, "image/jpeg")
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -27,9 +30,16 @@ _SIGNATURE_REFUSED = "<Message>Access denied</Message>"
 async def check_edge(base_url: str, signers: Signers, shown: MediaDocument | None) -> list[Finding]:
     """Ask for an unsigned URL, for a signed one of each key, and for a rendition of `shown`, a public READY media."""
     try:
-        findings = [_unsigned(await probe(f"{base_url}/{_RENDITION}"))]
-        for key, signer in ((_RENDITION, signers.public), (_RENDITION, signers.private), (_ORIGINAL, signers.original)):
+        findings = [_unsigned(await probe(f"{base_url}/{_PUBLIC}"))]
+        for key, signer in (
+            (_PUBLIC, signers.public),
+            (_PUBLIC, signers.private),
+            (_PRIVATE, signers.private),
+            (_ORIGINAL, signers.original),
+        ):
             findings.append(_trusted(signer, await probe(_signed(signer, key))))
+        if signers.public.key_pair_id != signers.private.key_pair_id:
+            findings.append(_apart(await probe(_signed(signers.public, _PRIVATE))))
         is_trusted = all(finding.level is not Level.PROBLEM for finding in findings)
         if is_trusted and shown is not None and shown["renditions"]:
             findings.append(_opened(await probe(_signed(signers.public, shown["renditions"][0]["key"]))))
@@ -65,6 +75,14 @@ def _trusted(signer: Signer, answer: Answer) -> Finding:
         remedy = "Check the distribution's origins and the state of storage."
         return problem("edge", f"Answers with status {answer.status} to what {signer.key_pair_id} signs.", remedy)
     return ok("edge", f"Accepts what {signer.key_pair_id} signs.")
+
+
+def _apart(answer: Answer) -> Finding:
+    code = _CODE.search(answer.body)
+    if answer.status == 403 and code is not None and code.group(1) == "InvalidKey":
+        return ok("edge", "Opens no private rendition to the key of the public ones.")
+    remedy = "Let the behaviour of */private/*, before that of */processed/*, trust the private key group alone."
+    return problem("edge", "Does not keep private renditions from the key of the public ones.", remedy)
 
 
 def _opened(answer: Answer) -> Finding:

@@ -65,7 +65,7 @@ async def served(settings: Settings, dev_keys: DevKeys) -> AsyncIterator[Served]
     base_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     settings = settings.model_copy(update={"delivery": dev_delivery(dev_keys, base_url)})
     media_id = uuid4()
-    feed = rendition_key(PURPOSE, RenditionName.FEED, media_id, 1, MediaFormat.WEBP)
+    feed = rendition_key(PURPOSE, Visibility.PUBLIC, RenditionName.FEED, media_id, 1, MediaFormat.WEBP)
     original = original_key(PURPOSE, media_id, "image/jpeg")
     store = ObjectStore(settings.storage)
     await put(store, store.media_bucket, feed, PICTURE, "image/webp")

@@ -50,8 +50,13 @@ def delivery(clock: Clock | None = None, *keys: str) -> Delivery:
     return Delivery(DeliverySettings(base_url="https://cdn.example.org", **given_keys), clock=clock or Clock())
 
 
-def key_of(name: RenditionName, media_id: UUID = ID, purpose: MediaPurpose = MediaPurpose.COMMUNITY) -> str:
-    return rendition_key(purpose, name, media_id, 1, MediaFormat.WEBP)
+def key_of(
+    name: RenditionName,
+    media_id: UUID = ID,
+    purpose: MediaPurpose = MediaPurpose.COMMUNITY,
+    folder: Visibility = PUBLIC,
+) -> str:
+    return rendition_key(purpose, folder, name, media_id, 1, MediaFormat.WEBP)
 
 
 def one(
@@ -60,9 +65,14 @@ def one(
     purpose: MediaPurpose = MediaPurpose.COMMUNITY,
     visibility: Visibility = PUBLIC,
     name: RenditionName = RenditionName.FEED,
+    folder: Visibility | None = None,
 ) -> SignedUrl:
     return signed_by.rendition_url(
-        media_id=media_id, purpose=purpose, visibility=visibility, rendition=name, key=key_of(name, media_id, purpose)
+        media_id=media_id,
+        purpose=purpose,
+        visibility=visibility,
+        rendition=name,
+        key=key_of(name, media_id, purpose, folder or visibility),
     )
 
 
@@ -74,7 +84,7 @@ def several(
         media_id=ID,
         purpose=purpose,
         visibility=visibility,
-        renditions=[(name, key_of(name, ID, purpose)) for name in names],
+        renditions=[(name, key_of(name, ID, purpose, visibility)) for name in names],
     )
 
 
@@ -177,6 +187,8 @@ def test_keys_left_out_fall_back_to_the_next_wider_one() -> None:
     [
         original_key(MediaPurpose.COMMUNITY, ID, "image/jpeg"),
         key_of(RenditionName.FEED, OTHER),
+        key_of(RenditionName.THUMBNAIL, ID),
+        key_of(RenditionName.FEED, ID, MediaPurpose.PROFILE),
         f"community/processed/feed/{ID}/../../../raw/{ID}.jpg",
         "community/processed/feed/1.webp",
         "",
@@ -184,7 +196,7 @@ def test_keys_left_out_fall_back_to_the_next_wider_one() -> None:
 )
 def test_a_rendition_url_is_never_given_for_anything_else(key: str) -> None:
     signed_by = delivery()
-    with pytest.raises(ValueError, match="not a rendition"):
+    with pytest.raises(ValueError, match="is not rendition FEED"):
         signed_by.rendition_url(
             media_id=ID,
             purpose=MediaPurpose.COMMUNITY,
@@ -192,13 +204,91 @@ def test_a_rendition_url_is_never_given_for_anything_else(key: str) -> None:
             rendition=RenditionName.FEED,
             key=key,
         )
-    with pytest.raises(ValueError, match="not a rendition"):
+    with pytest.raises(ValueError, match="is not rendition FEED"):
         signed_by.rendition_urls(
             media_id=ID,
             purpose=MediaPurpose.COMMUNITY,
             visibility=PUBLIC,
             renditions=[(RenditionName.FEED, key), (RenditionName.FULL, key)],
         )
+
+
+def test_what_is_remembered_of_one_media_is_not_given_for_another() -> None:
+    signed_by = delivery()
+    for key in (key_of(RenditionName.FEED), original_key(MediaPurpose.COMMUNITY, ID, "image/jpeg")):
+        one(signed_by), several(signed_by)
+        with pytest.raises(ValueError, match="is not"):
+            signed_by.rendition_url(
+                media_id=OTHER,
+                purpose=MediaPurpose.COMMUNITY,
+                visibility=PUBLIC,
+                rendition=RenditionName.FEED,
+                key=key,
+            )
+        with pytest.raises(ValueError, match="is not"):
+            signed_by.original_url(media_id=OTHER, key=key)
+
+
+@pytest.mark.parametrize(
+    ("visibility", "folder", "signer"),
+    [
+        (PUBLIC, PUBLIC, "KPUBLIC"),
+        (PRIVATE, PRIVATE, "KPRIVATE"),
+        # From the write on, also while the objects still lie where they were.
+        (PRIVATE, PUBLIC, "KPRIVATE"),
+        # What opens public objects does not open these.
+        (PUBLIC, PRIVATE, "KPRIVATE"),
+    ],
+)
+def test_a_key_signs_only_for_its_folder_and_for_who_may_see_the_media_now(
+    visibility: Visibility, folder: Visibility, signer: str
+) -> None:
+    signed_by = delivery()
+    # What was signed before the change is not given out after it.
+    several(signed_by, visibility=PUBLIC)
+    one(signed_by, visibility=PRIVATE if visibility is PUBLIC else PUBLIC, folder=folder)
+    assert query(one(signed_by, visibility=visibility, folder=folder))["Key-Pair-Id"] == signer
+    names = (RenditionName.FEED, RenditionName.FULL)
+    shared = signed_by.rendition_urls(
+        media_id=ID,
+        purpose=MediaPurpose.COMMUNITY,
+        visibility=visibility,
+        renditions=[(name, key_of(name, folder=folder)) for name in names],
+    )
+    assert {query(url)["Key-Pair-Id"] for url in shared} == {signer}
+    [statement] = json.loads(decode(query(shared[0])["Policy"]))["Statement"]
+    inner = {PUBLIC: "processed", PRIVATE: "private"}[folder]
+    assert statement["Resource"] == f"https://cdn.example.org/community/{inner}/*/{ID}/*"
+
+
+@given(st.lists(st.tuples(st.floats(0, 200_000), st.sampled_from(["one", "several", "original"])), max_size=30))
+def test_a_memory_changes_nothing_whatever_the_clock_does(asked: list[tuple[float, str]]) -> None:
+    clock = Clock()
+    remembering = delivery(clock)
+    for offset, kind in asked:
+        clock.now = NOW + offset
+        fresh = delivery(clock)
+        match kind:
+            case "one":
+                assert one(remembering) == one(fresh)
+            case "several":
+                assert several(remembering) == several(fresh)
+            case _:
+                key = original_key(MediaPurpose.COMMUNITY, ID, "image/jpeg")
+                ours = remembering.original_url(media_id=ID, key=key)
+                assert ours == fresh.original_url(media_id=ID, key=key)
+                assert ours.expires_at.timestamp() - clock.now > ORIGINAL_URL_LIFETIME_S
+
+
+def test_the_memory_is_bounded_and_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.delivery.MEMOISED_URLS", 3)
+    signed_by = delivery()
+    ids = [UUID(int=number) for number in range(10)]
+    first = [one(signed_by, media_id) for media_id in ids]
+    assert one(signed_by, ids[-1]) is first[-1]
+    again = one(signed_by, ids[0])
+    assert again == first[0]
+    assert again is not first[0]
 
 
 @pytest.mark.parametrize("key", [key_of(RenditionName.FEED), original_key(MediaPurpose.COMMUNITY, OTHER, "image/png")])

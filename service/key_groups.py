@@ -1,0 +1,58 @@
+"""Which paths the CDN serves, from which bucket, and whose signatures open them: one place for every kind of CDN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from service.cloudfront import check_public_key
+from service.delivery import load_signers
+from service.errors import ConfigurationError
+from service.models import Visibility
+from service.object_keys import ORIGINALS_PATTERN, RENDITIONS_PATTERNS
+
+if TYPE_CHECKING:
+    from service.cloudfront import Signer
+    from service.settings import Settings, SigningKey
+
+
+@dataclass(frozen=True, slots=True)
+class PathRule:
+    """Requests under `path_pattern` go to `bucket` and are opened by `trusted_keys`: ids to public keys as PEM."""
+
+    path_pattern: str
+    bucket: str
+    trusted_keys: Mapping[str, str]
+
+
+def path_rules(settings: Settings) -> tuple[PathRule, ...]:
+    """The rules of a distribution in front of the two buckets, in the order in which they are to be tried.
+
+    Raises ConfigurationError if a key is missing or not usable.
+    """
+    keys, signers, storage = settings.delivery, load_signers(settings.delivery), settings.storage
+    private_key = keys.private_key or keys.public_key
+    public = _key_group(signers.public, keys.public_key)
+    private = _key_group(signers.private, private_key)
+    original = _key_group(signers.original, keys.original_key or private_key)
+    return (
+        PathRule(ORIGINALS_PATTERN, storage.upload_bucket, original),
+        PathRule(RENDITIONS_PATTERNS[Visibility.PRIVATE], storage.media_bucket, private),
+        # What turned private is signed with the private key at once, and moved a little later.
+        PathRule(RENDITIONS_PATTERNS[Visibility.PUBLIC], storage.media_bucket, _joined(public, private)),
+    )
+
+
+def _key_group(signer: Signer, key: SigningKey | None) -> dict[str, str]:
+    group = {signer.key_pair_id: signer.public_key}
+    for other in () if key is None else key.also_trusted:
+        group = _joined(group, {other.key_pair_id: check_public_key(other.key_pair_id, other.public_key)})
+    return group
+
+
+def _joined(keys: Mapping[str, str], others: Mapping[str, str]) -> dict[str, str]:
+    for key_pair_id in keys.keys() & others.keys():
+        if keys[key_pair_id] != others[key_pair_id]:
+            raise ConfigurationError(f"Two different delivery keys are called {key_pair_id}.")
+    return {**keys, **others}
