@@ -8,11 +8,15 @@ import strawberry
 
 from resolvers.selection import media_fields
 from schema.context import Info
+from schema.deletion import Deletion, deletion_of
 from schema.global_id import id_of
-from schema.media import media_of
-from schema.status_event import MediaStatusEvent
+from schema.media import Media, media_of
+from schema.status_event import MediaStatusEvent, status_event_of
+from service.deletion_progress import follow_deletion
 from service.errors import NotFound
-from service.status_events import PROGRESS, follow_media
+from service.feed_updates import follow_feed
+from service.models import MediaPurpose
+from service.status_events import follow_capture, follow_media
 
 
 @strawberry.type
@@ -32,14 +36,52 @@ class Subscription:
             media_ids,
             after=after,
             fields=media_fields(info),
+            change_feed=info.context.change_feed,
+        )
+        async for event in events:
+            yield status_event_of(event)
+
+    @strawberry.subscription(
+        description="The same for all media of one capture, up to 100, those that join it meanwhile included."
+    )
+    async def capture_status(
+        self, info: Info, capture_id: strawberry.ID, after: str | None = None
+    ) -> AsyncIterator[MediaStatusEvent]:
+        events = follow_capture(
+            info.context.viewer,
+            capture_id,
+            after=after,
+            fields=media_fields(info),
             stores=info.context.runtime.stores,
             change_feed=info.context.change_feed,
         )
         async for event in events:
-            yield MediaStatusEvent(
-                media=media_of(event.media),
-                status=event.status,
-                sequence=event.sequence,
-                cursor=event.cursor,
-                progress=PROGRESS.get(event.status),
-            )
+            yield status_event_of(event)
+
+    @strawberry.subscription(description="Media of a purpose as they become ready (PUBLIC, or the viewer's own).")
+    async def feed_updates(self, info: Info, purpose: MediaPurpose) -> AsyncIterator[Media]:
+        updates = follow_feed(
+            info.context.viewer, purpose, fields=media_fields(info), change_feed=info.context.change_feed
+        )
+        async for media in updates:
+            yield media_of(media)
+
+    @strawberry.subscription(description="A deletion as it is now, then as it proceeds; ends with its last stage.")
+    async def deletion_progress(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - the contract's name
+    ) -> AsyncIterator[Deletion]:
+        media_id = id_of("Deletion", id)
+        if media_id is None:
+            raise NotFound("There is no such deletion.", field=["id"])
+        runtime = info.context.runtime
+        deletions = follow_deletion(
+            info.context.viewer,
+            media_id,
+            has_cdn=bool(runtime.settings.cdn.distribution_id),
+            stores=runtime.stores,
+            change_feed=info.context.change_feed,
+        )
+        async for deletion in deletions:
+            yield deletion_of(deletion)

@@ -1,42 +1,78 @@
-"""One change stream for the whole process, fanned out to everyone who follows a media and to its caches."""
+"""One change stream for the whole process, fanned out to everyone who follows something and to its caches."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Literal, NamedTuple
 from uuid import UUID
 
-from service.stores.changes import MEDIA, Change, Signal, watch_documents
+from service.coalesced_reads import CoalescedReads, Found
+from service.lifecycle import MediaStatus
+from service.stores.changes import DELETIONS, Change, Signal, watch_documents
 from service.stores.database import Database
+from service.stores.media import MediaStore
 
 # The server is asked once a second at least; after this long without an answer something is wrong with the connection.
 SILENCE_S = 3.0
 
+# Ids that may wait for one follower.
+MAX_WAITING = 100
+
 Listener = Callable[[Change | None], None]
 
 
+class Topic(NamedTuple):
+    """What can be followed: a media's status, a deletion, media that join a capture, media that become ready."""
+
+    kind: Literal["status", "deletion", "capture", "ready"]
+    key: UUID | str = ""
+
+
+READY = Topic("ready")
+
+
 class Follower:
-    """Which of the followed media changed since the last look. Coalesces, so a slow reader costs no memory."""
+    """What has changed since the last look. Coalesces, so a slow reader costs no memory."""
 
-    def __init__(self, media_ids: Collection[UUID]) -> None:
-        self.media_ids = frozenset(media_ids)
-        self._changed: set[UUID] = set()
-        self._wake = asyncio.Event()
+    __slots__ = ("_changed", "_missed", "_waiter", "topics")
 
-    def notify(self, media_ids: Collection[UUID]) -> None:
-        self._changed |= self.media_ids.intersection(media_ids)
-        self._wake.set()
+    def __init__(self) -> None:
+        self.topics: list[Topic] = []
+        self._changed: set[UUID] | None = None
+        self._missed = False
+        self._waiter: asyncio.Future[None] | None = None
 
-    async def changes(self) -> AsyncIterator[set[UUID]]:
-        """Non-empty sets of ids, each time something changed."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            changed, self._changed = self._changed, set()
-            if changed:
-                yield changed
+    def notify(self, key: UUID) -> None:
+        """Something happened to `key`."""
+        if self._changed is None:
+            self._changed = set()
+        self._changed.add(key)
+        if len(self._changed) > MAX_WAITING:
+            self.miss()
+        self._wake()
+
+    def miss(self) -> None:
+        """Anything may have happened."""
+        self._missed, self._changed = True, None
+        self._wake()
+
+    async def changes(self) -> set[UUID] | None:
+        """Wait for changes and take them: ids, or None where any may have changed, or too many for one look."""
+        while self._changed is None and not self._missed:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        changed, missed = self._changed, self._missed
+        self._changed, self._missed = None, False
+        return None if missed else changed
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 class ChangeFeed:
@@ -44,7 +80,8 @@ class ChangeFeed:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._followers: defaultdict[UUID, set[Follower]] = defaultdict(set)
+        self._reads = CoalescedReads(MediaStore(database))
+        self._followers: dict[Topic, set[Follower]] = {}
         self._listeners: list[Listener] = []
         self._watching = asyncio.Event()
         self._connected = False
@@ -85,30 +122,44 @@ class ChangeFeed:
         return lambda: self._listeners.remove(callback)
 
     @contextmanager
-    def follow(self, media_ids: Collection[UUID]) -> Iterator[Follower]:
-        """Hear of changes to `media_ids` from now on; read their present state after entering, and none is missed."""
-        follower = Follower(media_ids)
-        for media_id in follower.media_ids:
-            self._followers[media_id].add(follower)
+    def follow(self, topics: Iterable[Topic]) -> Iterator[Follower]:
+        """Hear of `topics` from now on; read their present state after entering, and no change is missed."""
+        follower = Follower()
+        self.follow_also(follower, topics)
         try:
             yield follower
         finally:
-            for media_id in follower.media_ids:
-                self._followers[media_id].discard(follower)
-                if not self._followers[media_id]:
-                    del self._followers[media_id]
+            for topic in follower.topics:
+                group = self._followers[topic]
+                group.discard(follower)
+                if not group:
+                    del self._followers[topic]
+
+    def follow_also(self, follower: Follower, topics: Iterable[Topic]) -> None:
+        """Let one who follows something hear of more, until it leaves."""
+        for topic in topics:
+            group = self._followers.setdefault(topic, set())
+            if follower not in group:
+                group.add(follower)
+                follower.topics.append(topic)
+
+    async def read(self, media_ids: Collection[UUID], fields: frozenset[str]) -> Found:
+        """Those of `media_ids` that exist, among others: one query for all followers that a change has woken.
+
+        No rule is applied: ask the access table before anything is shown. The documents must not be changed.
+        """
+        return await self._reads.read(media_ids, fields)
 
     def _tell(self, change: Change | None) -> None:
         for listener in self._listeners:
             listener(change)
 
     def _hear_change(self, change: Change) -> None:
-        if change.collection != MEDIA:
-            return
-        self._tell(change)
-        if change.status is not None:
-            for follower in self._followers.get(change.id, ()):
-                follower.notify((change.id,))
+        if change.collection != DELETIONS:
+            self._tell(change)
+        for topic in _topics(change):
+            for follower in self._followers.get(topic, ()):
+                follower.notify(change.id)
 
     def _hear_signal(self, signal: Signal) -> None:
         if signal is Signal.QUIET:
@@ -120,4 +171,16 @@ class ChangeFeed:
         if signal is Signal.BEGUN:
             self._watching.set()
             for follower in {follower for group in self._followers.values() for follower in group}:
-                follower.notify(follower.media_ids)
+                follower.miss()
+
+
+def _topics(change: Change) -> Iterator[Topic]:
+    if change.collection == DELETIONS:
+        yield Topic("deletion", change.id)
+        return
+    if change.status is not None:
+        yield Topic("status", change.id)
+    if change.status == MediaStatus.READY:
+        yield READY
+    if change.capture_id is not None:
+        yield Topic("capture", change.capture_id)

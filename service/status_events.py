@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from service.access import Action, Viewer, granted_filters
-from service.change_feed import ChangeFeed
+from service.access import Action, Viewer, granted_filters, may
+from service.change_feed import ChangeFeed, Topic
 from service.documents import MediaDocument
 from service.errors import InvalidInput, NotFound
 from service.lifecycle import TERMINAL, MediaStatus
@@ -25,7 +26,7 @@ PROGRESS: Mapping[MediaStatus, float] = {
     MediaStatus.READY: 1.0,
 }
 
-_FIELDS = ("status_sequence", "status_history")
+_FIELDS = frozenset({"status_sequence", "status_history", "capture_id"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +53,42 @@ def decode_cursor(cursor: str) -> dict[UUID, int]:
         raw = b"?"
     if len(raw) % 20 or len(raw) > 20 * MAX_FOLLOWED:
         raise InvalidInput(
-            "This cursor was not issued by mediaStatus; leave `after` out to begin anew.", field=["after"]
+            "This cursor was not issued by this subscription; leave `after` out to begin anew.", field=["after"]
         )
     records = (raw[start : start + 20] for start in range(0, len(raw), 20))
     return {UUID(bytes=record[:16]): int.from_bytes(record[16:], "big") for record in records}
 
 
+class _Course:
+    """How far one subscriber has come with each media."""
+
+    __slots__ = ("ended", "seen")
+
+    def __init__(self, after: str | None) -> None:
+        self.seen: dict[UUID, int] = {} if after is None else decode_cursor(after)
+        self.ended: set[UUID] = set()
+
+    def news(self, media: MediaDocument) -> list[StatusEvent]:
+        """What the subscriber has not seen: of a media it has never seen, the present status."""
+        media_id, history = media["_id"], media["status_history"]
+        last = self.seen.get(media_id)
+        fresh = history[-1:] if last is None else [entry for entry in history if entry["sequence"] > last]
+        if media["status"] in TERMINAL:
+            self.ended.add(media_id)
+        events = []
+        for entry in fresh:
+            self.seen[media_id] = entry["sequence"]
+            status = MediaStatus(entry["status"])
+            events.append(StatusEvent(media, status, entry["sequence"], encode_cursor(self.seen)))
+        return events
+
+    def keep_only(self, media_ids: Collection[UUID]) -> None:
+        """Forget what the cursor said of other media: they are not of this subscription."""
+        self.seen = {media_id: sequence for media_id, sequence in self.seen.items() if media_id in media_ids}
+
+
 async def follow_media(
-    viewer: Viewer,
-    media_ids: Sequence[UUID],
-    *,
-    after: str | None,
-    fields: Collection[str],
-    stores: Stores,
-    change_feed: ChangeFeed,
+    viewer: Viewer, media_ids: Sequence[UUID], *, after: str | None, fields: Collection[str], change_feed: ChangeFeed
 ) -> AsyncIterator[StatusEvent]:
     """Events of `media_ids` until each has reached a terminal status. `fields` is what to load of each media.
 
@@ -74,38 +97,109 @@ async def follow_media(
     """
     if not 1 <= len(media_ids) <= MAX_FOLLOWED:
         raise InvalidInput(f"Give 1 to {MAX_FOLLOWED} ids.", field=["ids"])
-    resumed = {} if after is None else decode_cursor(after)
-    seen = {media_id: sequence for media_id, sequence in resumed.items() if media_id in media_ids}
-    ended: set[UUID] = set()
-    with change_feed.follow(media_ids) as follower:
+    course, wanted = _Course(after), _FIELDS.union(fields)
+    course.keep_only(media_ids)
+    with change_feed.follow(_statuses(media_ids)) as follower:
         await change_feed.ready()
-        pending: set[UUID] = set(follower.media_ids)
-        changes = follower.changes()
+        changed: set[UUID] | None = None
         while True:
-            documents = await stores.media.get_many(
-                pending, fields={*fields, *_FIELDS}, access=granted_filters(viewer, Action.FOLLOW)
-            )
-            if pending - documents.keys() - ended:
-                raise NotFound("There is no such media.", field=["ids"])
-            for media_id in [media_id for media_id in media_ids if media_id in pending]:
-                for event in _news(documents[media_id], seen):
-                    yield event
-                if documents[media_id]["status"] in TERMINAL:
-                    ended.add(media_id)
-            if ended >= follower.media_ids:
+            pending = [each for each in media_ids if each not in course.ended and (changed is None or each in changed)]
+            events = await _look(viewer, pending, course, wanted, change_feed)
+            while events:
+                yield events.popleft()
+            if len(course.ended) == len(media_ids):
                 return
-            pending = await anext(changes) - ended
+            changed = await follower.changes()
 
 
-def _news(media: MediaDocument, seen: dict[UUID, int]) -> list[StatusEvent]:
-    history = media["status_history"]
-    fresh = (
-        history[-1:]
-        if media["_id"] not in seen
-        else [entry for entry in history if entry["sequence"] > seen[media["_id"]]]
+async def _look(
+    viewer: Viewer, media_ids: Sequence[UUID], course: _Course, fields: frozenset[str], change_feed: ChangeFeed
+) -> deque[StatusEvent]:
+    documents = await change_feed.read(media_ids, fields)
+    visible = [media for each in media_ids if (media := documents.get(each)) and may(viewer, Action.FOLLOW, media)]
+    if len(visible) < len(media_ids):
+        raise NotFound("There is no such media.", field=["ids"])
+    return deque(event for media in visible for event in course.news(media))
+
+
+async def follow_capture(
+    viewer: Viewer,
+    capture_id: str,
+    *,
+    after: str | None,
+    fields: Collection[str],
+    stores: Stores,
+    change_feed: ChangeFeed,
+) -> AsyncIterator[StatusEvent]:
+    """The same for the media of one capture that `viewer` may follow, those that join it meanwhile included.
+
+    Raises NotFound if there are none, and InvalidInput if there are more than `MAX_FOLLOWED`.
+    """
+    members = _Members(viewer, capture_id, _Course(after))
+    wanted = _FIELDS.union(fields)
+    with change_feed.follow([Topic("capture", capture_id)]) as follower:
+        await change_feed.ready()
+        changed: set[UUID] | None = None
+        while True:
+            if changed is None:
+                changed = members.known | await _list_capture(viewer, capture_id, stores)
+            changed -= members.course.ended
+            change_feed.follow_also(follower, _statuses(changed))
+            events = members.look(changed, await change_feed.read(changed, wanted))
+            while events:
+                yield events.popleft()
+            if members.known <= members.course.ended:
+                return
+            changed = await follower.changes()
+
+
+class _Members:
+    """The media of one capture, as one subscriber comes to know them."""
+
+    __slots__ = ("_capture_id", "_viewer", "course", "known")
+
+    def __init__(self, viewer: Viewer, capture_id: str, course: _Course) -> None:
+        self._viewer = viewer
+        self._capture_id = capture_id
+        self.course = course
+        self.known = set(course.seen)
+
+    def look(self, media_ids: Collection[UUID], documents: Mapping[UUID, MediaDocument]) -> deque[StatusEvent]:
+        """What is new of `media_ids`, in the order in which they were announced. Raises as `follow_capture` does."""
+        members = [documents[each] for each in sorted(media_ids) if each in documents and self._has(documents[each])]
+        self.known -= set(media_ids)
+        self.known.update(media["_id"] for media in members)
+        self.course.keep_only(self.known)
+        if not self.known:
+            raise NotFound("There is no such capture.", field=["captureId"])
+        if len(self.known) > MAX_FOLLOWED:
+            raise _too_many()
+        return deque(event for media in members for event in self.course.news(media))
+
+    def _has(self, media: MediaDocument) -> bool:
+        # A deleted media no longer says which capture it was of.
+        was_member = media["status"] == MediaStatus.DELETED and media["_id"] in self.known
+        is_member = media.get("capture_id") == self._capture_id or was_member
+        return is_member and may(self._viewer, Action.FOLLOW, media)
+
+
+async def _list_capture(viewer: Viewer, capture_id: str, stores: Stores) -> set[UUID]:
+    listed = await stores.media.list_page(
+        {"capture_id": capture_id},
+        access=granted_filters(viewer, Action.FOLLOW),
+        before=None,
+        limit=MAX_FOLLOWED + 1,
+        fields=(),
     )
-    events = []
-    for entry in fresh:
-        seen[media["_id"]] = entry["sequence"]
-        events.append(StatusEvent(media, MediaStatus(entry["status"]), entry["sequence"], encode_cursor(seen)))
-    return events
+    if len(listed) > MAX_FOLLOWED:
+        raise _too_many()
+    return {media["_id"] for media in listed}
+
+
+def _too_many() -> InvalidInput:
+    text = f"This capture has more than {MAX_FOLLOWED} media: follow them by their ids, {MAX_FOLLOWED} at a time."
+    return InvalidInput(text, field=["captureId"])
+
+
+def _statuses(media_ids: Iterable[UUID]) -> Iterator[Topic]:
+    return (Topic("status", media_id) for media_id in media_ids)

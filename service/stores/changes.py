@@ -31,6 +31,7 @@ _DOCUMENTS: list[Mapping[str, Any]] = [
             "documentKey": 1,
             "collection": "$ns.coll",
             "whole": {"$ne": ["$operationType", "update"]},
+            "capture_id": "$fullDocument.capture_id",
             "status": {"$ifNull": ["$updateDescription.updatedFields.status", "$fullDocument.status"]},
             "updated": {
                 "$map": {
@@ -72,13 +73,14 @@ class Change:
     """One write to a document of `collection`.
 
     `fields`: the names of the top-level fields it touched; None if it wrote, replaced or removed the whole document.
-    `status`: the status it wrote, if it did.
+    `status`: the status it wrote, if it did. `capture_id`: the capture of a media that was written as a whole.
     """
 
     collection: str
     id: UUID
     fields: frozenset[str] | None
     status: str | None
+    capture_id: str | None = None
 
 
 async def watch_documents(database: Database) -> AsyncIterator[Change | Signal]:
@@ -101,7 +103,8 @@ async def watch_jobs(database: Database) -> AsyncIterator[None]:
 def _change_of(event: Mapping[str, Any]) -> Change:
     names = (*event["updated"], *(event.get("removed") or ()), *(event.get("truncated") or ()))
     fields = None if event["whole"] else frozenset(name.partition(".")[0] for name in names)
-    return Change(event["collection"], event["documentKey"]["_id"], fields, event.get("status"))
+    status, capture_id = event.get("status"), event.get("capture_id")
+    return Change(event["collection"], event["documentKey"]["_id"], fields, status, capture_id)
 
 
 async def _watch(source: Any, pipeline: list[Mapping[str, Any]]) -> AsyncIterator[Mapping[str, Any] | Signal]:

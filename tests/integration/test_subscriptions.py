@@ -11,7 +11,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from schema.global_id import encode_id
-from service.change_feed import ChangeFeed
+from service.change_feed import ChangeFeed, Topic
 from tests.api_client import STATUS
 from tests.documents import ready_media
 from tests.integration.conftest import RunningService
@@ -126,8 +126,8 @@ async def test_bad_token_closes_the_socket_and_tells_nothing(service: RunningSer
 
 async def test_followers_leave_nothing_behind(service: RunningService) -> None:
     feed = ChangeFeed(service.runtime.database)
-    ids = [ready_media()["_id"] for _ in range(3)]
-    with feed.follow(ids), feed.follow(ids[:1]):
+    topics = [Topic("status", ready_media()["_id"]) for _ in range(3)]
+    with feed.follow(topics), feed.follow(topics[:1]):
         assert len(feed._followers) == 3
     assert feed._followers == {}
 

@@ -35,9 +35,6 @@ NOT_YET = {
     "Field Mutation.deleteAnnotations was removed.",
     "Field Mutation.moderateMedia was removed.",
     "Field Query.similarMedia was removed.",
-    "Field Subscription.captureStatus was removed.",
-    "Field Subscription.deletionProgress was removed.",
-    "Field Subscription.feedUpdates was removed.",
     "Field Viewer.bytesAllowed was removed.",
     "Field Viewer.bytesStored was removed.",
 }
