@@ -8,7 +8,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
@@ -25,7 +24,7 @@ from service.settings import Environment, Settings
 from service.telemetry import Metrics
 from service.transport.bearer import token_of_headers
 from service.transport.graphql_http import GraphQLOverHTTP
-from service.transport.middleware import SecurityHeadersMiddleware, TelemetryMiddleware
+from service.transport.middleware import CrossOriginMiddleware, SecurityHeadersMiddleware, TelemetryMiddleware
 from service.transport.operations import Operations
 from service.transport.operator_routes import operator_routes
 from service.transport.storage_webhook import StorageEventReader, storage_webhook
@@ -81,7 +80,7 @@ def create_app(
                 https_only=settings.environment is Environment.PRODUCTION,
             ),
             Middleware(
-                CORSMiddleware,
+                CrossOriginMiddleware,
                 allow_origins=settings.http.allowed_origins,
                 allow_methods=["GET", "POST"],
                 allow_headers=["authorization", "content-type", "x-request-id"],

@@ -85,6 +85,10 @@ class Weight:
         """Fields an answer can hold at most, given the variables."""
         return _total(self, variables, {})
 
+    def depends_on_variables(self) -> bool:
+        """Whether any size below is what a variable says."""
+        return _depends(self, set())
+
 
 def _total(weight: Weight, variables: Mapping[str, Any], known: dict[int, int]) -> int:
     if not weight.below:
@@ -95,6 +99,13 @@ def _total(weight: Weight, variables: Mapping[str, Any], known: dict[int, int]) 
         )
         known[id(weight)] = total
     return total
+
+
+def _depends(weight: Weight, seen: set[int]) -> bool:
+    if id(weight) in seen:
+        return False
+    seen.add(id(weight))
+    return any(size.variable is not None or _depends(below, seen) for size, below in weight.below)
 
 
 class Scales:

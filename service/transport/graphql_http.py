@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 from graphql import OperationType
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.auth import Unauthenticated
 from service.errors import MediaServiceError, NotPermitted, RateLimited, TemporarilyUnavailable
 from service.settings import HttpSettings
 from service.telemetry import current_request_id
+from service.transport.compression import choose_coding
 from service.transport.documents import DocumentRefused, GraphQLRequest, Operation
 from service.transport.http_request import (
     GRAPHQL_RESPONSE,
@@ -26,8 +27,8 @@ from service.transport.json_response import encode_json
 from service.transport.middleware import note
 from service.transport.operations import Operations
 from service.transport.problems import format_errors
+from service.transport.reply import Reply, graphql_headers, header_of, raw_headers
 
-_HEADERS = {"Cache-Control": "no-store", "Vary": "Accept, Authorization", "X-Content-Type-Options": "nosniff"}
 _STATUS_OF = {NotPermitted: 403, RateLimited: 429, TemporarilyUnavailable: 503}
 
 
@@ -49,17 +50,19 @@ class GraphQLOverHTTP:
         self._operations = operations
         self._get_context = get_context
         self._max_bytes = settings.max_body_bytes
+        self._compression = settings.compression
+        self._max_cost = settings.max_query_cost
         self._graphiql = graphiql
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:
-            response = await self._respond(request)
+            reply = await self._respond(request)
         except ClientDisconnect:
             return
-        await response(scope, receive, send)
+        await reply(scope, receive, send)
 
-    async def _respond(self, request: Request) -> Response:
+    async def _respond(self, request: Request) -> ASGIApp:
         if self._graphiql is not None and _is_browser_visit(request):
             return self._graphiql
         media_type = JSON
@@ -67,23 +70,35 @@ class GraphQLOverHTTP:
             if request.method not in ("GET", "POST"):
                 message = "Use POST, or GET for queries."
                 raise RequestRefused(405, "METHOD_NOT_ALLOWED", message, {"Allow": "GET, POST"})
-            media_type = negotiate(_joined(request, "accept"))
+            media_type = negotiate(header_of(request.scope, b"accept"))
             return await self._answer(request, media_type)
         except RequestRefused as refused:
             return _refuse(refused, media_type)
         except DocumentRefused as refused:
-            # The draft wants 200 for documents that are wrong, where the client only knows application/json.
-            status = 400 if refused.over_limit or media_type == GRAPHQL_RESPONSE else 200
-            return _render(status, media_type, {"errors": format_errors(refused.errors)})
+            return self._refuse_document(refused, media_type)
 
-    async def _answer(self, request: Request, media_type: str) -> Response:
+    async def _answer(self, request: Request, media_type: str) -> ASGIApp:
         read = read_query_string(request, self._max_bytes) if request.method == "GET" else None
         read = read or await read_body(request, self._max_bytes)
         context = await self._context(request)
         operation = self._prepare(request, read)
         answer = await self._operations.run(operation, context)
         status = 200 if answer.ran or media_type == JSON else 400
-        return _render(status, media_type, answer.body)
+        body = self._with_cost(encode_json(answer.body), operation.cost)
+        coding = choose_coding(header_of(request.scope, b"accept-encoding")) if self._compression else None
+        return Reply(status, graphql_headers(media_type), body, coding)
+
+    def _with_cost(self, body: bytes, cost: int) -> bytes:
+        """Add `extensions.cost` to an encoded answer, whoever encoded it: an object that has no extensions yet."""
+        return b'%b,"extensions":{"cost":{"requested":%d,"limit":%d}}}' % (body[:-1], cost, self._max_cost)
+
+    def _refuse_document(self, refused: DocumentRefused, media_type: str) -> ASGIApp:
+        # The draft wants 200 for documents that are wrong, where the client only knows application/json.
+        status = 400 if refused.over_limit or media_type == GRAPHQL_RESPONSE else 200
+        body = encode_json({"errors": format_errors(refused.errors)})
+        if refused.cost is not None:
+            body = self._with_cost(body, refused.cost)
+        return Reply(status, graphql_headers(media_type), body)
 
     async def _context(self, request: Request) -> object:
         try:
@@ -106,12 +121,7 @@ class GraphQLOverHTTP:
 
 def _is_browser_visit(request: Request) -> bool:
     wants_html = "text/html" in request.headers.get("accept", "")
-    return request.method == "GET" and wants_html and "query" not in request.query_params
-
-
-def _joined(request: Request, header: str) -> str | None:
-    values = request.headers.getlist(header)
-    return ",".join(values) if values else None
+    return request.method == "GET" and wants_html and not request.scope["query_string"]
 
 
 def _refused_by(error: MediaServiceError) -> RequestRefused:
@@ -122,13 +132,8 @@ def _refused_by(error: MediaServiceError) -> RequestRefused:
     return RequestRefused(status, error.code.value, error.message, headers)
 
 
-def _refuse(refused: RequestRefused, media_type: str) -> Response:
+def _refuse(refused: RequestRefused, media_type: str) -> ASGIApp:
     extensions = {"code": refused.code, "requestId": current_request_id()}
     body = {"errors": [{"message": refused.message, "extensions": extensions}]}
-    return _render(refused.status, media_type, body, refused.headers)
-
-
-def _render(status: int, media_type: str, body: object, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(
-        encode_json(body), status, {**_HEADERS, **(headers or {}), "Content-Type": f"{media_type}; charset=utf-8"}
-    )
+    headers = graphql_headers(media_type) + raw_headers(refused.headers or {})
+    return Reply(refused.status, headers, encode_json(body))

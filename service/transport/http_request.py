@@ -6,18 +6,29 @@ import asyncio
 import re
 from collections.abc import Mapping
 from email.message import Message
+from functools import lru_cache
 from typing import Any
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Scope
 
 from service.transport.documents import GraphQLRequest
+from service.transport.reply import header_of
+from service.transport.trusted_documents import sha256_hex
 
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 JSON = "application/json"
 
 # Time a client may take to send its body, in seconds.
 _BODY_TIMEOUT_S = 15
+
+# In the order in which they count.
+_DOCUMENT_ID_PARAMETERS = ("documentId", "doc_id", "id")
+_MAX_DOCUMENT_ID = 200
+
+# Longer headers are read anew each time, so that nobody fills the memory of those that were read.
+_REMEMBERED_CHARACTERS = 200
 
 _MEDIA_RANGE = re.compile(r"\s*([\w!#$%&'*+.^`|~-]+/[\w!#$%&'*+.^`|~-]+)\s*((?:;[^;]*)*)")
 _QUALITY = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
@@ -39,7 +50,13 @@ def negotiate(accept: str | None) -> str:
 
     `application/json` where the client leaves the choice to us, as the GraphQL over HTTP draft and its audit want.
     """
-    if accept is None or not accept.strip():
+    if accept is None:
+        return JSON
+    return _negotiate_remembered(accept) if len(accept) <= _REMEMBERED_CHARACTERS else _negotiate(accept)
+
+
+def _negotiate(accept: str) -> str:
+    if not accept.strip():
         return JSON
     ranges = _media_ranges(accept)
     best, best_rank = JSON, (0.0, 0, False)
@@ -51,6 +68,9 @@ def negotiate(accept: str | None) -> str:
     if best_rank[0] == 0:
         raise RequestRefused(406, "NOT_ACCEPTABLE", f"Answers are {GRAPHQL_RESPONSE} or {JSON}; accept one of them.")
     return best
+
+
+_negotiate_remembered = lru_cache(maxsize=256)(_negotiate)
 
 
 def _media_ranges(accept: str) -> dict[str, float]:
@@ -95,33 +115,37 @@ async def read_body(request: Request, max_bytes: int) -> GraphQLRequest:
     Reading stops at `max_bytes`, whatever length was announced. Only `application/json` is taken: no HTML form can
     send it, so a page of another origin must ask by preflight first.
     """
-    _check_content_type(request)
-    too_large = RequestRefused(
-        413, "TOO_LARGE", f"A request may have {max_bytes} bytes; split it.", {"Connection": "close"}
-    )
-    announced = request.headers.get("content-length", "0")
+    scope = request.scope
+    _check_content_type(scope)
+    announced = header_of(scope, b"content-length") or "0"
     if not announced.isdecimal() or len(announced) > 18 or int(announced) > max_bytes:
-        raise too_large
-    body = bytearray()
+        raise _too_large(max_bytes)
+    body, more = bytearray(), True
     try:
         async with asyncio.timeout(_BODY_TIMEOUT_S):
-            async for chunk in request.stream():
-                body += chunk
+            while more:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                body += message.get("body", b"")
                 if len(body) > max_bytes:
-                    raise too_large
+                    raise _too_large(max_bytes)
+                more = message.get("more_body", False)
     except TimeoutError:
-        message = f"The body did not arrive within {_BODY_TIMEOUT_S} s; try again."
-        raise RequestRefused(408, "TIMEOUT", message, {"Connection": "close"}) from None
-    return parse_parameters(_load(bytes(body)))
+        text = f"The body did not arrive within {_BODY_TIMEOUT_S} s; try again."
+        raise RequestRefused(408, "TIMEOUT", text, {"Connection": "close"}) from None
+    return parse_parameters(_load(body))
 
 
-def _check_content_type(request: Request) -> None:
-    header = Message()
-    header["content-type"] = request.headers.get("content-type", "")
-    charset = header.get_param("charset", "utf-8")
-    encoded = request.headers.get("content-encoding", "identity").lower() != "identity"
-    # `get_content_type` answers text/plain for what it cannot read.
-    if header.get_content_type() != JSON or str(charset).lower() not in ("utf-8", "utf8") or encoded:
+def _too_large(max_bytes: int) -> RequestRefused:
+    return RequestRefused(413, "TOO_LARGE", f"A request may have {max_bytes} bytes; split it.", {"Connection": "close"})
+
+
+def _check_content_type(scope: Scope) -> None:
+    content_type = header_of(scope, b"content-type") or ""
+    encoded = (header_of(scope, b"content-encoding") or "identity").lower() != "identity"
+    short = len(content_type) <= _REMEMBERED_CHARACTERS
+    if encoded or not (_is_json_remembered if short else _is_json)(content_type):
         raise RequestRefused(
             415,
             "UNSUPPORTED_MEDIA_TYPE",
@@ -130,7 +154,18 @@ def _check_content_type(request: Request) -> None:
         )
 
 
-def _load(text: bytes) -> Any:
+def _is_json(content_type: str) -> bool:
+    header = Message()
+    header["content-type"] = content_type
+    charset = str(header.get_param("charset", "utf-8"))
+    # `get_content_type` answers text/plain for what it cannot read.
+    return header.get_content_type() == JSON and charset.lower() in ("utf-8", "utf8")
+
+
+_is_json_remembered = lru_cache(maxsize=256)(_is_json)
+
+
+def _load(text: bytes | bytearray) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -139,12 +174,14 @@ def _load(text: bytes) -> Any:
 
 
 def parse_parameters(parameters: Any) -> GraphQLRequest:
-    """Check the types of the four parameters; raises RequestRefused (400)."""
+    """Check the types of the parameters; raises RequestRefused (400).
+
+    A document is sent as `query`, or named: by `documentId` (https://github.com/graphql/graphql-over-http, appendix on
+    persisted documents), under the names `doc_id` or `id` as Relay's network layers send it, or by
+    `extensions.persistedQuery.sha256Hash` as Apollo and urql do.
+    """
     if not isinstance(parameters, dict):
         raise RequestRefused(400, "BAD_REQUEST", "Send one JSON object with a query; batches are not taken.")
-    query = parameters.get("query")
-    if not isinstance(query, str) or not query.strip():
-        raise RequestRefused(400, "BAD_REQUEST", "`query` must be a GraphQL document, as a string.")
     variables = parameters.get("variables")
     extensions = parameters.get("extensions")
     for name, value in (("variables", variables), ("extensions", extensions)):
@@ -153,4 +190,39 @@ def parse_parameters(parameters: Any) -> GraphQLRequest:
     operation_name = parameters.get("operationName")
     if operation_name is not None and not isinstance(operation_name, str):
         raise RequestRefused(400, "BAD_REQUEST", "`operationName` must be a string or null.")
-    return GraphQLRequest(query, variables or {}, operation_name or None)
+    query = parameters.get("query")
+    if extensions and extensions.get("persistedQuery") is not None:
+        text, digest = _persisted(query, extensions["persistedQuery"])
+        return GraphQLRequest(text, variables or {}, operation_name or None, digest, automatic=True)
+    if isinstance(query, str) and query and not query.isspace():
+        if parameters.get("documentId") is not None:
+            raise RequestRefused(400, "BAD_REQUEST", "Send `query` or `documentId`, not both.")
+        return GraphQLRequest(query, variables or {}, operation_name or None)
+    if query:
+        raise RequestRefused(400, "BAD_REQUEST", "`query` must be a GraphQL document, as a string.")
+    return GraphQLRequest("", variables or {}, operation_name or None, _document_id(parameters))
+
+
+def _document_id(parameters: Mapping[str, Any]) -> str:
+    for name in _DOCUMENT_ID_PARAMETERS:
+        if (value := parameters.get(name)) is not None:
+            if not isinstance(value, str) or not 0 < len(value) <= _MAX_DOCUMENT_ID:
+                message = f"`{name}` must be a string of 1 to {_MAX_DOCUMENT_ID} characters."
+                raise RequestRefused(400, "BAD_REQUEST", message)
+            return value
+    raise RequestRefused(400, "BAD_REQUEST", "`query` must be a GraphQL document, as a string; or send a `documentId`.")
+
+
+def _persisted(query: object, persisted: object) -> tuple[str, str]:
+    """The text, empty if it was not sent, and the hash of a persisted query."""
+    version, digest = (persisted.get("version"), persisted.get("sha256Hash")) if isinstance(persisted, dict) else (0, 0)
+    if version != 1 or not isinstance(digest, str) or not 0 < len(digest) <= _MAX_DOCUMENT_ID:
+        message = "`extensions.persistedQuery` needs version 1 and a sha256Hash, as a string."
+        raise RequestRefused(400, "BAD_REQUEST", message)
+    if not query:
+        return "", digest
+    if not isinstance(query, str):
+        raise RequestRefused(400, "BAD_REQUEST", "`query` must be a GraphQL document, as a string.")
+    if sha256_hex(query) != digest.lower():
+        raise RequestRefused(400, "PERSISTED_QUERY_HASH_MISMATCH", "provided sha does not match query")
+    return query, digest

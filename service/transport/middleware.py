@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid6 import uuid7
 
 from service.telemetry import Metrics
 from service.transport.json_response import json_response
+from service.transport.reply import header_of, raw_headers
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -49,12 +50,13 @@ class TelemetryMiddleware:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         started, status = time.perf_counter(), 0
+        request_id_header = ((b"x-request-id", request_id.encode("ascii")),)
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                message = with_headers(message, request_id_header)
             await send(message)
 
         try:
@@ -80,8 +82,17 @@ class TelemetryMiddleware:
 
 
 def _request_id(scope: Scope) -> str:
-    inbound = Headers(scope=scope).get("x-request-id", "")
-    return inbound if _SANE_REQUEST_ID.fullmatch(inbound) else str(uuid7())
+    inbound = header_of(scope, b"x-request-id")
+    return inbound if inbound is not None and _SANE_REQUEST_ID.fullmatch(inbound) else str(uuid7())
+
+
+def with_headers(start: Message, headers: Iterable[tuple[bytes, bytes]]) -> Message:
+    """The start of a response with more headers; those that it sets itself stay. Its own list is left as it is:
+    a response may be sent more than once.
+    """
+    given = list(start.get("headers", ()))
+    present = {name for name, _ in given}
+    return {**start, "headers": given + [header for header in headers if header[0] not in present]}
 
 
 class SecurityHeadersMiddleware:
@@ -96,20 +107,61 @@ class SecurityHeadersMiddleware:
         policy = content_security_policy.strip().rstrip(";")
         if "frame-ancestors" not in policy:
             policy = "; ".join(filter(None, (policy, "frame-ancestors 'none'")))
-        self._headers: Mapping[str, str] = {
-            "Content-Security-Policy": policy,
-            "X-Content-Type-Options": "nosniff",
-            "X-Frame-Options": "DENY",
-            "Referrer-Policy": "no-referrer",
-            "Cross-Origin-Opener-Policy": "same-origin",
-        } | ({"Strict-Transport-Security": "max-age=31536000; includeSubDomains"} if https_only else {})
+        self._headers = raw_headers(
+            {
+                "Content-Security-Policy": policy,
+                "X-Content-Type-Options": "nosniff",
+                "X-Frame-Options": "DENY",
+                "Referrer-Policy": "no-referrer",
+                "Cross-Origin-Opener-Policy": "same-origin",
+            }
+            | ({"Strict-Transport-Security": "max-age=31536000; includeSubDomains"} if https_only else {})
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
+                message = with_headers(message, self._headers)
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+class CrossOriginMiddleware(CORSMiddleware):
+    """Starlette's CORS rules for a list of exact origins, without credentials.
+
+    Preflights are answered by Starlette; ordinary answers get the same headers as from it, without taking them apart.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        allow_origins: Sequence[str],
+        allow_methods: Sequence[str],
+        allow_headers: Sequence[str],
+        expose_headers: Sequence[str],
+        max_age: int,
+    ) -> None:
+        super().__init__(
+            app, allow_origins, allow_methods, allow_headers, expose_headers=expose_headers, max_age=max_age
+        )
+        self._origins = {origin.encode("latin-1") for origin in allow_origins}
+        self._exposed = (b"access-control-expose-headers", ", ".join(expose_headers).encode("latin-1"))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] == "OPTIONS":
+            await super().__call__(scope, receive, send)
+            return
+        origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
+        added = ((b"access-control-allow-origin", origin), self._exposed) if origin in self._origins else ()
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [(n, v + b", Origin" if n == b"vary" else v) for n, v in message.get("headers", ())]
+                if not any(name == b"vary" for name, _ in headers):
+                    headers.append((b"vary", b"Origin"))
+                message = {**message, "headers": [*headers, *added]}
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)

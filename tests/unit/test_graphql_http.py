@@ -40,7 +40,7 @@ def code_of(response: httpx.Response) -> str:
 async def test_a_query_is_answered(client: httpx.AsyncClient) -> None:
     response = await post(client, "query Q($n: String!) { hello(name: $n) }", variables={"n": "Zoë"}, operationName="Q")
     assert response.status_code == 200
-    assert response.json() == {"data": {"hello": "hello Zoë"}}
+    assert response.json()["data"] == {"hello": "hello Zoë"}
     assert response.headers["content-type"] == f"{GRAPHQL}; charset=utf-8"
     assert response.headers["cache-control"] == "no-store"
 
@@ -49,7 +49,7 @@ async def test_a_query_is_answered_over_get(client: httpx.AsyncClient) -> None:
     parameters = {"query": "query($n: String!) { hello(name: $n) }", "variables": '{"n": "Ada"}', "extensions": ""}
     response = await client.get("/graphql", params=parameters)
     assert response.status_code == 200
-    assert response.json() == {"data": {"hello": "hello Ada"}}
+    assert response.json()["data"] == {"hello": "hello Ada"}
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ async def test_a_token_is_checked_before_anything_runs(client: httpx.AsyncClient
         assert code_of(response) == "UNAUTHENTICATED"
     assert app.renamed == []
     signed_in = await client.post("/graphql", json={"query": "{ viewerId }"}, headers={"authorization": "bearer good"})
-    assert signed_in.json() == {"data": {"viewerId": "ada"}}
+    assert signed_in.json()["data"] == {"viewerId": "ada"}
 
 
 async def test_two_authorization_headers_are_refused(client: httpx.AsyncClient) -> None:
@@ -290,7 +290,7 @@ async def test_introspection_and_suggestions_follow_the_setting(introspection: b
         typename = await post(client, "{ __typename }")
     assert (schema.status_code == 200) is introspection
     assert ("Did you mean" in typo.text) is introspection
-    assert typename.json() == {"data": {"__typename": "Query"}}
+    assert typename.json()["data"] == {"__typename": "Query"}
 
 
 async def test_a_browser_gets_the_page_and_a_script_gets_json(app: GraphQLApp) -> None:
@@ -302,7 +302,7 @@ async def test_a_browser_gets_the_page_and_a_script_gets_json(app: GraphQLApp) -
         answer = await client.get("/graphql", params={"query": "{ hello }"}, headers=html)
     assert page.headers["content-type"].startswith("text/html")
     assert len(page.headers.get_list("x-request-id")) == 1
-    assert json.loads(answer.text) == {"data": {"hello": "hello world"}}
+    assert json.loads(answer.text)["data"] == {"hello": "hello world"}
 
 
 def test_a_schema_with_extensions_is_refused_rather_than_half_run() -> None:
