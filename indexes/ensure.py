@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from indexes import contents, idempotency, jobs, media
+from indexes import contents, idempotency, invalidations, jobs, media
 from indexes.declaration import Index
 
 DECLARED: Mapping[str, tuple[Index, ...]] = {
@@ -14,6 +14,8 @@ DECLARED: Mapping[str, tuple[Index, ...]] = {
     "contents": contents.INDEXES,
     "jobs": jobs.INDEXES,
     "idempotency": idempotency.INDEXES,
+    "invalidations": invalidations.INDEXES,
+    "invalidation_batches": invalidations.BATCH_INDEXES,
 }
 
 

@@ -13,13 +13,17 @@ from service.models import DeletionStage
 from service.stores.deletions import DeletionDocument
 
 
-@strawberry.type(description="The course of a deletion: hidden at once, then removed from storage.")
+@strawberry.type(description="The course of a deletion: hidden at once, then removed from storage, then from the CDN.")
 class Deletion(Node):
     document: strawberry.Private[DeletionDocument]
 
     requested_at: datetime = stored("requested_at")
     stage: DeletionStage = stored("stage", DeletionStage)
     objects_removed: int = stored("objects_removed")
+    cdn_invalidated_at: datetime | None = stored(
+        "cdn_invalidated_at",
+        description="When every edge of the CDN had forgotten it; null where there is no CDN to tell.",
+    )
 
     @strawberry.field
     def media_id(self) -> strawberry.ID:

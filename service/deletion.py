@@ -10,7 +10,7 @@ from service.access import Action, Viewer, granted_filters
 from service.documents import MediaDocument, UploadDocument
 from service.errors import InvalidInput, NotFound, NotPermitted, StorageRefused
 from service.lifecycle import MediaStatus
-from service.models import Job, JobKind, Lane, MediaPurpose, UploadMethod
+from service.models import DeletionStage, Job, JobKind, Lane, MediaPurpose, UploadMethod
 from service.object_keys import media_of_original, media_of_rendition
 from service.object_store import ObjectStore
 from service.original_content import give_up_content
@@ -72,8 +72,9 @@ async def remove_objects(job: Job, *, stores: Stores, object_store: ObjectStore)
     """Remove everything storage holds of a deleted media, confirm that it is gone, and strip the document.
 
     Renditions go at once, also those that a worker wrote while the request came in. The original is kept for the
-    deletion window of its purpose, and for as long as another media has the same content. Raises
-    TemporarilyUnavailable if storage keeps an object.
+    deletion window of its purpose, and for as long as another media has the same content. What edges are to forget is
+    written down before, and asked for once storage cannot give it to them again. Raises TemporarilyUnavailable if
+    storage keeps an object.
     """
     deletion = (await stores.deletions.get_many([job.media_id])).get(job.media_id)
     if deletion is None:
@@ -88,12 +89,29 @@ async def remove_objects(job: Job, *, stores: Stores, object_store: ObjectStore)
     if now >= window_ends:
         await give_up_content(job.media_id, stores=stores, object_store=object_store)
         keys |= {original for original in _originals(deletion, upload) if await stores.contents.is_free(original[1])}
+    await _plan_invalidation(job, deletion, keys, stores)
     await _remove(keys, object_store)
     await stores.media.strip_deleted(job.media_id)
     await stores.uploads.strip_deleted(job.media_id)
     await _look_again(job, upload, now, window_ends, stores)
     if now >= window_ends:
         await stores.deletions.mark_objects_removed(job.media_id, keys=sorted(keys))
+    # After the stage, which is the last but one.
+    if stores.invalidations is not None:
+        await stores.invalidations.release(job.id)
+
+
+async def _plan_invalidation(job: Job, deletion: DeletionDocument, keys: set[tuple[str, str]], stores: Stores) -> None:
+    """Note what edges may hold, as far as no earlier run of the deletion did."""
+    if stores.invalidations is None:
+        return
+    known = {(each["bucket"], each["key"]) for each in deletion["objects"]}
+    if deletion["stage"] == DeletionStage.HIDDEN:
+        # The first run removes every rendition; the last also the original, or finds that it stays.
+        known = set() if job.generation == 1 else {each for each in known if media_of_rendition(each[1])}
+    elif keys <= known:
+        return
+    await stores.invalidations.plan(job.id, job.media_id, [key for _, key in keys - known])
 
 
 def _window_ends(deletion: DeletionDocument) -> datetime:

@@ -23,7 +23,7 @@ from service.production import Role, load_settings
 from service.runtime import Runtime, open_runtime
 from service.telemetry import Metrics, configure_logging
 from service.worker import Worker
-from service.worker_process import build_jail, build_worker, concurrency_of, sweep_once
+from service.worker_process import build_jail, build_worker, concurrency_of, open_dispatch, sweep_once
 
 T = TypeVar("T")
 
@@ -51,6 +51,7 @@ class Container:
         self._runner = asyncio.Runner()
         self._opened = AsyncExitStack()
         self.runtime: Runtime = self.run(self._opened.enter_async_context(open_runtime(settings, Metrics())))
+        self.dispatch = open_dispatch(self.runtime)
         self._worker: Worker | None = None
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -109,9 +110,11 @@ def process_jobs(event: Mapping[str, Any], context: LambdaContext) -> dict[str, 
 
 
 def sweep_storage(_event: Mapping[str, Any], _context: LambdaContext) -> None:
-    """Handle an invocation by a schedule: do what a worker's sweeper does, once."""
+    """Handle an invocation by a schedule: do once what a worker does at intervals, sweep and tell the CDN."""
     opened = container()
     opened.run(sweep_once(opened.runtime))
+    if opened.dispatch is not None:
+        opened.run(opened.dispatch.advance())
 
 
 def _seconds_left(context: LambdaContext) -> float:

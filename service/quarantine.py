@@ -10,11 +10,14 @@ import structlog
 from service.documents import MediaDocument
 from service.errors import MalwareFound, NotFound, ProcessingFailed
 from service.lifecycle import MediaStatus
+from service.models import JobKind, Lane
 from service.object_store import ObjectStore
 from service.stores import Stores
 
 # What `quarantine` needs of a media.
 QUARANTINE_FIELDS = ("owner_id", "original", "content.sha256")
+# Of the job that removes every rendition of a media which was READY.
+QUARANTINE_TOPIC = "quarantine"
 
 log = structlog.get_logger(__name__)
 
@@ -34,8 +37,9 @@ async def quarantine(
 ) -> None:
     """Mark the original of `media` in storage; for malware, also lock away what its owner has READY with these bytes.
 
-    To be called before `media` itself becomes QUARANTINED: whoever dies here is followed by another attempt. Repeats
-    are free. Raises TemporarilyUnavailable.
+    The renditions of those are removed by a job each, from storage and from the CDN. To be called before `media` itself
+    becomes QUARANTINED: whoever dies here is followed by another attempt. Repeats are free. Raises
+    TemporarilyUnavailable.
     """
     await _mark(media, object_store)
     sha256 = media["content"].get("sha256")
@@ -43,7 +47,7 @@ async def quarantine(
         return
     # A page at a time: what was locked away is not found again.
     while found := await stores.media.find_by_content(
-        media["owner_id"], [sha256], statuses={MediaStatus.READY}, fields=("original",)
+        media["owner_id"], [sha256], statuses={MediaStatus.READY}, fields=("original", "renditions.key")
     ):
         for each in found:
             await _mark(each, object_store)
@@ -52,6 +56,25 @@ async def quarantine(
             )
             if moved is not None:
                 log.warning("malware was served until now", media_id=str(each["_id"]), signature=error.signature)
+                await _enqueue_removal(each, moved.sequence, stores)
+    for each in await _quarantined(media["owner_id"], sha256, stores):
+        # Also where an earlier attempt died before it came to this.
+        await _enqueue_removal(each, each["status_sequence"], stores)
+
+
+async def _enqueue_removal(media: MediaDocument, sequence: int, stores: Stores) -> None:
+    """Close the addresses that were given out, and edges' copies: a release makes renditions anew, of the original.
+
+    `sequence`: of the status, so that each quarantine has a job of its own.
+    """
+    if media.get("renditions"):
+        await stores.jobs.enqueue(
+            media["_id"],
+            JobKind.RETIRE,
+            lane=Lane.STANDARD,
+            topic=QUARANTINE_TOPIC,
+            generation=sequence,
+        )
 
 
 async def refuse_known_malware(owner_id: str, sha256: str, *, stores: Stores) -> None:
@@ -74,7 +97,7 @@ async def keep_original(media: MediaDocument, *, stores: Stores, object_store: O
 
 
 async def _quarantined(owner_id: str, sha256: str, stores: Stores) -> list[MediaDocument]:
-    fields = ("original", "processing.malware")
+    fields = ("original", "processing.malware", "renditions.key", "status_sequence")
     return await stores.media.find_by_content(owner_id, [sha256], statuses={MediaStatus.QUARANTINED}, fields=fields)
 
 

@@ -39,7 +39,12 @@ async def open_runtime(settings: Settings, metrics: Metrics) -> AsyncIterator[Ru
     try:
         async with open_database(settings.mongo) as database:
             announce = None if hints is None else hints.announce
-            stores = bind_stores(database, count_status=metrics.count_status, announce=announce)
+            stores = bind_stores(
+                database,
+                count_status=metrics.count_status,
+                announce=announce,
+                invalidates=bool(settings.cdn.distribution_id),
+            )
             yield Runtime(settings, database, stores, object_store, metrics, hints)
     finally:
         refreshing.cancel()

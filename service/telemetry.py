@@ -42,11 +42,15 @@ _SECRETS_IN_TEXT = (
     ),
     (re.compile(r"(['\"]coordinates['\"]\s*:\s*)\[[^\]]*\]", re.IGNORECASE), rf"\1{REDACTED}"),
 )
+# Each of the patterns above needs one of these: most values of a line have none, and seven searches cost more than one.
+_SUSPECT = re.compile(r"[\s=:@]|eyJ")
+# Written by processors of ours, whatever the caller gave.
+_OWN_KEYS = frozenset({"timestamp", "level"})
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Structlog processor: no token, signature, password or position leaves in a log line, however deep it hides."""
-    return {key: _redacted(key, value) for key, value in event.items()}
+    return {key: value if key in _OWN_KEYS else _redacted(key, value) for key, value in event.items()}
 
 
 def _redacted(key: str, value: Any) -> Any:
@@ -64,6 +68,8 @@ def _redacted(key: str, value: Any) -> Any:
 
 
 def _redact_text(text: str) -> str:
+    if not _SUSPECT.search(text):
+        return text
     for pattern, replacement in _SECRETS_IN_TEXT:
         text = pattern.sub(replacement, text)
     return text
@@ -148,6 +154,7 @@ class Metrics:
             ["route", "operation"], registry=self.registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )  # fmt: skip
+        self._request_series: dict[tuple[str, str, int, str], tuple[Counter, Histogram]] = {}
         self.sockets = Gauge("media_websocket_connections", "Open GraphQL WebSockets.", registry=self.registry)
         self.socket_operations = Counter(
             "media_websocket_operations", "Operations started over WebSockets.", ["operation"], registry=self.registry
@@ -188,11 +195,30 @@ class Metrics:
         self.storage_events = Counter(
             "media_storage_events", "Storage events by kind and outcome.", ["kind", "outcome"], registry=self.registry
         )
+        self.invalidations = Counter(
+            "media_invalidations", "Calls about invalidations of the CDN by what came of them.",
+            ["outcome"], registry=self.registry,
+        )  # fmt: skip
+        self.invalidation_paths = Counter(
+            "media_invalidation_paths", "Paths and cache tags that the CDN was asked to forget.", registry=self.registry
+        )
+        self.invalidation_age = Gauge(
+            "media_invalidation_age_seconds", "For how long edges have been due to forget the oldest request.",
+            registry=self.registry,
+        )  # fmt: skip
 
     def count_request(self, *, route: str, method: str, status: int, operation: str, seconds: float) -> None:
         """Count one HTTP answer. `route` is the pattern, never the raw path; `operation` is `none` off GraphQL."""
-        self.http_requests.labels(route, method, str(status), operation).inc()
-        self.http_seconds.labels(route, operation).observe(seconds)
+        labels = (route, method, status, operation)
+        series = self._request_series.get(labels)
+        if series is None:
+            # As many as the metrics have series: routes, methods and operations are few, statuses ours.
+            series = self._request_series[labels] = (
+                self.http_requests.labels(route, method, str(status), operation),
+                self.http_seconds.labels(route, operation),
+            )
+        series[0].inc()
+        series[1].observe(seconds)
 
     def count_upload(self, purpose: MediaPurpose, outcome: str) -> None:
         """Count a step of an upload session: `created`, `completed`, `expired`, or `refused` before it began."""
@@ -232,6 +258,15 @@ class Metrics:
     def count_storage_event(self, kind: str, outcome: str) -> None:
         """Count one event: `created` or `removed`; `handled`, `stale`, `unknown` or `lost`."""
         self.storage_events.labels(kind, outcome).inc()
+
+    def count_invalidation(self, outcome: str, *, paths: int = 0) -> None:
+        """Count a batch that was `created` with so many paths, `completed`, `postponed`, or `refused`."""
+        self.invalidations.labels(outcome).inc()
+        self.invalidation_paths.inc(paths)
+
+    def set_invalidation_age(self, seconds: float) -> None:
+        """Seconds since the oldest request that edges have not confirmed; 0 without one."""
+        self.invalidation_age.set(seconds)
 
     def count_status(self, status: MediaStatus, purpose: MediaPurpose) -> None:
         """Count one media entering `status`, and what that means for its upload session."""

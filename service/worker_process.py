@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 
 import structlog
@@ -24,7 +24,8 @@ from service.errors import ConfigurationError, ProcessingFailed
 from service.event_consumer import EventConsumer
 from service.event_intake import handle_notification
 from service.hinted_jobs import HintedJobs
-from service.invalidation import open_invalidator
+from service.invalidation.cloudfront import open_cloudfront
+from service.invalidation.dispatch import InvalidationDispatch
 from service.job_source import JobSource, PolledJobs
 from service.media_processing import fail_media, process_media
 from service.message_queue import MessageQueue
@@ -36,6 +37,7 @@ from service.rendition_retirement import retire_renditions
 from service.runtime import Runtime, open_runtime
 from service.scanner import open_scanner
 from service.settings import Settings, WorkerSettings
+from service.stores.invalidation_batches import InvalidationBatchStore
 from service.sweeper import sweep
 from service.telemetry import Metrics
 from service.transport.operator_routes import operator_routes
@@ -93,7 +95,6 @@ def _handlers(runtime: Runtime, jail: Jail, annotators: Annotators) -> dict[JobK
     stores, object_store, metrics = runtime.stores, runtime.object_store, runtime.metrics
     settings = runtime.settings
     scanner, bases = open_scanner(settings.scanner), BasePictures(settings.worker.base_cache_bytes)
-    invalidator = open_invalidator(settings.cdn, settings.storage)
 
     async def process(job: Job) -> None:
         viewable = await process_media(
@@ -114,7 +115,7 @@ def _handlers(runtime: Runtime, jail: Jail, annotators: Annotators) -> dict[JobK
         JobKind.ANNOTATE: partial(
             run_annotator, stores=stores, object_store=object_store, jail=jail, annotators=annotators
         ),
-        JobKind.RETIRE: partial(retire_renditions, stores=stores, object_store=object_store, invalidator=invalidator),
+        JobKind.RETIRE: partial(retire_renditions, stores=stores, object_store=object_store),
         JobKind.DELETE: partial(remove_objects, stores=stores, object_store=object_store),
     }
 
@@ -147,6 +148,32 @@ async def open_consumer(runtime: Runtime) -> AsyncIterator[EventConsumer | None]
         )
     finally:
         await queue.close()
+
+
+def open_dispatch(runtime: Runtime) -> InvalidationDispatch | None:
+    """What carries invalidations on, with CloudFront not contacted yet; None where there is no CDN to tell."""
+    settings, stores = runtime.settings, runtime.stores
+    cloudfront = open_cloudfront(settings.cdn, settings.storage)
+    if cloudfront is None or stores.invalidations is None:
+        return None
+    return InvalidationDispatch(
+        cloudfront,
+        invalidations=stores.invalidations,
+        batches=InvalidationBatchStore(runtime.database),
+        deletions=stores.deletions,
+        metrics=runtime.metrics,
+        poll_s=settings.cdn.poll_s,
+    )
+
+
+async def dispatch_forever(dispatch: InvalidationDispatch, *, poll_s: float) -> None:
+    """Carry invalidations on every `poll_s` seconds until cancelled; an outage costs rounds, and no request."""
+    while True:
+        try:
+            await dispatch.advance()
+        except Exception:
+            log.exception("invalidations interrupted; the next round goes on")
+        await asyncio.sleep(poll_s)
 
 
 async def sweep_once(runtime: Runtime) -> None:
@@ -211,13 +238,16 @@ async def run_worker(settings: Settings) -> None:
         if consumer is not None:
             running.append(consumer)
         _on_stop_signals(*(each.stop for each in running))
-        sweeping = asyncio.create_task(sweep_forever(runtime))
+        background = [asyncio.create_task(sweep_forever(runtime))]
+        dispatch = open_dispatch(runtime)
+        if dispatch is not None:
+            background.append(asyncio.create_task(dispatch_forever(dispatch, poll_s=settings.cdn.poll_s)))
         try:
             await asyncio.gather(*(each.run() for each in running))
         finally:
-            sweeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeping
+            for each in background:
+                each.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
 
 
 async def run_consumer(settings: Settings) -> None:

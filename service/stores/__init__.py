@@ -10,6 +10,7 @@ from service.stores.database import Database
 from service.stores.dead_letters import DeadLetterStore
 from service.stores.deletions import DeletionStore
 from service.stores.idempotency import IdempotencyStore
+from service.stores.invalidations import InvalidationStore
 from service.stores.job_inspection import JobInspection
 from service.stores.jobs import Announcer, JobStore
 from service.stores.media import MediaStore, StatusCounter
@@ -19,7 +20,7 @@ from service.stores.uploads import UploadStore
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """The stores of one database."""
+    """The stores of one database. `invalidations`: None where there is no CDN to tell."""
 
     media: MediaStore
     annotations: AnnotationStore
@@ -31,15 +32,20 @@ class Stores:
     dead_letters: DeadLetterStore
     deletions: DeletionStore
     idempotency: IdempotencyStore
+    invalidations: InvalidationStore | None = None
 
 
 def bind_stores(
-    database: Database, *, count_status: StatusCounter | None = None, announce: Announcer | None = None
+    database: Database,
+    *,
+    count_status: StatusCounter | None = None,
+    announce: Announcer | None = None,
+    invalidates: bool = False,
 ) -> Stores:
     """The stores of `database`.
 
     `count_status` is told of every status written and of the media's purpose, `announce` of every job that becomes
-    visible.
+    visible. `invalidates`: edges are to forget what is removed.
     """
     return Stores(
         media=MediaStore(database) if count_status is None else MediaStore(database, count_status=count_status),
@@ -52,4 +58,5 @@ def bind_stores(
         dead_letters=DeadLetterStore(database, announce=announce),
         deletions=DeletionStore(database),
         idempotency=IdempotencyStore(database),
+        invalidations=InvalidationStore(database) if invalidates else None,
     )

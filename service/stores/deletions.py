@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, TypedDict
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NotRequired, TypedDict
 from uuid import UUID
 
 from pymongo import ReturnDocument
@@ -22,6 +22,7 @@ class DeletionDocument(TypedDict):
     stage: str
     objects: list[dict[str, str]]
     objects_removed: int
+    cdn_invalidated_at: NotRequired[Any]
 
 
 class DeletionStore:
@@ -65,5 +66,15 @@ class DeletionStore:
                     "objects_removed": len(objects),
                 },
                 "$currentDate": {"objects_removed_at": True},
+            },
+        )
+
+    async def mark_cdn_invalidated(self, media_ids: Collection[UUID]) -> None:
+        """Every edge has forgotten these media; those whose objects are not all removed yet stay as they are."""
+        await self._deletions.update_many(
+            {"_id": {"$in": list(media_ids)}, "stage": DeletionStage.OBJECTS_REMOVED.value},
+            {
+                "$set": {"stage": DeletionStage.CDN_INVALIDATED.value},
+                "$currentDate": {"cdn_invalidated_at": True},
             },
         )

@@ -135,3 +135,10 @@ class RenditionStore:
                 },
             ],
         )
+
+    async def forget_quarantined(self, media_id: UUID) -> None:
+        """A QUARANTINED media has no renditions left in storage, listed or replaced."""
+        await self._media.update_one(
+            {"_id": media_id, "status": MediaStatus.QUARANTINED.value},
+            {"$set": {"renditions": []}, "$unset": {"retired_renditions": ""}},
+        )

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import httpx
 import pytest
 import uvicorn
+from starlette.applications import Starlette
 
 from indexes.ensure import ensure
 from service import deletion
 from service.app import create_app
+from service.change_feed import ChangeFeed
 from service.dev.edge import edge_from_settings
 from service.dev.storage_events import created_object
 from service.dev.tokens import mint_token
@@ -50,6 +52,12 @@ class RunningService:
     runtime: Runtime
     url: str
     jail: Jail
+    app: Starlette
+
+    @property
+    def change_feed(self) -> ChangeFeed:
+        feed: ChangeFeed = self.app.state.change_feed
+        return feed
 
     def client(self, subject: str | None, *, roles: tuple[str, ...] = ()) -> ApiClient:
         issuer = self.settings.auth.issuers[0]
@@ -82,13 +90,13 @@ async def service(settings: Settings, ports: Iterator[int], jail: Jail) -> Async
         update={"poll_s": 0.02, "concurrency": 2, "backoff_s": (0.05,), "outage_retry_s": 0.05}
     )
     delivery = settings.delivery.model_copy(update={"base_url": f"http://127.0.0.1:{edge_port}"})
-    cdn = CdnSettings(distribution_id="EDGE", endpoint=delivery.base_url)
+    cdn = CdnSettings(distribution_id="EDGE", endpoint=delivery.base_url, poll_s=0.02)
     settings = settings.model_copy(update={"delivery": delivery, "cdn": cdn, "worker": worker})
     async with open_runtime(settings, Metrics()) as runtime:
         await ensure(runtime.database.handle)
         app = create_app(settings, read_storage_event=created_object)
         async with served(app, next(ports)) as url, served(edge_from_settings(settings), edge_port):
-            yield RunningService(settings, runtime, url, jail)
+            yield RunningService(settings, runtime, url, jail, app)
 
 
 @pytest.fixture(scope="module")

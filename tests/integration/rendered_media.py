@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,6 +10,7 @@ from uuid import UUID, uuid4
 from service.access import Viewer
 from service.media_changes import update_media
 from service.models import JobKind
+from service.worker_process import open_dispatch
 from tests.integration.conftest import RunningService
 from tests.integration.jobs_by_hand import run_next
 from tests.integration.mutation_scenarios import uuid_of
@@ -46,6 +48,18 @@ async def render(service: RunningService) -> None:
 async def retire(service: RunningService) -> None:
     """Run the removal that is due of what was replaced."""
     await run_next(service, JobKind.RETIRE)
+
+
+async def forget(service: RunningService) -> None:
+    """Carry invalidations on until the edge has confirmed all of them."""
+    dispatch, store = open_dispatch(service.runtime), service.runtime.stores.invalidations
+    assert dispatch is not None
+    assert store is not None
+    async with asyncio.timeout(20):
+        await dispatch.advance()
+        while await store.oldest_age_s() > 0:
+            await asyncio.sleep(0.02)
+            await dispatch.advance()
 
 
 async def ready(service: RunningService) -> UUID:

@@ -25,7 +25,6 @@ NOT_YET = {
     "ModerateMediaPayload was removed.",
     "ModerationDecision was removed.",
     "SimilarMedia was removed.",
-    "Field Deletion.cdnInvalidatedAt was removed.",
     "Field Deletion.certificate was removed.",
     "Field Deletion.verifiedAt was removed.",
     "Field Media.similar was removed.",

@@ -1,0 +1,72 @@
+"""The distribution in front of both buckets, by name: one place for what code and infrastructure templates agree on.
+
+How CloudFront uses each: https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_DistributionConfig.html
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from service.models import Visibility
+from service.object_keys import ORIGINALS_PATTERN, RENDITIONS_PATTERNS
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+# `CacheTagConfig.HeaderName`. S3 answers with an object's metadata `cache-tag` under this name:
+# https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/invalidation-by-tags.html
+CACHE_TAG_METADATA: Final = "cache-tag"
+CACHE_TAG_HEADER: Final = f"x-amz-meta-{CACHE_TAG_METADATA}"
+
+
+class Origin(enum.StrEnum):
+    """Which bucket a behaviour reads from."""
+
+    UPLOADS = "uploads"
+    RENDITIONS = "renditions"
+
+
+class KeyGroup(enum.StrEnum):
+    """Whose signatures open a behaviour: a key group each, so that each can be revoked alone."""
+
+    PUBLIC = "public-renditions"
+    PRIVATE = "private-renditions"
+    ORIGINALS = "originals"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheBehavior:
+    """Requests for `path_pattern` go to `origin`, if a key of `key_group` has signed them."""
+
+    path_pattern: str
+    origin: Origin
+    key_group: KeyGroup
+
+
+# In the order in which they are tried. Whatever matches none is refused: nothing lies elsewhere.
+BEHAVIORS: Final = (
+    CacheBehavior(ORIGINALS_PATTERN, Origin.UPLOADS, KeyGroup.ORIGINALS),
+    CacheBehavior(RENDITIONS_PATTERNS[Visibility.PRIVATE], Origin.RENDITIONS, KeyGroup.PRIVATE),
+    CacheBehavior(RENDITIONS_PATTERNS[Visibility.PUBLIC], Origin.RENDITIONS, KeyGroup.PUBLIC),
+)
+
+
+class TemplateParameter(enum.StrEnum):
+    """What a deployment says of its distribution, as infrastructure templates name it.
+
+    The first two are `Restrictions.GeoRestriction`: `none`, `whitelist` or `blacklist`, and ISO 3166-1 country codes.
+    The third is a list of hosts that a function at the edge compares with `Referer`: CloudFront has no setting for it.
+    """
+
+    GEO_RESTRICTION_TYPE = "GeoRestrictionType"
+    GEO_RESTRICTION_LOCATIONS = "GeoRestrictionLocations"
+    ALLOWED_REFERRERS = "AllowedReferrers"
+
+
+def cache_tag(media_id: UUID | str) -> str:
+    """The tag of every rendition of a media. One only: edges send it on to whoever is shown the picture, so it may say
+    nothing that its path does not say, such as whose it is.
+    """
+    return str(media_id)
