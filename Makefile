@@ -15,6 +15,7 @@ FUZZ := .venv-fuzz/installed-$(call lock_hash,fuzz)
 # npm writes it last.
 CLIENT := clients/js/node_modules/.package-lock.json
 SHARP := benchmarks/sharp/node_modules/.package-lock.json
+PEERS := benchmarks/peers/node_modules/.package-lock.json
 INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
 .PHONY: help run test environments lint types contracts client check format contact-sheet lock clean
@@ -74,6 +75,9 @@ fuzz: $(FUZZ) ## Fuzz what reads files, SECONDS=60 for each target; the corpus i
 bench-images: $(TEST) $(BENCH) $(SHARP) ## Compare the pipeline with plain Pillow, pyvips and sharp (needs Node.js)
 	$(BIN)/python -m benchmarks.images $(ARGS)
 
+bench-feed: $(TEST) $(PEERS) ## Compare a page of the feed with that of other servers, Node.js ones too; ARGS=--quick or ARGS=--growth
+	$(BIN)/python -m benchmarks.feed $(ARGS)
+
 contact-sheet: $(TEST) ## Draw docs/contact-sheet.jpg: every rendition of five kinds of files, to look at
 	$(BIN)/python -m benchmarks.contact_sheet
 
@@ -102,6 +106,9 @@ $(CLIENT): clients/js/package-lock.json
 
 $(SHARP): benchmarks/sharp/package-lock.json
 	@npm ci --prefix benchmarks/sharp --loglevel=error
+
+$(PEERS): benchmarks/peers/package-lock.json
+	@npm ci --prefix benchmarks/peers --loglevel=error
 
 define new_venv
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later with venv is needed and none was found." \

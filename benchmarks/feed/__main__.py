@@ -1,0 +1,172 @@
+"""A page of the feed by ours, by servers written by hand and by others' GraphQL servers: `make bench-feed`.
+
+All of them run at once on one MongoDB, each as one process, and are asked in turns. `--growth` measures the page of
+ours with ever more media instead; `--quick` takes a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.feed import report
+from benchmarks.feed.growth import Examined, explain, growth
+from benchmarks.feed.measuring import Cell, Load, Plan, loading, measure
+from benchmarks.feed.pages import PAGES, check
+from benchmarks.feed.population import populate
+from benchmarks.feed.servers import Keys, Row, Server, keys_of, our_rows, our_server, peer_rows
+from benchmarks.feed.wire import Answer, ask
+from benchmarks.stack import machine
+from service.dev.environment import dev_settings
+from service.dev.keys import new_keys
+from service.dev.mongod import start_mongod
+from service.dev.ports import free_ports
+from service.dev.processes import Child, Children
+from service.dev.supervision import start_part
+from service.settings import Settings
+from service.stores import database
+
+MEDIA, QUICK_MEDIA = 200_000, 20_000
+GROWTH = (10_000, 100_000, 1_000_000)
+FULL = Plan(connections=(1, 8, 32), rounds=3, seconds=2.0, first_warm_s=2.0)
+QUICK = Plan(connections=(report.COMPARED,), rounds=1, seconds=0.5, first_warm_s=0.3)
+DRIVER = "motor" if hasattr(database, "AsyncIOMotorClient") else "pymongo"
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """MongoDB, and where servers are started."""
+
+    settings: Settings
+    children: Children
+    mongod: Child
+    folder: Path
+
+    def populate(self, numbers: range) -> None:
+        """Write the media of these numbers, by both cores."""
+        mongo, middle = self.settings.mongo, numbers.start + len(numbers) // 2
+        with ProcessPoolExecutor(2) as pool:
+            halves = (range(numbers.start, middle), range(middle, numbers.stop))
+            written = [pool.submit(populate, mongo.uri.get_secret_value(), mongo.database, half) for half in halves]
+            for each in written:
+                each.result()
+
+    async def start(self, server: Server) -> int:
+        """The process id of a server that answers."""
+        return (await start_part(self.children, server.part)).process.pid
+
+
+@asynccontextmanager
+async def staged() -> AsyncIterator[Stage]:
+    with tempfile.TemporaryDirectory(prefix="media-benchmark-") as name:
+        folder, ports = Path(name), free_ports()
+        children = Children(folder / "logs")
+        try:
+            mongo_uri = await start_mongod(children, folder / "mongod", next(ports))
+            numbers = {each: next(ports) for each in ("api", "edge", "worker")}
+            # Storage is never asked by a feed.
+            settings = dev_settings(
+                new_keys(), mongo_uri=mongo_uri, s3_url=f"http://127.0.0.1:{next(ports)}", ports=numbers
+            )
+            yield Stage(settings, children, children.running[0], folder)
+        finally:
+            await children.stop_all()
+
+
+def compare_answers(rows: Sequence[Row], keys: Keys, base_url: str) -> dict[tuple[str, str, bool], Answer]:
+    """One answer of each row to each page, plain and as browsers ask. ValueError unless all say the same."""
+    answers: dict[tuple[str, str, bool], Answer] = {}
+    public = keys.public(base_url)
+    for page in PAGES:
+        expected: Any = None
+        for row in rows:
+            answers |= {(row.title, page.name, each): ask(row, page, compressed=each) for each in (False, True)}
+            if "Accept-Encoding" in row.headers:
+                continue
+            data = check(answers[row.title, page.name, False].body, public)
+            expected = expected or data
+            if data != expected:
+                raise ValueError(f"{row.title} answers {page.name} otherwise than {rows[0].title}")
+    return answers
+
+
+async def contest(stage: Stage, count: int, plan: Plan) -> list[report.Aim]:
+    """Ours and its peers, printed; what must hold."""
+    await asyncio.to_thread(stage.populate, range(count))
+    say(f"{count:,} media")
+    keys, server = keys_of(stage.settings), our_server(stage.settings, stage.folder)
+    rows = [*our_rows(server, stage.settings), *peer_rows(stage.settings, keys, free_ports())]
+    parts = list(dict.fromkeys(row.server.part for row in rows))
+    started = await asyncio.gather(*(start_part(stage.children, part) for part in parts))
+    pids = {part.name: child.process.pid for part, child in zip(parts, started, strict=True)}
+    answers = await asyncio.to_thread(compare_answers, rows, keys, stage.settings.delivery.base_url)
+    say(f"{len(pids)} servers, all with the same answers")
+    placed = [(row, pids[row.server.part.name]) for row in rows]
+    async with loading(stage.mongod.process.pid) as load:
+        cells = await measure(load, placed, PAGES, plan, say)
+    print(f"{count:,} media; {machine()}. The load itself took {_load_share(cells.values())} of a core.\n")
+    for page in PAGES:
+        print(f"**{page.title}**\n\n{report.speeds(page, rows, cells, plan.connections)}\n")
+    print(report.weights(answers, rows), end="\n\n")
+    found = report.aims(cells, DRIVER)
+    print(report.verdicts(found))
+    return found
+
+
+def _load_share(cells: Any) -> str:
+    shares = [each.load_ms * each.rate / 1e3 for each in cells]
+    return f"{min(shares):.0%} to {max(shares):.0%}"
+
+
+async def grow(stage: Stage, counts: Sequence[int], plan: Plan) -> None:
+    """The same page with ever more media, printed."""
+    server, page = our_server(stage.settings, stage.folder), PAGES[0]
+    row, pid, reached = our_rows(server, stage.settings)[0], 0, 0
+    found: list[tuple[int, Cell, Examined]] = []
+    async with loading(stage.mongod.process.pid) as load:
+        for count in counts:
+            await asyncio.to_thread(stage.populate, range(reached, count))
+            reached = count
+            pid = pid or await stage.start(server)
+            found.append((count, await _measured(load, row, pid, plan), explain(stage.settings.mongo, page)))
+            say(f"{count:,} media")
+    print(f"{page.title}; {machine()}\n\n{growth(found)}")
+
+
+async def _measured(load: Load, row: Row, pid: int, plan: Plan) -> Cell:
+    only = replace(plan, connections=(report.COMPARED,))
+    cells = await measure(load, [(row, pid)], PAGES[:1], only, say)
+    return cells[row.title, PAGES[0].name, report.COMPARED]
+
+
+async def main() -> int:
+    """0 unless something that must hold does not."""
+    parser = argparse.ArgumentParser(prog="benchmarks.feed", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the media, one short round, 8 connections")
+    parser.add_argument("--growth", action="store_true", help="the page at 10,000, 100,000 and 1,000,000 media")
+    parser.add_argument("--rounds", type=int, help="how often all are asked in turn; the medians are shown")
+    options = parser.parse_args()
+    plan = QUICK if options.quick else FULL
+    plan = replace(plan, rounds=options.rounds or plan.rounds)
+    async with staged() as stage:
+        if options.growth:
+            await grow(stage, GROWTH[:2] if options.quick else GROWTH, plan)
+            return 0
+        found = await contest(stage, QUICK_MEDIA if options.quick else MEDIA, plan)
+    return 0 if all(each.is_met for each in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
