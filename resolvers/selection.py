@@ -21,6 +21,7 @@ from strawberry.utils.str_converters import to_camel_case
 from schema.context import Info
 from schema.media import Media
 from schema.stored import paths_of
+from service.graphql_compiler import by_selection
 
 
 @cache
@@ -28,14 +29,18 @@ def _paths_by_field() -> Mapping[str, tuple[str, ...]]:
     return {to_camel_case(name): paths for name, paths in paths_of(Media).items()}
 
 
-def media_fields(info: Info) -> set[str]:
+def media_fields(info: Info) -> frozenset[str]:
     """The document paths that every Media selected below this root field needs, taken together."""
-    raw: GraphQLResolveInfo[Any] = info._raw_info
+    return _media_fields(info._raw_info)
+
+
+@by_selection
+def _media_fields(raw: GraphQLResolveInfo[Any]) -> frozenset[str]:
     paths: set[str] = set()
     for node in raw.field_nodes:
         if node.selection_set is not None:
             _collect(raw, node.selection_set, get_named_type(raw.return_type), paths, set())
-    return paths
+    return frozenset(paths)
 
 
 def _collect(

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
 import strawberry
 
+from service.graphql_compiler import Inline, inline, inlined
+
 _PATHS = "stored_paths"
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 def needs(*paths: str) -> dict[str, Any]:
@@ -22,24 +27,38 @@ def paths_of(type_: type) -> Mapping[str, tuple[str, ...]]:
 
 
 def stored(path: str, convert: Callable[[Any], Any] | None = None, *, description: str | None = None) -> Any:
-    """A field that is one dotted `path` of `self.document`, or null; `convert` maps a value that is there."""
-    keys = path.split(".")
+    """A field that is one dotted `path` of `self.document`, or null; `convert` maps a value that is there.
 
-    def resolve(root: Any) -> Any:
-        value = root.document
-        for key in keys:
-            value = value.get(key)
-            if value is None:
-                return None
-        return value if convert is None else convert(value)
-
-    return strawberry.field(resolver=resolve, metadata=needs(path), description=description)
+    An enum as `convert` refuses values that it does not have with a KeyError.
+    """
+    *parents, last = path.split(".")
+    holder = "SOURCE.document"
+    for each in parents:
+        holder = f"({holder}.get({each!r}) or EMPTY)"
+    value = f"{holder}.get({last!r})"
+    if convert is None:
+        expression = inline(value, EMPTY=_EMPTY)
+    elif isinstance(convert, type) and issubclass(convert, Enum):
+        # GraphQL takes an enum by its value too, and looking that up is quicker than finding the member.
+        known = {None: None, **{member.value: member.value for member in convert}}
+        expression = inline(f"KNOWN[{value}]", EMPTY=_EMPTY, KNOWN=known)
+    else:
+        expression = inline(f"CONVERT({value})", EMPTY=_EMPTY, CONVERT=_unless_null(convert))
+    return _field(expression, path, description)
 
 
 def stored_list(path: str, *, description: str | None = None) -> Any:
     """A list of `self.document`; one that was never written is empty."""
+    return _field(inline(f"SOURCE.document.get({path!r}) or []"), path, description)
 
-    def resolve(root: Any) -> list[Any]:
-        return root.document.get(path) or []
 
-    return strawberry.field(resolver=resolve, metadata=needs(path), description=description)
+def _field(expression: Inline, path: str, description: str | None) -> Any:
+    metadata = {**needs(path), **inlined(expression)}
+    return strawberry.field(resolver=expression.resolver(), metadata=metadata, description=description)
+
+
+def _unless_null(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def converted(value: Any) -> Any:
+        return None if value is None else convert(value)
+
+    return converted

@@ -14,8 +14,8 @@ One promise is narrower: a resolver below a root field gets an `info` that is sh
 """
 
 from service.graphql_compiler.executor import CompilingExecutor, compiling
-from service.graphql_compiler.inline import inline, inlined
+from service.graphql_compiler.inline import Inline, inline, inlined
 from service.graphql_compiler.programs import Programs, Road
 from service.graphql_compiler.selection import by_selection
 
-__all__ = ["CompilingExecutor", "Programs", "Road", "by_selection", "compiling", "inline", "inlined"]
+__all__ = ["CompilingExecutor", "Inline", "Programs", "Road", "by_selection", "compiling", "inline", "inlined"]

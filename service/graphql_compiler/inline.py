@@ -21,7 +21,8 @@ class Inline:
 
     def resolver(self) -> Callable[[Any], Any]:
         """The same expression as a function of the object."""
-        code = compile(f"lambda {_SOURCE}: {self.expression}", "<inline field>", "eval")
+        # Strawberry gives the object to the parameter of this name.
+        code = compile(f"lambda root: {over(self, 'root')}", "<inline field>", "eval")
         function: Callable[[Any], Any] = eval(code, dict(self.names))  # noqa: S307 - written by this program
         return function
 

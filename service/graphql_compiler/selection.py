@@ -126,6 +126,8 @@ def by_selection(function: Callable[[GraphQLResolveInfo[Any]], T]) -> Callable[[
 
     @wraps(function)
     def remembered(info: GraphQLResolveInfo[Any]) -> T:
+        if info.path.prev is not None:
+            return function(info)
         memory = operations.of(info.operation)
         if memory.variables is None:
             document = DocumentNode(definitions=(info.operation, *info.fragments.values()))
@@ -133,7 +135,8 @@ def by_selection(function: Callable[[GraphQLResolveInfo[Any]], T]) -> Callable[[
                 memory.variables = variables_of(directives_of(info.operation, document))
             except NotCompilable:
                 return function(info)
-        coerced = info.variable_values.coerced
+        # Strawberry's own executor hands out the values alone.
+        coerced = getattr(info.variable_values, "coerced", info.variable_values)
         key = (info.path.key, *[coerced.get(name) for name in memory.variables])
         if key not in memory.answers:
             if len(memory.answers) >= MAX_SPECIALISATIONS:
