@@ -7,6 +7,7 @@ from datetime import datetime
 
 import strawberry
 
+from schema.context import Info
 from schema.scalars import URL, ByteSize
 from schema.stored import stored
 from service import delivery
@@ -31,6 +32,14 @@ class Rendition:
     @strawberry.field(description="Signed for CloudFront; stable within its window, so that caches hit.")
     def url(self) -> URL:
         return URL(self.sign().url)
+
+    @strawberry.field(
+        description="Stays the same while the bytes do, and opens for pages that hold delivery cookies; null where no "
+        "cookies would open it, as for what is not PUBLIC."
+    )
+    def unsigned_url(self, info: Info) -> URL | None:
+        address = info.context.delivery.unsigned_url(self.document["key"])
+        return None if address is None else URL(address)
 
     @strawberry.field
     def url_expires_at(self) -> datetime:

@@ -23,6 +23,7 @@ from service.runtime import open_runtime
 from service.settings import Environment, Settings
 from service.telemetry import Metrics
 from service.transport.bearer import token_of_headers
+from service.transport.delivery_cookies import delivery_cookies
 from service.transport.graphql_http import GraphQLOverHTTP
 from service.transport.middleware import CrossOriginMiddleware, SecurityHeadersMiddleware, TelemetryMiddleware
 from service.transport.operations import Operations
@@ -70,6 +71,7 @@ def create_app(
             Route("/graphql", over_http),
             WebSocketRoute("/graphql", over_socket),
             *operator_routes(),
+            *delivery_cookies(settings),
             *webhook,
         ],
         middleware=[

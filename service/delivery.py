@@ -95,6 +95,11 @@ def window_end(now: float, media_id: UUID, lifetime: UrlLifetime) -> int:
     return ((int(now) - phase) // window + 1) * window + phase + lifetime.minimum_s
 
 
+def shared_lifetime(purpose: MediaPurpose) -> UrlLifetime:
+    """How long a signature lives that opens every rendition of that purpose's media, or of one of them."""
+    return _SHARED_LIFETIMES[purpose]
+
+
 def cache_control(purpose: MediaPurpose, rendition: RenditionName, visibility: Visibility) -> str:
     """The Cache-Control to store with a rendition's bytes. KeyError if the purpose does not make it."""
     max_age = POLICIES[purpose].rendition(rendition).cache_max_age_s
@@ -128,6 +133,7 @@ class Delivery:
 
     def __init__(self, settings: DeliverySettings, *, clock: Callable[[], float] = time.time) -> None:
         self._base_url = settings.base_url
+        self._has_cookies = bool(settings.cookie_domain)
         self._signers = load_signers(settings)
         self._clock = clock
         self._public, self._private, self._originals = _Memory(), _Memory(), _Memory()
@@ -186,6 +192,11 @@ class Delivery:
         folder = visibility_of_rendition(key) or visibility
         query = self._sign_pattern(signer, f"{rendition_prefix(purpose, folder, '*', media_id)}*", expires)
         return memory.keep(key, media_id, lifetime, expires, f"{self._base_url}/{key}?{query}")
+
+    def unsigned_url(self, key: str) -> str | None:
+        """The address of a rendition for those who hold delivery cookies; None where no cookies would open it."""
+        is_opened = self._has_cookies and visibility_of_rendition(key) is _PUBLIC
+        return f"{self._base_url}/{key}" if is_opened else None
 
     def original_url(self, *, media_id: UUID, key: str) -> SignedUrl:
         """The URL of an original, for minutes. ValueError if `key` is not the original of this media."""

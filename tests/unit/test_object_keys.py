@@ -28,6 +28,7 @@ from service.object_keys import (
 from service.policies import POLICIES
 
 PURPOSES = st.sampled_from(MediaPurpose)
+_NOBODY = UUID(int=0)
 
 
 @given(
