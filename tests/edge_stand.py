@@ -27,9 +27,13 @@ from service.settings import DeliverySettings, SigningKey
 BASE = "http://edge.test:8090"
 NOW = 1_767_250_000.0
 ID = UUID("0199a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
-FEED, FULL = (
-    rendition_key(MediaPurpose.COMMUNITY, Visibility.PUBLIC, name, ID, 1, MediaFormat.WEBP)
-    for name in (RenditionName.FEED, RenditionName.FULL)
+FEED, FULL, PRIVATE_FEED = (
+    rendition_key(MediaPurpose.COMMUNITY, visibility, name, ID, 1, MediaFormat.WEBP)
+    for visibility, name in (
+        (Visibility.PUBLIC, RenditionName.FEED),
+        (Visibility.PUBLIC, RenditionName.FULL),
+        (Visibility.PRIVATE, RenditionName.FEED),
+    )
 )
 ORIGINAL = original_key(MediaPurpose.COMMUNITY, ID, "image/jpeg")
 PICTURE = OriginObject(
@@ -64,6 +68,7 @@ class Bucket:
 
     def __init__(self) -> None:
         self.objects = {("media", FEED): PICTURE, ("media", FULL): PICTURE, ("uploads", ORIGINAL): PICTURE}
+        self.objects["media", PRIVATE_FEED] = replace(PICTURE, cache_control="private, max-age=600")
         self.asked: list[tuple[str, str]] = []
         self.conditions: list[str | None] = []
         self.entered = asyncio.Event()

@@ -1,7 +1,8 @@
 """CloudFront's management API, as far as invalidations go and as its clients speak it, on the edge's own port.
 
 No signature is checked. It listens on this machine only, and whoever can reach it can do no more than empty a cache.
-Formats: CloudFront API Reference 2020-05-31, CreateInvalidation, GetInvalidation and ListInvalidations.
+Formats: CloudFront API Reference 2020-05-31, CreateInvalidation, GetInvalidation, ListInvalidations and, of what
+distributions are configured to do, that part of GetDistributionConfig which concerns invalidations.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.dev.edge.invalidations import InvalidationRefused
+from service.distribution import CACHE_TAG_HEADER
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 
 _NAMESPACE: Final = "http://cloudfront.amazonaws.com/doc/2020-05-31/"
 # There is one distribution, whatever it is called.
-_PATH: Final = "/2020-05-31/distribution/{distribution_id}/invalidation"
+_DISTRIBUTION: Final = "/2020-05-31/distribution/{distribution_id}"
+_PATH: Final = f"{_DISTRIBUTION}/invalidation"
 _MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 _MAX_ITEMS: Final = 100
 _DIGITS: Final = re.compile(r"[0-9]{1,6}")
@@ -35,7 +38,7 @@ Handler = Callable[["Request"], Awaitable[Response]]
 
 
 def management_routes(invalidations: Invalidations) -> list[Route]:
-    """The three operations on `invalidations`."""
+    """The three operations on `invalidations`, and the one that tells whether tags work."""
 
     async def create(request: Request) -> Response:
         reference, items = _batch(await _body(request))
@@ -52,7 +55,11 @@ def management_routes(invalidations: Invalidations) -> list[Route]:
             raise InvalidationRefused(400, "InvalidArgument", "MaxItems must be a number above 0.")
         return _xml(_page(invalidations.newest_first(), marker, min(int(asked), _MAX_ITEMS)))
 
+    async def get_config(_: Request) -> Response:
+        return _xml(_config(), headers={"ETag": "EDGE"})
+
     return [
+        Route(f"{_DISTRIBUTION}/config", get_config, methods=["GET"]),
         Route(_PATH, _explained(create), methods=["POST"]),
         Route(_PATH, _explained(list_all), methods=["GET"]),
         Route(_PATH + "/{invalidation_id}", _explained(get), methods=["GET"]),
@@ -123,6 +130,13 @@ def _described(invalidation: Invalidation) -> Element:
     for item in invalidation.items:
         _add(items, Path=item)
     _add(batch, CallerReference=invalidation.reference)
+    return root
+
+
+def _config() -> Element:
+    root = Element("DistributionConfig", xmlns=_NAMESPACE)
+    _add(root, CallerReference="edge", Comment="The development edge", Enabled="true")
+    _add(SubElement(root, "CacheTagConfig"), HeaderName=CACHE_TAG_HEADER)
     return root
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from service.buckets import MISSING_CODES
+from service.distribution import CACHE_TAG_METADATA
 from service.errors import TemporarilyUnavailable
 from service.storage_calls import StorageCalls, error_code
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from service.settings import StorageSettings
 
-CACHE_TAG = "cache-tag"
 # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/invalidation-specifying-tags.html
 MAX_TAGS = 50
 MAX_TAG_LENGTH = 256
@@ -96,7 +96,7 @@ class StorageOrigin:
                 last_modified=answer["LastModified"],
                 cache_control=answer.get("CacheControl"),
                 expires=answer["ResponseMetadata"]["HTTPHeaders"].get("expires"),
-                tags=tags_of(answer["Metadata"].get(CACHE_TAG, "")),
+                tags=tags_of(answer["Metadata"].get(CACHE_TAG_METADATA, "")),
             )
 
     async def close(self) -> None:
