@@ -212,3 +212,24 @@ async def test_large_variables_are_refused_before_they_are_read_for_every_field(
     many = {"title": "x", "rest": ["y"] * (6_000 // fields)}
     assert code_of(await send(app, query, variables=many)) == "VARIABLES_TOO_LARGE"
     assert app.renamed == []
+
+
+async def test_an_answer_says_what_it_cost_and_a_refusal_what_it_would_have(app: GraphQLApp) -> None:
+    query = "query($n: Int!) { photos(first: $n) { id title } }"
+
+    async def cost_of(query: str, **variables: Any) -> Any:
+        return (await send(app, query, variables=variables)).json().get("extensions", {}).get("cost")
+
+    assert await cost_of("{ hello }") == {"requested": 1, "limit": 20_000}
+    assert await cost_of(query, n=10) == {"requested": 21, "limit": 20_000}
+    assert await cost_of(query, n=20) == {"requested": 41, "limit": 20_000}
+    assert await cost_of(query, n=10**6) == {"requested": 2_000_001, "limit": 20_000}
+    assert await cost_of("{ missing }") == {"requested": 1, "limit": 20_000}
+    assert await cost_of("{ nope }") is None
+
+
+async def test_twenty_doubling_fragments_take_milliseconds(app: GraphQLApp) -> None:
+    query = "{ photos(first: 1) { ...F0 } } " + " ".join(
+        f"fragment F{n} on Photo {{ ...F{n + 1} ...F{n + 1} }}" for n in range(20)
+    )
+    assert cost_of_preparing(app, query + " fragment F20 on Photo { id }") < 20_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect as open_socket
+from websockets.typing import Subprotocol
 
 from service.errors import ConfigurationError
 from service.settings import HttpSettings
-from service.transport.documents import DocumentRefused, GraphQLRequest
-from tests.graphql_app import GraphQLApp
+from service.transport.documents import GraphQLRequest
+from tests.graphql_app import GraphQLApp, listening
 
 HELLO = "query Hello($name: String!) { hello(name: $name) }"
 RENAME = 'mutation Rename { rename(title: "x") }'
@@ -248,8 +251,22 @@ async def test_an_unknown_id_says_so() -> None:
     assert (response.status_code, code_of(response)) == (400, "PERSISTED_DOCUMENT_NOT_FOUND")
 
 
-def test_a_socket_obeys_the_same_list(tmp_path: Path) -> None:
-    operations = app_with(write(tmp_path, "count.graphql", "subscription { count }"), trusted_only=True).operations
-    assert operations.prepare(GraphQLRequest("", document_id="count")).type.value == "subscription"
-    with pytest.raises(DocumentRefused):
-        operations.prepare(GraphQLRequest("subscription { forever }"))
+async def test_a_socket_obeys_the_same_list(tmp_path: Path) -> None:
+    path = write(tmp_path, "count.graphql", "subscription { count(upto: 1) }")
+    async with listening() as listener:
+        app = listener.serve(app_with(path, trusted_only=True))
+        async with open_socket(app.socket_url, subprotocols=[Subprotocol("graphql-transport-ws")]) as socket:
+
+            async def ask(payload: dict[str, Any]) -> dict[str, Any]:
+                await socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": payload}))
+                answer: dict[str, Any] = json.loads(await asyncio.wait_for(socket.recv(), 5))
+                return answer
+
+            await socket.send('{"type": "connection_init"}')
+            await socket.recv()
+            refused = await ask({"query": "subscription { forever }"})
+            unknown = await ask({"documentId": "forever"})
+            assert (await ask({"documentId": "count"}))["payload"] == {"data": {"count": 0}}
+    assert refused["payload"][0]["extensions"]["code"] == "TRUSTED_DOCUMENTS_ONLY"
+    assert unknown["payload"][0]["extensions"]["code"] == "PERSISTED_QUERY_NOT_IN_LIST"
+    assert app.alive == []
