@@ -99,7 +99,9 @@ def events() -> None:
 
 
 @app.command()
-def edge() -> None:
+def edge(
+    invalidation_s: Annotated[float, typer.Option(min=0, help="How many seconds an invalidation takes.")] = 1.0,
+) -> None:
     """Run the development edge, a stand-in for CloudFront."""
     from urllib.parse import urlsplit
 
@@ -111,7 +113,9 @@ def edge() -> None:
         settings = load_settings(Role.WORKER)
         configure_logging(settings.log_level)
         uvicorn.run(
-            edge_from_settings(settings),
+            edge_from_settings(settings, invalidation_delay_s=invalidation_s),
+            # Whose address and scheme a policy is compared with is not for request headers to say.
+            proxy_headers=False,
             host=settings.http.host,
             port=urlsplit(settings.delivery.base_url).port or 8090,
             log_config=None,

@@ -3,63 +3,23 @@
 from __future__ import annotations
 
 import json
-from functools import cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import urldefrag
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from service.cloudfront import HashAlgorithm, Signer, encode
-from service.dev.edge.verification import Denied, PublicKey, Target, verify
-
-VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "fixtures" / "cloudfront.json").read_text())
-BASE = "https://d111111abcdef8.cloudfront.net"
-EXPIRES: int = VECTORS["expires"]
-NOW: int = VECTORS["verdict_now"]
-IP = "203.0.113.7"
-KEYS = {
-    VECTORS["key_pair_id"]: PublicKey(VECTORS["rsa_public_pem"]),
-    VECTORS["ec_key_pair_id"]: PublicKey(VECTORS["ec_public_pem"]),
-}
-
-
-def target(url: str) -> Target:
-    """What is left of a URL on its way: fragments are never sent."""
-    scheme, _, rest = urldefrag(url).url.partition("://")
-    address, _, query = rest.partition("?")
-    host, slash, path = address.partition("/")
-    return Target(scheme, host, slash + path, query)
-
-
-def verdict(url: str | Target, *, now: float = NOW, ip: str = IP) -> str:
-    try:
-        verify(target(url) if isinstance(url, str) else url, KEYS, now=now, client_ip=ip)
-    except Denied as denial:
-        return f"deny:{denial.code}:{denial.reason}"
-    return "allow"
-
-
-@cache
-def signer() -> Signer:
-    key = ECAlgorithm.from_jwk(json.dumps(VECTORS["ec_private_jwk"]))
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-    return Signer(BASE, VECTORS["ec_key_pair_id"], pem, HashAlgorithm.SHA256)
+from service.cloudfront import HashAlgorithm, encode
+from service.dev.edge.verification import PublicKey, Target
+from service.errors import ConfigurationError
+from tests.edge_vectors import BASE, EXPIRES, NOW, RSA_ID, VECTORS, signer, target, verdict
 
 
 def with_policy(policy: Any, url: str = f"{BASE}/i.jpg") -> str:
     """A URL with any policy at all, rightly signed with SHA-1 and RSA."""
-    key = RSAAlgorithm.from_jwk(json.dumps(VECTORS["rsa_private_jwk"]))
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
     text = policy if isinstance(policy, str) else json.dumps(policy, separators=(",", ":"))
-    by = Signer(BASE, VECTORS["key_pair_id"], pem, HashAlgorithm.SHA1)
-    signature = by._signature(text)
+    signature = signer(RSA_ID, HashAlgorithm.SHA1)._signature(text)
     return f"{url}{'&' if '?' in url else '?'}Policy={encode(text.encode())}{signature}"
 
 
@@ -81,27 +41,18 @@ def signed_vectors(field: str) -> list[Any]:
 
 @pytest.mark.parametrize("vector", signed_vectors("edge"))
 def test_verdict_on_urls_as_other_signers_emit_them(vector: dict[str, Any]) -> None:
-    assert verdict(vector["signed"]) == vector["edge"]
+    assert verdict(urldefrag(vector["signed"]).url) == vector["edge"]
 
 
 @pytest.mark.parametrize("vector", signed_vectors("edge_via_browser"))
 def test_verdict_on_urls_as_browsers_send_them(vector: dict[str, Any]) -> None:
-    assert verdict(vector["wire"]) == vector["edge_via_browser"]
+    assert verdict(urldefrag(vector["wire"]).url) == vector["edge_via_browser"]
 
 
 @pytest.mark.parametrize("case", VECTORS["edge_cases"], ids=lambda case: str(case["name"]))
 def test_verdict_on_edge_cases(case: dict[str, Any]) -> None:
     expected = verdict(case["url"], now=case["now"], ip=case["ip"])
     assert ":".join(expected.split(":")[:2]) == case["expect"]
-
-
-def test_no_character_of_a_signed_url_can_be_changed() -> None:
-    url = signer().sign("community/processed/feed/1.webp", EXPIRES)
-    assert verdict(url) == "allow"
-    after_host = len(BASE) + 1
-    for index in range(after_host, len(url)):
-        changed = url[:index] + ("A" if url[index] != "A" else "B") + url[index + 1 :]
-        assert verdict(changed).startswith("deny:"), changed
 
 
 def test_a_signed_url_does_not_open_under_another_scheme_or_host() -> None:
@@ -198,3 +149,28 @@ def test_a_url_opens_only_after_its_start() -> None:
     url = with_policy({"Statement": [statement(DateGreaterThan={"AWS:EpochTime": NOW})]})
     assert verdict(url, now=NOW - 1) == verdict(url, now=NOW) == "deny:AccessDenied:not yet valid"
     assert verdict(url, now=NOW + 1) == "allow"
+
+
+@pytest.mark.parametrize("written", ["203.0.113.0/24", "203.0.113.7", "203.0.113.99/24", "0.0.0.0/0"])
+def test_an_address_condition_opens_its_ipv4_network(written: str) -> None:
+    url = with_policy({"Statement": [statement(IpAddress={"AWS:SourceIp": written})]})
+    assert verdict(url) == verdict(url, ip="::ffff:203.0.113.7") == "allow"
+    outside = "allow" if written == "0.0.0.0/0" else "deny:AccessDenied:ip"
+    assert verdict(url, ip="198.51.100.1") == outside
+
+
+@pytest.mark.parametrize("written", ["2001:db8::/32", "::/0", "203.0.113.0/33", "203.0.113", "", 7, None])
+def test_an_address_condition_of_another_kind_is_malformed(written: Any) -> None:
+    url = with_policy({"Statement": [statement(IpAddress={"AWS:SourceIp": written})]})
+    assert verdict(url) == "deny:MalformedPolicy:policy shape"
+
+
+def test_a_resource_full_of_wildcards_is_judged_quickly() -> None:
+    assert verdict(with_policy({"Statement": [statement(f"{BASE}/{'*' * 5_000}x")]})) == "deny:AccessDenied:resource"
+
+
+@pytest.mark.parametrize("key", [rsa.generate_private_key(65537, 1024), ec.generate_private_key(ec.SECP384R1())])
+def test_keys_that_cloudfront_would_not_take_are_not_trusted(key: Any) -> None:
+    pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    with pytest.raises(ConfigurationError):
+        PublicKey(pem.decode())

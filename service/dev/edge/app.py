@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -113,10 +114,10 @@ class Edge:
         return headers
 
 
-def edge_from_settings(settings: Settings) -> ASGIApp:
+def edge_from_settings(settings: Settings, *, invalidation_delay_s: float = 0.0) -> ASGIApp:
     """The edge of a service running with `settings`, trusting the public halves of its signing keys."""
     origin = StorageOrigin(settings.storage)
-    edge = Edge(edge_settings(settings), origin)
+    edge = Edge(replace(edge_settings(settings), invalidation_delay_s=invalidation_delay_s), origin)
 
     @asynccontextmanager
     async def lifespan(_: ASGIApp) -> AsyncIterator[None]:
