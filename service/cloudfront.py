@@ -58,8 +58,7 @@ def policy_text(resource: str, expires: int, *, starts: int | None = None, sourc
     if starts is not None:
         conditions += f',"DateGreaterThan":{{"AWS:EpochTime":{starts}}}'
     if source is not None:
-        address = source.network_address if source.prefixlen == source.max_prefixlen else source
-        conditions += f',"IpAddress":{{"AWS:SourceIp":"{address}"}}'
+        conditions += f',"IpAddress":{{"AWS:SourceIp":"{source}"}}'
     return f'{{"Statement":[{{"Resource":"{resource}","Condition":{{{conditions}}}}}]}}'
 
 
