@@ -38,6 +38,10 @@ class Photo:
     title: str
 
     @strawberry.field
+    def tagged(self, tags: list[str]) -> bool:
+        return self.title in tags
+
+    @strawberry.field
     def similar(self, first: int = 20) -> list[Photo]:
         return [Photo(id=strawberry.ID(f"{self.id}.{n}"), title="copy") for n in range(min(first, 3))]
 
@@ -173,6 +177,8 @@ class Listener:
     def __init__(self, address: str) -> None:
         self.address = address
         self.app: GraphQLApp | None = None
+        self.server = GracefulServer(self, HttpSettings(), self.drain)
+        self.server.config.lifespan = "off"
 
     def serve(self, app: GraphQLApp) -> GraphQLApp:
         app.socket_url = f"ws://{self.address}/graphql"
@@ -193,13 +199,11 @@ async def listening() -> AsyncIterator[Listener]:
     """Run a real server in this event loop for as long as the block lasts."""
     with socket.create_server(("127.0.0.1", 0)) as bound:
         listener = Listener(f"127.0.0.1:{bound.getsockname()[1]}")
-        server = GracefulServer(listener, HttpSettings(), listener.drain)
-        server.config.lifespan = "off"
-        serving = asyncio.create_task(server.serve(sockets=[bound]))
+        serving = asyncio.create_task(listener.server.serve(sockets=[bound]))
         try:
             yield listener
         finally:
-            server.should_exit = True
+            listener.server.should_exit = True
             await serving
 
 

@@ -22,18 +22,27 @@ from graphql import (
     IntValueNode,
     ListValueNode,
     NamedTypeNode,
+    NonNullTypeNode,
+    ObjectValueNode,
     OperationDefinitionNode,
     OperationType,
     SelectionNode,
     SelectionSetNode,
+    TypeNode,
     ValueNode,
     VariableNode,
     get_named_type,
     is_composite_type,
+    is_leaf_type,
 )
+
+from service.transport.variables import count_values
 
 # Arguments that say how many objects a field answers with.
 _SIZE_ARGUMENTS = ("first", "last", "ids", "sha256")
+
+# Values of one argument that cost nothing: any list of formats or names, any hint.
+_FREE_VALUES = 20
 
 # Fields that ask object storage, and what such a question weighs in fields of a document.
 _ASKS_STORAGE = frozenset(
@@ -73,6 +82,16 @@ class Size:
 _ONE = Size(1)
 
 
+@dataclass(frozen=True, slots=True)
+class Values(Size):
+    """How many values of a list or an input object are read for each object that the field is asked of."""
+
+    def given(self, variables: Mapping[str, Any]) -> int:
+        if self.variable is None:
+            return self.count
+        return max(0, count_values({"": variables.get(self.variable)}) - _FREE_VALUES)
+
+
 @dataclass(eq=False, slots=True)
 class Weight:
     """A selection set: fields of its own, how deep it goes, and what hangs below it, each so many times."""
@@ -88,6 +107,9 @@ class Weight:
     def depends_on_variables(self) -> bool:
         """Whether any size below is what a variable says."""
         return _depends(self, set())
+
+
+_VALUE = Weight(1)
 
 
 def _total(weight: Weight, variables: Mapping[str, Any], known: dict[int, int]) -> int:
@@ -120,6 +142,7 @@ class Scales:
         }
         self._known: dict[str, Weight] = {}
         self._defaults: dict[str, ValueNode] = {}
+        self._collections: set[str] = set()
 
     def weigh(self, operation: OperationDefinitionNode) -> Weight:
         """The weight of `operation`; raises NestedTooDeeply."""
@@ -128,6 +151,11 @@ class Scales:
             definition.variable.name.value: definition.default_value
             for definition in operation.variable_definitions or ()
             if definition.default_value is not None
+        }
+        self._collections = {
+            definition.variable.name.value
+            for definition in operation.variable_definitions or ()
+            if not is_leaf_type(self._named_input(definition.type))
         }
         return self._weigh(operation.selection_set, self._root_type(operation.operation), 0)
 
@@ -177,12 +205,16 @@ class Scales:
     ) -> tuple[Size, Weight, int]:
         definition = self._schema.get_field(parent, field.name.value) if parent else None
         question = _QUESTION if parent and (parent.name, field.name.value) in _ASKS_STORAGE else 0
+        read = tuple((values, _VALUE) for values in self._values_of(field))
         if not field.selection_set:
-            return _ONE, Weight(question), 1
+            return _ONE, Weight(question, 0, read), 1
         child = _composite(get_named_type(definition.type)) if definition else None
         inner = self._weigh(field.selection_set, child, nesting)
-        weight = Weight(inner.fields + question, inner.depth, inner.below) if question else inner
-        return self._size(field, definition), weight, 1
+        size = self._size(field, definition)
+        if not question and not read:
+            return size, inner, 1
+        # Arguments are read once for the field, not for each of the objects it answers with.
+        return _ONE, Weight(question, inner.depth, ((size, inner), *read)), 1
 
     def _weigh_fragment(self, name: str, nesting: int) -> Weight:
         if (weight := self._known.get(name)) is not None:
@@ -195,6 +227,14 @@ class Scales:
         weight = self._weigh(fragment.selection_set, self._named(fragment.type_condition), nesting)
         self._known[name] = weight
         return weight
+
+    def _values_of(self, field: FieldNode) -> Iterator[Values]:
+        for argument in field.arguments or ():
+            if isinstance(argument.value, VariableNode):
+                if argument.value.name.value in self._collections:
+                    yield Values(0, argument.value.name.value)
+            elif (count := _count_literals(argument.value) - _FREE_VALUES) > 0:
+                yield Values(count)
 
     def _size(self, field: FieldNode, definition: GraphQLField | None) -> Size:
         default = _default_size(definition)
@@ -212,8 +252,26 @@ class Scales:
     def _root_type(self, operation: OperationType) -> GraphQLCompositeType | None:
         return self._schema.get_root_type(operation)
 
+    def _named_input(self, type_: TypeNode) -> Any:
+        """The type of a variable that holds one value; None for lists."""
+        inner = type_.type if isinstance(type_, NonNullTypeNode) else type_
+        return self._schema.get_type(inner.name.value) if isinstance(inner, NamedTypeNode) else None
+
     def _named(self, condition: NamedTypeNode | None) -> GraphQLCompositeType | None:
         return _composite(self._schema.get_type(condition.name.value)) if condition else None
+
+
+def _count_literals(value: ValueNode) -> int:
+    """Values in a literal, one that is nested in it counted too; a document has 2,000 tokens at most."""
+    count, pending = 0, [value]
+    while pending:
+        count += 1
+        node = pending.pop()
+        if isinstance(node, ListValueNode):
+            pending += node.values
+        elif isinstance(node, ObjectValueNode):
+            pending += (entry.value for entry in node.fields)
+    return count
 
 
 def _default_size(field: GraphQLField | None) -> int:

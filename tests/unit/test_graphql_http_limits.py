@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -233,3 +234,14 @@ async def test_twenty_doubling_fragments_take_milliseconds(app: GraphQLApp) -> N
         f"fragment F{n} on Photo {{ ...F{n + 1} ...F{n + 1} }}" for n in range(20)
     )
     assert cost_of_preparing(app, query + " fragment F20 on Photo { id }") < 20_000
+
+
+@pytest.mark.parametrize("literal", [True, False])
+async def test_long_lists_count_for_every_object_they_are_read_for(app: GraphQLApp, literal: bool) -> None:
+    """A page of a hundred would otherwise have a list of thousands converted a hundred times, for each alias."""
+    tags = ["a"] * 400
+    aliases = " ".join(f"t{n}: tagged(tags: {json.dumps(tags) if literal and not n else '$tags'})" for n in range(2))
+    query = f"query($tags: [String!]!) {{ photos(first: 100) {{ {aliases} }} }}"
+    assert code_of(await send(app, query, variables={"tags": tags})) == "QUERY_TOO_COMPLEX"
+    few = query.replace(json.dumps(tags), "$tags")
+    assert (await send(app, few, variables={"tags": ["a"] * 20})).status_code == 200
