@@ -124,12 +124,17 @@ class ApiClient:
 
     async def follow(self, *ids: str, after: str | None = None) -> AsyncIterator[dict[str, Any]]:
         """Events of mediaStatus until it completes."""
+        async for event in self.subscribe(STATUS, ids=list(ids), after=after):
+            yield event
+
+    async def subscribe(self, query: str, **variables: Any) -> AsyncIterator[Any]:
+        """What the one root field of a subscription sends until it completes."""
         address = self.url.replace("http", "ws", 1) + "/graphql"
         async with connect(address, subprotocols=["graphql-transport-ws"], proxy=None) as socket:  # type: ignore[list-item]
             params = {} if self.token is None else {"authorization": f"Bearer {self.token}"}
             await socket.send(orjson.dumps({"type": "connection_init", "payload": params}).decode())
             assert orjson.loads(await socket.recv())["type"] == "connection_ack"
-            payload = {"query": STATUS, "variables": {"ids": list(ids), "after": after}}
+            payload = {"query": query, "variables": variables}
             await socket.send(orjson.dumps({"type": "subscribe", "id": "1", "payload": payload}).decode())
             async for raw in socket:
                 message = orjson.loads(raw)
@@ -140,7 +145,8 @@ class ApiClient:
                     continue
                 assert message["type"] == "next", message
                 assert "errors" not in message["payload"], message
-                yield message["payload"]["data"]["mediaStatus"]
+                [event] = message["payload"]["data"].values()
+                yield event
 
     async def wait_for_all_renditions(self, *ids: str) -> None:
         """Until each has every rendition it should have, which is shortly after it is READY."""

@@ -9,6 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from service.settings import HttpSettings
+from service.transport.socket_protocol import SocketProtocol
 
 # Longer than load balancers keep an idle connection (60 s on AWS): they, not we, must be the one that hangs up, or a
 # request that is under way just then gets a 502.
@@ -29,8 +30,10 @@ class GracefulServer(uvicorn.Server):
                 port=settings.port,
                 loop="uvloop",
                 http="httptools",
-                ws="websockets-sansio",
+                ws=SocketProtocol,
                 ws_max_size=settings.max_body_bytes,
+                # Two zlib states a socket, for messages of a few hundred bytes.
+                ws_per_message_deflate=False,
                 log_config=None,
                 access_log=False,
                 server_header=False,
