@@ -19,12 +19,13 @@ from typing import Any
 
 from benchmarks.feed import report
 from benchmarks.feed.growth import Examined, explain, growth
-from benchmarks.feed.measuring import Cell, Load, Plan, loading, measure
-from benchmarks.feed.pages import PAGES, check
-from benchmarks.feed.population import populate
-from benchmarks.feed.servers import Keys, Row, Server, keys_of, our_rows, our_server, peer_rows
+from benchmarks.feed.measuring import Cell, Plan, loading, measure
+from benchmarks.feed.pages import SIGNED, UNSIGNED, Page, check, later_page
+from benchmarks.feed.population import media_document, populate
+from benchmarks.feed.servers import Keys, Row, keys_of, our_rows, our_server, peer_rows
 from benchmarks.feed.wire import Answer, ask
 from benchmarks.stack import machine
+from schema.cursors import encode_cursor
 from service.dev.environment import dev_settings
 from service.dev.keys import new_keys
 from service.dev.mongod import start_mongod
@@ -63,10 +64,6 @@ class Stage:
             for each in written:
                 each.result()
 
-    async def start(self, server: Server) -> int:
-        """The process id of a server that answers."""
-        return (await start_part(self.children, server.part)).process.pid
-
 
 @asynccontextmanager
 async def staged() -> AsyncIterator[Stage]:
@@ -85,11 +82,13 @@ async def staged() -> AsyncIterator[Stage]:
             await children.stop_all()
 
 
-def compare_answers(rows: Sequence[Row], keys: Keys, base_url: str) -> dict[tuple[str, str, bool], Answer]:
+def compare_answers(
+    rows: Sequence[Row], pages: Sequence[Page], keys: Keys, base_url: str
+) -> dict[tuple[str, str, bool], Answer]:
     """One answer of each row to each page, plain and as browsers ask. ValueError unless all say the same."""
     answers: dict[tuple[str, str, bool], Answer] = {}
     public = keys.public(base_url)
-    for page in PAGES:
+    for page in pages:
         expected: Any = None
         for row in rows:
             answers |= {(row.title, page.name, each): ask(row, page, compressed=each) for each in (False, True)}
@@ -102,25 +101,33 @@ def compare_answers(rows: Sequence[Row], keys: Keys, base_url: str) -> dict[tupl
     return answers
 
 
+def middle_page(count: int) -> Page:
+    """The page that the older half of so many media begins with."""
+    return later_page(encode_cursor(media_document(count // 2)["_id"]))
+
+
 async def contest(stage: Stage, count: int, plan: Plan) -> list[report.Aim]:
     """Ours and its peers, printed; what must hold."""
     await asyncio.to_thread(stage.populate, range(count))
     say(f"{count:,} media")
     keys, server = keys_of(stage.settings), our_server(stage.settings, stage.folder)
-    rows = [*our_rows(server, stage.settings), *peer_rows(stage.settings, keys, free_ports())]
+    pages = (UNSIGNED, middle_page(count), *SIGNED)
+    rows = [*our_rows(server, stage.settings), *peer_rows(stage.settings, keys, pages, free_ports())]
     parts = list(dict.fromkeys(row.server.part for row in rows))
     started = await asyncio.gather(*(start_part(stage.children, part) for part in parts))
     pids = {part.name: child.process.pid for part, child in zip(parts, started, strict=True)}
-    answers = await asyncio.to_thread(compare_answers, rows, keys, stage.settings.delivery.base_url)
+    answers = await asyncio.to_thread(compare_answers, rows, pages, keys, stage.settings.delivery.base_url)
     say(f"{len(pids)} servers, all with the same answers")
     placed = [(row, pids[row.server.part.name]) for row in rows]
     async with loading(stage.mongod.process.pid) as load:
-        cells = await measure(load, placed, PAGES, plan, say)
+        cells = await measure(load, placed, pages, plan, say)
+    # Nor has anything gone wrong meanwhile.
+    await asyncio.to_thread(compare_answers, rows, pages, keys, stage.settings.delivery.base_url)
     print(f"{count:,} media; {machine()}. The load itself took {_load_share(cells.values())} of a core.\n")
-    for page in PAGES:
+    for page in pages:
         print(f"**{page.title}**\n\n{report.speeds(page, rows, cells, plan.connections)}\n")
-    print(report.weights(answers, rows), end="\n\n")
-    found = report.aims(cells, DRIVER)
+    print(report.weights(answers, pages, rows), end="\n\n")
+    found = report.aims(cells, pages, DRIVER)
     print(report.verdicts(found))
     return found
 
@@ -131,24 +138,22 @@ def _load_share(cells: Any) -> str:
 
 
 async def grow(stage: Stage, counts: Sequence[int], plan: Plan) -> None:
-    """The same page with ever more media, printed."""
-    server, page = our_server(stage.settings, stage.folder), PAGES[0]
+    """A page of ours with ever more media, printed."""
+    plan = replace(plan, connections=(report.COMPARED,))
+    server, keys = our_server(stage.settings, stage.folder), keys_of(stage.settings)
     row, pid, reached = our_rows(server, stage.settings)[0], 0, 0
     found: list[tuple[int, Cell, Examined]] = []
     async with loading(stage.mongod.process.pid) as load:
         for count in counts:
             await asyncio.to_thread(stage.populate, range(reached, count))
-            reached = count
-            pid = pid or await stage.start(server)
-            found.append((count, await _measured(load, row, pid, plan), explain(stage.settings.mongo, page)))
+            reached, page = count, middle_page(count)
+            pid = pid or (await start_part(stage.children, server.part)).process.pid
+            await asyncio.to_thread(compare_answers, [row], [page], keys, stage.settings.delivery.base_url)
+            cells = await measure(load, [(row, pid)], [page], plan, say)
+            cell = cells[row.title, page.name, report.COMPARED]
+            found.append((count, cell, explain(stage.settings.mongo, page, media_document(count // 2)["_id"])))
             say(f"{count:,} media")
     print(f"{page.title}; {machine()}\n\n{growth(found)}")
-
-
-async def _measured(load: Load, row: Row, pid: int, plan: Plan) -> Cell:
-    only = replace(plan, connections=(report.COMPARED,))
-    cells = await measure(load, [(row, pid)], PAGES[:1], only, say)
-    return cells[row.title, PAGES[0].name, report.COMPARED]
 
 
 async def main() -> int:

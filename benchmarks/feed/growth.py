@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from pymongo import MongoClient
 
@@ -24,10 +25,10 @@ class Examined:
     returned: int
 
 
-def explain(mongo: MongoSettings, page: Page) -> Examined:
-    """How the database answers the query of `page` for somebody without a token."""
-    query = {"purpose": "COMMUNITY", "status": "READY", "visibility": "PUBLIC"}
-    with MongoClient[dict[str, Any]](mongo.uri.get_secret_value()) as client:
+def explain(mongo: MongoSettings, page: Page, before: UUID) -> Examined:
+    """How the database answers the query of `page`, which begins before that media, for somebody without a token."""
+    query = {"purpose": "COMMUNITY", "status": "READY", "visibility": "PUBLIC", "_id": {"$lt": before}}
+    with MongoClient[dict[str, Any]](mongo.uri.get_secret_value(), uuidRepresentation="standard") as client:
         cursor = client[mongo.database]["media"].find(query, page.projection).sort("_id", -1).limit(FIRST + 1)
         explained = cursor.explain()
     stats, stage = explained["executionStats"], explained["queryPlanner"]["winningPlan"]

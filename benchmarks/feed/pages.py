@@ -1,10 +1,10 @@
-"""The page that is asked for, in three variants, and whether an answer is the right one."""
+"""The page that is asked for, in four variants, and whether an answer is the right one."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -14,8 +14,8 @@ from service.dev.edge.verification import PublicKey, Target, verify
 
 FIRST: Final = 30
 
-_QUERY: Final = """query %s($first: Int!) {
-  feed(purpose: COMMUNITY, first: $first) {
+_QUERY: Final = """query %s($first: Int!, $after: String) {
+  feed(purpose: COMMUNITY, first: $first, after: $after) {
     edges {
       cursor
       node { id title altText createdAt width height thumbhash %s }
@@ -33,12 +33,13 @@ _RENDITION: Final = ("name", "format", "width", "height")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One variant: its GraphQL selection, and what of a rendition has to be read for it."""
+    """One variant: its GraphQL selection, what of a rendition has to be read for it, and the cursor it comes after."""
 
     name: str
     title: str
     pictures: str
     rendition_fields: tuple[str, ...]
+    after: str | None = None
 
     @property
     def is_signed(self) -> bool:
@@ -48,7 +49,13 @@ class Page:
     def body(self) -> bytes:
         """As a GraphQL client posts it."""
         query = _QUERY % (self.name, self.pictures)
-        return orjson.dumps({"operationName": self.name, "query": query, "variables": {"first": FIRST}})
+        variables = {"first": FIRST, **({} if self.after is None else {"after": self.after})}
+        return orjson.dumps({"operationName": self.name, "query": query, "variables": variables})
+
+    @property
+    def path(self) -> str:
+        """Where servers by hand have it."""
+        return f"/{self.name}?first={FIRST}" + ("" if self.after is None else f"&after={self.after}")
 
     @property
     def projection(self) -> dict[str, int]:
@@ -59,11 +66,16 @@ class Page:
         return dict.fromkeys([*fields, *renditions, *purpose], 1)
 
 
-PAGES: Final = (
-    Page("Unsigned", "signing off", _BY_NAME % "", _RENDITION),
+UNSIGNED: Final = Page("Unsigned", "signing off", _BY_NAME % "", _RENDITION)
+SIGNED: Final = (
     Page("Canned", "60 URLs, each chosen for a slot", _BY_SLOT, (*_RENDITION, "bytes", "key")),
     Page("Wildcard", "60 URLs, two named renditions of each media", _BY_NAME % " url", (*_RENDITION, "key")),
 )
+
+
+def later_page(cursor: str) -> Page:
+    """The unsigned page that comes after `cursor`: one that nobody has had in mind."""
+    return replace(UNSIGNED, name="Later", title="signing off, a later page", after=cursor)
 
 
 def check(answer: bytes, keys: Mapping[str, PublicKey]) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.feed.measuring import Cell, Cells
-from benchmarks.feed.pages import PAGES, Page
+from benchmarks.feed.pages import SIGNED, UNSIGNED, Page
 from benchmarks.feed.servers import ADVANTAGED, APOLLO, BY_HAND, DOCUMENTED, MERCURIUS, OURS, Row
 from benchmarks.feed.wire import Answer
 
@@ -40,7 +40,7 @@ def speeds(page: Page, rows: Sequence[Row], cells: Cells, levels: Sequence[int])
     return table(head, [line(row) for row in rows if row.answers(page)])
 
 
-def weights(answers: Mapping[tuple[str, str, bool], Answer], rows: Sequence[Row]) -> str:
+def weights(answers: Mapping[tuple[str, str, bool], Answer], pages: Sequence[Page], rows: Sequence[Row]) -> str:
     """Bytes of one answer, headers included: plain, and as browsers ask for it."""
 
     def weight(row: Row, page: Page) -> str:
@@ -48,8 +48,8 @@ def weights(answers: Mapping[tuple[str, str, bool], Answer], rows: Sequence[Row]
         return f"{plain.total:,}, {asked.total:,}{f' ({asked.encoding})' if asked.encoding else ''}"
 
     return table(
-        ["Bytes, plain and as browsers ask", *(page.title for page in PAGES)],
-        ([row.title, *(weight(row, page) for page in PAGES)] for row in rows),
+        ["Bytes, plain and as browsers ask", *(page.title for page in pages)],
+        ([row.title, *(weight(row, page) for page in pages)] for row in rows),
     )
 
 
@@ -67,7 +67,7 @@ class Aim:
         return self.figure <= self.bound if self.at_most else self.figure >= self.bound
 
 
-def aims(cells: Cells, driver: str) -> list[Aim]:
+def aims(cells: Cells, pages: Sequence[Page], driver: str) -> list[Aim]:
     """What must hold of ours, which uses `driver`."""
 
     def cell(title: str, page: str) -> Cell:
@@ -81,16 +81,16 @@ def aims(cells: Cells, driver: str) -> list[Aim]:
 
     found = [
         Aim(f"CPU to {BY_HAND[driver]}, {ADVANTAGED}; {page.title}", cpu(page.name), 1.2, at_most=True)
-        for page in PAGES
+        for page in pages
     ]
     for other, unsigned in ((MERCURIUS, 1.5), (APOLLO, 3.0)):
         found += [
-            Aim(f"Throughput to {other}, {each}; signing off", rate("Unsigned", other, each), unsigned)
+            Aim(f"Throughput to {other}, {each}; signing off", rate(UNSIGNED.name, other, each), unsigned)
             for each in (DOCUMENTED, ADVANTAGED)
         ]
         found += [
             Aim(f"Throughput to {other}, {DOCUMENTED}; {page.title}", rate(page.name, other, DOCUMENTED), 20)
-            for page in PAGES[1:]
+            for page in SIGNED
         ]
     return found
 

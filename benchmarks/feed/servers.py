@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ import orjson
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from benchmarks.feed.pages import FIRST, PAGES, Page
+from benchmarks.feed.pages import Page
 from benchmarks.stack import REPOSITORY
 from service import policies
 from service.cloudfront import HashAlgorithm, Signer
@@ -65,7 +65,7 @@ class Row:
         """The whole HTTP request for `page`."""
         path = self.server.path
         body = b"" if path is None else page.body
-        start = f"GET /{page.name}?first={FIRST}" if path is None else f"POST {path}"
+        start = f"GET {page.path}" if path is None else f"POST {path}"
         fields = {
             "Host": f"127.0.0.1:{self.server.port}",
             "Accept": "application/json",
@@ -121,11 +121,11 @@ def our_rows(server: Server, settings: Settings) -> list[Row]:
     ]
 
 
-def peer_rows(settings: Settings, keys: Keys, ports: Iterator[int]) -> list[Row]:
+def peer_rows(settings: Settings, keys: Keys, pages: Sequence[Page], ports: Iterator[int]) -> list[Row]:
     """Each peer as its documentation shows it, and with everything that it can fairly be given."""
     rows = []
     for setting in (DOCUMENTED, ADVANTAGED):
-        told = {**_told(settings, keys), "advantages": setting == ADVANTAGED}
+        told = {**_told(settings, keys, pages), "advantages": setting == ADVANTAGED}
         for peer in _PEERS:
             server = _started_as(peer, setting, {**told, "driver": peer.driver}, next(ports))
             rows.append(Row(server, peer.title, setting))
@@ -171,7 +171,7 @@ def _started_as(peer: _Peer, setting: str, told: Mapping[str, Any], port: int) -
     return Server(part, port, None if peer.by_hand else path)
 
 
-def _told(settings: Settings, keys: Keys) -> dict[str, Any]:
+def _told(settings: Settings, keys: Keys, pages: Sequence[Page]) -> dict[str, Any]:
     renditions = policies.POLICIES[MediaPurpose.COMMUNITY].renditions
     lifetimes = {each.name.value: [each.url_lifetime.window_s, each.url_lifetime.minimum_s] for each in renditions}
     return {
@@ -183,5 +183,5 @@ def _told(settings: Settings, keys: Keys) -> dict[str, Any]:
         "ecdsa": {"id": keys.ecdsa_id, "pem": keys.ecdsa},
         "lifetimes": lifetimes,
         "sharedLifetime": min(lifetimes.values(), key=sum),
-        "projections": {page.name: page.projection for page in PAGES},
+        "projections": {page.name: page.projection for page in pages},
     }

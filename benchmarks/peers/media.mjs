@@ -1,7 +1,7 @@
 // The feed's resolvers over the `mongodb` driver, shared by both Node.js servers.
 
 import { readFileSync } from "node:fs";
-import { MongoClient } from "mongodb";
+import { MongoClient, UUID } from "mongodb";
 import { signAsDocumented, signWithAdvantages } from "./signing.mjs";
 
 export const settings = JSON.parse(process.env.PEER_SETTINGS);
@@ -13,8 +13,8 @@ export async function openResolvers() {
   const collection = client.db(settings.database).collection("media");
   const signing = settings.advantages ? signWithAdvantages(settings) : signAsDocumented(settings);
 
-  async function feed(_root, { purpose, first }, _context, info) {
-    const query = { purpose, status: "READY", visibility: "PUBLIC" };
+  async function feed(_root, { purpose, first, after }, _context, info) {
+    const query = { purpose, status: "READY", visibility: "PUBLIC", ...(after && { _id: { $lt: idOf(after) } }) };
     const projection = settings.advantages ? settings.projections[info.operation.name.value] : undefined;
     const found = await collection.find(query, { projection }).sort({ _id: -1 }).limit(first + 1).toArray();
     const edges = found.slice(0, first).map((node) => ({ cursor: cursorOf(node._id), node }));
@@ -45,6 +45,10 @@ export async function openResolvers() {
 
 function cursorOf(id) {
   return Buffer.concat([Buffer.from("m1"), id.buffer]).toString("base64url");
+}
+
+function idOf(cursor) {
+  return new UUID(Buffer.from(cursor, "base64url").subarray(2));
 }
 
 /** The smallest file among the narrowest renditions that are sharp in the slot. */

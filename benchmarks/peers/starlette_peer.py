@@ -1,4 +1,4 @@
-"""The three pages written by hand on Starlette: no GraphQL, no authorisation, nothing that is not needed for them.
+"""The pages written by hand on Starlette: no GraphQL, no authorisation, nothing that is not needed for them.
 
 `python -m benchmarks.peers.starlette_peer`, told what to do by PEER_SETTINGS (`benchmarks/feed/servers.py`).
 """
@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import orjson
 import uvicorn
@@ -90,6 +91,11 @@ def wildcard(signing: Signing) -> Pictures:
     return pictures
 
 
+def id_of(cursor: str) -> UUID:
+    """The media that a page comes after."""
+    return UUID(bytes=base64.urlsafe_b64decode(cursor)[2:])
+
+
 def edge(media: Document, pictures: Pictures) -> dict[str, Any]:
     media_id, content = media["_id"], media["content"]
     return {
@@ -112,7 +118,9 @@ def page(
 ) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         first = int(request.query_params["first"])
-        cursor = collection.find(FEED, projection).sort("_id", -1).limit(first + 1)
+        after = request.query_params.get("after")
+        query = FEED if after is None else {**FEED, "_id": {"$lt": id_of(after)}}
+        cursor = collection.find(query, projection).sort("_id", -1).limit(first + 1)
         found = await cursor.to_list(first + 1)
         edges = [edge(media, pictures) for media in found[:first]]
         info = {"hasNextPage": len(found) > first, "endCursor": edges[-1]["cursor"] if edges else None}
@@ -124,7 +132,7 @@ def page(
 
 def create_app(settings: Mapping[str, Any]) -> Starlette:
     signing, projections, app = signing_of(settings), settings["projections"], Starlette()
-    pages = {"Unsigned": unsigned, "Canned": canned(signing), "Wildcard": wildcard(signing)}
+    pages = {"Unsigned": unsigned, "Later": unsigned, "Canned": canned(signing), "Wildcard": wildcard(signing)}
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

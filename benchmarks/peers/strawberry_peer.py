@@ -21,7 +21,7 @@ from strawberry.extensions import ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 
 from benchmarks.peers.python_delivery import Signing, signing_of
-from benchmarks.peers.starlette_peer import choose
+from benchmarks.peers.starlette_peer import choose, id_of
 from schema.scalars import SCALAR_MAP
 
 SETTINGS: Mapping[str, Any] = orjson.loads(os.environ["PEER_SETTINGS"])
@@ -143,8 +143,12 @@ def _media_of(document: Mapping[str, Any]) -> Media:
 @strawberry.type
 class Query:
     @strawberry.field
-    async def feed(self, info: strawberry.Info, purpose: MediaPurpose, first: int) -> MediaConnection:
-        query = {"purpose": purpose.value, "status": "READY", "visibility": "PUBLIC"}
+    async def feed(
+        self, info: strawberry.Info, purpose: MediaPurpose, first: int, after: str | None = None
+    ) -> MediaConnection:
+        query: dict[str, Any] = {"purpose": purpose.value, "status": "READY", "visibility": "PUBLIC"}
+        if after is not None:
+            query["_id"] = {"$lt": id_of(after)}
         projection = SETTINGS["projections"][info.operation.name.value] if SETTINGS["advantages"] else None
         cursor = info.context["media"].find(query, projection).sort("_id", -1).limit(first + 1)
         found = await cursor.to_list(first + 1)
