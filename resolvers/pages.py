@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 from resolvers.selection import media_fields
 from schema.context import Info
+from schema.cursors import decode_cursor, encode_cursor
 from schema.media import MediaConnection, MediaEdge, media_of
 from schema.values import DisplayHint, PageInfo
 from service.access import Action, granted_filters
@@ -17,24 +15,6 @@ from service.documents import MediaDocument
 from service.errors import InvalidInput
 
 MAX_PAGE = 100
-_MARK = b"m1"
-
-
-def encode_cursor(media_id: UUID) -> str:
-    return base64.urlsafe_b64encode(_MARK + media_id.bytes).decode()
-
-
-def decode_cursor(cursor: str) -> UUID:
-    """The id to continue after. Raises InvalidInput for anything that is not a cursor of ours."""
-    try:
-        raw = base64.b64decode(cursor, altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    if len(raw) != 18 or not raw.startswith(_MARK):
-        raise InvalidInput(
-            "`after` is not a cursor of this list; leave it out to begin at the newest.", field=["after"]
-        )
-    return UUID(bytes=raw[2:])
 
 
 async def media_page(
@@ -56,14 +36,11 @@ async def media_page(
 def _connection(
     documents: Sequence[MediaDocument], *, has_next: bool, has_previous: bool, hint: DisplayHint | None
 ) -> MediaConnection:
-    edges = [
-        MediaEdge(cursor=encode_cursor(document["_id"]), node=media_of(document, feed_hint=hint))
-        for document in documents
-    ]
+    edges = [MediaEdge(node=media_of(document, feed_hint=hint)) for document in documents]
     page_info = PageInfo(
         has_next_page=has_next,
         has_previous_page=has_previous,
-        start_cursor=edges[0].cursor if edges else None,
-        end_cursor=edges[-1].cursor if edges else None,
+        start_cursor=encode_cursor(documents[0]["_id"]) if documents else None,
+        end_cursor=encode_cursor(documents[-1]["_id"]) if documents else None,
     )
     return MediaConnection(edges=edges, page_info=page_info)

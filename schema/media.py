@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 import strawberry
 
 from schema.annotations import AnnotationConnection, annotation_page, visible_annotations
 from schema.context import Info
+from schema.cursors import encode_cursor
 from schema.global_id import encode_id
 from schema.node import Node
 from schema.rendition import Rendition
 from schema.scalars import SHA256, URL, ByteSize, PerceptualHash
-from schema.stored import needs, stored, stored_list
+from schema.stored import computed, needs, stored, stored_list
 from schema.values import (
     BoundingBox,
     Camera,
@@ -27,12 +27,11 @@ from schema.values import (
     StatusChange,
     Subject,
 )
-from service import delivery
 from service.access import Action, may
-from service.display import Slot, choose_for_slot, choose_named, choose_srcset
+from service.display import choose_for_slot, choose_named, choose_srcset
 from service.documents import EmbeddedDocument, MediaDocument, RenditionDocument
 from service.lifecycle import MediaStatus
-from service.models import MediaFormat, MediaKind, MediaPurpose, NetworkQuality, RenditionName, Visibility
+from service.models import MediaFormat, MediaKind, MediaPurpose, RenditionName, Visibility
 from service.perceptual_hash import from_stored
 from service.policies import POLICIES
 
@@ -42,18 +41,18 @@ def _geo_point(stored_point: dict[str, Any]) -> GeoPoint:
     return GeoPoint(latitude=latitude, longitude=longitude)
 
 
-def _slot(hint: DisplayHint) -> Slot:
-    return Slot(
-        pixels=hint.width * (hint.device_pixel_ratio or 1.0),
-        accept=frozenset({MediaFormat.JPEG, *(hint.accept or ())}),
-        network=hint.network or NetworkQuality.UNKNOWN,
-    )
+# Not their checksums, which are half of their bytes.
+_RENDITIONS = ("purpose", *(f"renditions.{each}" for each in ("name", "format", "width", "height", "bytes", "key")))
+
+_DISPLAYED = {purpose.value: policy.display for purpose, policy in POLICIES.items()}
 
 
 @strawberry.type(description="A picture and what is known of it; never its bytes.")
 class Media(Node):
     document: strawberry.Private[MediaDocument]
     feed_hint: strawberry.Private[DisplayHint | None] = None
+
+    id: strawberry.ID = computed("ENCODE('Media', SOURCE.document['_id'])", ENCODE=encode_id)
 
     kind: MediaKind = stored("kind", MediaKind)
     purpose: MediaPurpose = stored("purpose", MediaPurpose)
@@ -134,34 +133,38 @@ class Media(Node):
         return SHA256(digest) if digest is not None and self._may(info, Action.READ_DETAILS) else None
 
     @strawberry.field(
-        metadata=needs("renditions", "purpose"),
+        metadata=needs(*_RENDITIONS),
         description="The one rendition to show here, chosen from the hint, or from the feed it was read through.",
     )
     def display(self, info: Info, hint: DisplayHint | None = None) -> Rendition | None:
         hint = hint or self.feed_hint
-        default = POLICIES[MediaPurpose(self.document["purpose"])].display
         renditions = self._renditions()
-        chosen = choose_named(renditions, default) if hint is None else choose_for_slot(renditions, _slot(hint))
-        return None if chosen is None else self._sign_one(info, chosen)
+        if hint is None:
+            chosen = choose_named(renditions, _DISPLAYED[self.document["purpose"]])
+        else:
+            chosen = choose_for_slot(renditions, hint.slot)
+        return (
+            None if chosen is None else Rendition(document=chosen, media=self.document, delivery=info.context.delivery)
+        )
 
-    @strawberry.field(metadata=needs("renditions", "purpose"), description="Every stored rendition that matches.")
+    @strawberry.field(metadata=needs(*_RENDITIONS), description="Every stored rendition that matches.")
     def renditions(
         self, info: Info, names: list[RenditionName] | None = None, formats: list[MediaFormat] | None = None
     ) -> list[Rendition]:
         matching = [
             rendition
             for rendition in self._renditions()
-            if (names is None or RenditionName(rendition["name"]) in names)
-            and (formats is None or MediaFormat(rendition["format"]) in formats)
+            if (names is None or rendition["name"] in names) and (formats is None or rendition["format"] in formats)
         ]
-        return self._sign_together(info, matching)
+        return self._read_together(info, matching)
 
-    @strawberry.field(
-        metadata=needs("renditions", "purpose"), description="An HTML srcset in the best accepted format, or null."
-    )
+    @strawberry.field(metadata=needs(*_RENDITIONS), description="An HTML srcset in the best accepted format, or null.")
     def srcset(self, info: Info, accept: list[MediaFormat] | None = None) -> str | None:
-        chosen = self._sign_together(info, choose_srcset(self._renditions(), accept or ()))
-        return ", ".join(f"{entry.sign().url} {entry.document['width']}w" for entry in chosen) or None
+        chosen = choose_srcset(self._renditions(), accept or ())
+        together, sign = len(chosen) > 1, info.context.delivery.sign
+        return (
+            ", ".join(f"{sign(self.document, each, together=together).url} {each['width']}w" for each in chosen) or None
+        )
 
     @strawberry.field(
         metadata=needs("original.key"), description="The untouched original: owner and moderators only, for minutes."
@@ -203,41 +206,15 @@ class Media(Node):
         # Nothing but a READY media is ever signed, whatever an earlier pass may have left in its document.
         return self.document.get("renditions", []) if self.document["status"] == MediaStatus.READY else []
 
-    def _sign_one(self, info: Info, rendition: RenditionDocument) -> Rendition:
-        document = self.document
-
-        @cache
-        def sign() -> delivery.SignedUrl:
-            return info.context.delivery.rendition_url(
-                media_id=document["_id"],
-                purpose=MediaPurpose(document["purpose"]),
-                visibility=Visibility(document["visibility"]),
-                rendition=RenditionName(rendition["name"]),
-                key=rendition["key"],
-            )
-
-        return Rendition(document=rendition, sign=sign)
-
-    def _sign_together(self, info: Info, renditions: Sequence[RenditionDocument]) -> list[Rendition]:
-        document = self.document
-
-        @cache
-        def sign_all() -> list[delivery.SignedUrl]:
-            return info.context.delivery.rendition_urls(
-                media_id=document["_id"],
-                purpose=MediaPurpose(document["purpose"]),
-                visibility=Visibility(document["visibility"]),
-                renditions=[(RenditionName(rendition["name"]), rendition["key"]) for rendition in renditions],
-            )
-
+    def _read_together(self, info: Info, renditions: Sequence[RenditionDocument]) -> list[Rendition]:
+        delivery, together = info.context.delivery, len(renditions) > 1
         return [
-            Rendition(document=rendition, sign=lambda index=index: sign_all()[index])  # type: ignore[misc]
-            for index, rendition in enumerate(renditions)
+            Rendition(document=each, media=self.document, delivery=delivery, together=together) for each in renditions
         ]
 
 
 def media_of(document: MediaDocument, *, feed_hint: DisplayHint | None = None) -> Media:
-    return Media(id=encode_id("Media", document["_id"]), document=document, feed_hint=feed_hint)
+    return Media(document=document, feed_hint=feed_hint)
 
 
 @strawberry.type(description="A content that the viewer already has, and the oldest of their media that has it.")
@@ -248,8 +225,8 @@ class DuplicateMatch:
 
 @strawberry.type
 class MediaEdge:
-    cursor: str
     node: Media
+    cursor: str = computed("ENCODE(SOURCE.node.document['_id'])", ENCODE=encode_cursor)
 
 
 @strawberry.type(description="A page of media, newest first.")

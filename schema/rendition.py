@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 
 import strawberry
 
-from schema.context import Info
 from schema.scalars import URL, ByteSize
-from schema.stored import stored
-from service import delivery
-from service.documents import RenditionDocument
+from schema.stored import computed, stored
+from service.delivery import Delivery
+from service.documents import MediaDocument, RenditionDocument
 from service.models import MediaFormat, RenditionName
 
 
 @strawberry.type(description="One stored size and format of a media.")
 class Rendition:
     document: strawberry.Private[RenditionDocument]
-    sign: strawberry.Private[Callable[[], delivery.SignedUrl]]
+    media: strawberry.Private[MediaDocument]
+    delivery: strawberry.Private[Delivery]
+    # Whether it is read with others of its media, which then share a signature.
+    together: strawberry.Private[bool] = False
 
     name: RenditionName = stored("name", RenditionName)
     format: MediaFormat = stored("format", MediaFormat)
@@ -29,18 +30,18 @@ class Rendition:
         "key", description="Stays the same while the bytes stay the same: key client caches by this, not by url."
     )
 
-    @strawberry.field(description="Signed for CloudFront; stable within its window, so that caches hit.")
-    def url(self) -> URL:
-        return URL(self.sign().url)
+    url: URL = computed(
+        "SOURCE.delivery.sign(SOURCE.media, SOURCE.document, together=SOURCE.together).url",
+        description="Signed for CloudFront; stable within its window, so that caches hit.",
+    )
+    url_expires_at: datetime = computed(
+        "SOURCE.delivery.sign(SOURCE.media, SOURCE.document, together=SOURCE.together).expires_at"
+    )
 
     @strawberry.field(
         description="Stays the same while the bytes do, and opens for pages that hold delivery cookies; null where no "
         "cookies would open it, as for what is not PUBLIC."
     )
-    def unsigned_url(self, info: Info) -> URL | None:
-        address = info.context.delivery.unsigned_url(self.document["key"])
+    def unsigned_url(self) -> URL | None:
+        address = self.delivery.unsigned_url(self.document["key"])
         return None if address is None else URL(address)
-
-    @strawberry.field
-    def url_expires_at(self) -> datetime:
-        return self.sign().expires_at

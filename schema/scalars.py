@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NewType
 
 import strawberry
@@ -15,6 +15,7 @@ SHA256 = NewType("SHA256", str)
 PerceptualHash = NewType("PerceptualHash", str)
 URL = NewType("URL", str)
 
+_NOTHING = timedelta(0)
 MAX_SAFE_INTEGER = 2**53 - 1
 
 
@@ -47,7 +48,9 @@ def _parse_date_time(value: Any) -> datetime:
 
 
 def _serialize_date_time(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    # All that are stored are in UTC already, each by a zone of the driver's.
+    moment = value.astimezone(UTC) if value.utcoffset() != _NOTHING else value
+    return f"{moment.isoformat(timespec='milliseconds')[:23]}Z"
 
 
 SCALAR_MAP: dict[object, Any] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from types import MappingProxyType
 from typing import Any
@@ -50,6 +50,13 @@ def stored(path: str, convert: Callable[[Any], Any] | None = None, *, descriptio
 def stored_list(path: str, *, description: str | None = None) -> Any:
     """A list of `self.document`; one that was never written is empty."""
     return _field(inline(f"SOURCE.document.get({path!r}) or []"), path, description)
+
+
+def computed(expression: str, *, needed: Sequence[str] = (), description: str | None = None, **names: Any) -> Any:
+    """A field that is an expression over `SOURCE`, its object, and `names`; `needed` are the paths that it reads."""
+    written = inline(expression, **names)
+    metadata = {**needs(*needed), **inlined(written)}
+    return strawberry.field(resolver=written.resolver(), metadata=metadata, description=description)
 
 
 def _field(expression: Inline, path: str, description: str | None) -> Any:

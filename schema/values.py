@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
 
 import strawberry
 
 from schema.scalars import URL
+from service.display import Slot
 from service.lifecycle import MediaStatus
 from service.models import MediaFormat, NetworkQuality
 
@@ -96,3 +98,12 @@ class DisplayHint:
     network: NetworkQuality | None = strawberry.field(
         default=NetworkQuality.UNKNOWN, description="On a slow network one size less is served."
     )
+
+    @cached_property
+    def slot(self) -> Slot:
+        """The same, as the service understands it."""
+        return Slot(
+            pixels=self.width * (self.device_pixel_ratio or 1.0),
+            accept=frozenset({MediaFormat.JPEG, *(self.accept or ())}),
+            network=self.network or NetworkQuality.UNKNOWN,
+        )

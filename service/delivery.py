@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
 
+    from service.documents import MediaDocument, RenditionDocument
     from service.settings import DeliverySettings, SigningKey
 
 # In each of a few memories, about 1 kB each: enough for the media of many feeds at once, without a bound that matters
@@ -139,6 +140,29 @@ class Delivery:
         self._public, self._private, self._originals = _Memory(), _Memory(), _Memory()
         self._shared_public, self._shared_private = _Memory(), _Memory()
         self._sign_pattern = lru_cache(MEMOISED_URLS)(Signer.sign_pattern)
+
+    def sign(self, media: MediaDocument, rendition: RenditionDocument, *, together: bool) -> SignedUrl:
+        """The URL of a rendition of `media`; `together`: under the signature that all renditions of it share.
+
+        ValueError if a document names another object than a rendition of its own.
+        """
+        media_id, key, is_public = media["_id"], rendition["key"], media["visibility"] == _PUBLIC
+        is_shared = together and media["purpose"] not in _SIGNED_ONE_BY_ONE
+        if is_shared:
+            memory = self._shared_public if is_public else self._shared_private
+        else:
+            memory = self._public if is_public else self._private
+        # A page of a feed asks for dozens, so a hit does nothing more than this. A clock that was ahead may be set
+        # back: hence both ends of the window.
+        if (found := memory.get(key)) is not None:
+            since, until, number, signed = found
+            if since <= self._clock() < until and number == media_id.int:
+                return signed
+        purpose, visibility = MediaPurpose(media["purpose"]), Visibility(media["visibility"])
+        name = RenditionName(rendition["name"])
+        if is_shared:
+            return self._shared_url(media_id, purpose, visibility, name, key)
+        return self.rendition_url(media_id=media_id, purpose=purpose, visibility=visibility, rendition=name, key=key)
 
     def rendition_url(
         self, *, media_id: UUID, purpose: MediaPurpose, visibility: Visibility, rendition: RenditionName, key: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from service.documents import RenditionDocument
 from service.models import MediaFormat, NetworkQuality, RenditionName
@@ -21,18 +21,36 @@ class Slot:
     pixels: float
     accept: frozenset[MediaFormat] = _JPEG_ONLY
     network: NetworkQuality = NetworkQuality.UNKNOWN
+    formats: frozenset[MediaFormat] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "formats", _STILL & {MediaFormat.JPEG, *self.accept})
 
 
 def choose_for_slot(renditions: Sequence[RenditionDocument], slot: Slot) -> RenditionDocument | None:
     """The rendition to show in `slot`, or None if there is none in a format the client can decode."""
-    usable = _decodable(renditions, slot.accept)
-    widths = sorted({rendition["width"] for rendition in usable})
-    if not widths:
-        return None
-    sharp = next((index for index, width in enumerate(widths) if width >= slot.pixels), len(widths) - 1)
-    if slot.network in SLOW:
-        sharp = max(sharp - 1, 0)
-    return _smallest([rendition for rendition in usable if rendition["width"] == widths[sharp]])
+    sharp = _sharpest(renditions, slot.formats, slot.pixels)
+    if sharp is None or slot.network not in SLOW:
+        return sharp
+    narrower = {
+        each["width"] for each in renditions if each["format"] in slot.formats and each["width"] < sharp["width"]
+    }
+    return _sharpest(renditions, slot.formats, max(narrower)) if narrower else sharp
+
+
+def _sharpest(
+    renditions: Sequence[RenditionDocument], formats: frozenset[MediaFormat], pixels: float
+) -> RenditionDocument | None:
+    """The narrowest of at least `pixels`, or else the widest; of those the smallest file."""
+    best: RenditionDocument | None = None
+    least = None
+    for each in renditions:
+        if each["format"] in formats:
+            width = each["width"]
+            rank = (False, width, each["bytes"]) if width >= pixels else (True, -width, each["bytes"])
+            if least is None or rank < least:
+                best, least = each, rank
+    return best
 
 
 def choose_named(
@@ -62,7 +80,7 @@ def choose_srcset(renditions: Sequence[RenditionDocument], accept: Collection[Me
 
 def _decodable(renditions: Sequence[RenditionDocument], accept: Collection[MediaFormat]) -> list[RenditionDocument]:
     formats = _STILL & {MediaFormat.JPEG, *accept}
-    return [rendition for rendition in renditions if MediaFormat(rendition["format"]) in formats]
+    return [rendition for rendition in renditions if rendition["format"] in formats]
 
 
 def _smallest(renditions: Sequence[RenditionDocument]) -> RenditionDocument | None:

@@ -16,7 +16,7 @@ from service.change_feed import ChangeFeed
 from service.delivery import Delivery, SignedUrl
 from service.dev.environment import dev_delivery
 from service.dev.keys import DevKeys
-from service.documents import MediaDocument
+from service.documents import MediaDocument, RenditionDocument
 from service.object_store import ObjectStore
 from service.runtime import Runtime
 from service.settings import Settings, StorageSettings
@@ -30,13 +30,9 @@ class CountingDelivery(Delivery):
 
     signed = 0
 
-    def rendition_url(self, **asked: Any) -> SignedUrl:
+    def sign(self, media: MediaDocument, rendition: RenditionDocument, *, together: bool) -> SignedUrl:
         self.signed += 1
-        return super().rendition_url(**asked)
-
-    def rendition_urls(self, **asked: Any) -> list[SignedUrl]:
-        self.signed += 1
-        return super().rendition_urls(**asked)
+        return super().sign(media, rendition, together=together)
 
 
 class RecordingCollection:
