@@ -38,18 +38,18 @@ class KeyGroup(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CacheBehavior:
-    """Requests for `path_pattern` go to `origin`, if a key of `key_group` has signed them."""
+    """Requests for `path_pattern` go to `origin`, if a key of one of `key_groups` has signed them."""
 
     path_pattern: str
     origin: Origin
-    key_group: KeyGroup
+    key_groups: tuple[KeyGroup, ...]
 
 
-# In the order in which they are tried. Whatever matches none is refused: nothing lies elsewhere.
+# In the order in which they are tried, with the keys of `key_groups.path_rules`. What matches none is refused.
 BEHAVIORS: Final = (
-    CacheBehavior(ORIGINALS_PATTERN, Origin.UPLOADS, KeyGroup.ORIGINALS),
-    CacheBehavior(RENDITIONS_PATTERNS[Visibility.PRIVATE], Origin.RENDITIONS, KeyGroup.PRIVATE),
-    CacheBehavior(RENDITIONS_PATTERNS[Visibility.PUBLIC], Origin.RENDITIONS, KeyGroup.PUBLIC),
+    CacheBehavior(ORIGINALS_PATTERN, Origin.UPLOADS, (KeyGroup.ORIGINALS,)),
+    CacheBehavior(RENDITIONS_PATTERNS[Visibility.PRIVATE], Origin.RENDITIONS, (KeyGroup.PRIVATE,)),
+    CacheBehavior(RENDITIONS_PATTERNS[Visibility.PUBLIC], Origin.RENDITIONS, (KeyGroup.PUBLIC, KeyGroup.PRIVATE)),
 )
 
 

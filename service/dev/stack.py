@@ -35,7 +35,7 @@ from service.stores.database import open_database
 # What each process may know: the worker signs nothing, the edge needs no database.
 GROUPS = {
     "edge": ("storage", "delivery", "http"),
-    "api": ("mongo", "storage", "delivery", "auth", "http"),
+    "api": ("mongo", "storage", "delivery", "cdn", "auth", "http"),
     "worker": ("mongo", "storage", "worker", "cdn"),
 }
 

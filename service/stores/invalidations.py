@@ -76,9 +76,11 @@ class InvalidationStore:
 
     async def list_abandoned(self) -> list[UUID]:
         """Batches of which requests were gathered a minute ago or more, and which may never have been written down."""
-        query = {"state": "gathered", "$expr": {"$lt": ["$gathered_at", after_now(-_ABANDONED_S)]}}
-        batch_ids: list[UUID] = await self._invalidations.distinct("batch_id", query)
-        return batch_ids
+        pipeline: list[dict[str, Any]] = [
+            {"$match": {"state": "gathered", "$expr": {"$lt": ["$gathered_at", after_now(-_ABANDONED_S)]}}},
+            {"$group": {"_id": "$batch_id"}},
+        ]
+        return [row["_id"] async for row in self._invalidations.aggregate(pipeline)]
 
     async def scatter(self, batch_id: UUID) -> None:
         """Let the requests of a batch wait for another one."""

@@ -23,7 +23,7 @@ from service.processing.jail import Jail
 from service.runtime import Runtime, open_runtime
 from service.settings import CdnSettings, Settings
 from service.telemetry import Metrics
-from service.worker_process import build_worker
+from service.worker_process import build_worker, dispatch_forever, open_dispatch
 from tests.api_client import ApiClient
 from tests.audit_storage import Auditor
 from tests.integration.effects import Witness
@@ -66,13 +66,17 @@ class RunningService:
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
-        """A worker, for as long as the block lasts."""
-        worker = build_worker(self.runtime, self.jail)
+        """A worker, for as long as the block lasts, and what tells the edge to forget."""
+        worker, dispatch = build_worker(self.runtime, self.jail), open_dispatch(self.runtime)
+        assert dispatch is not None
         running = asyncio.create_task(worker.run())
+        dispatching = asyncio.create_task(dispatch_forever(dispatch, poll_s=self.settings.cdn.poll_s))
         try:
             yield
         finally:
             worker.stop()
+            dispatching.cancel()
+            await asyncio.gather(dispatching, return_exceptions=True)
             await running
 
 

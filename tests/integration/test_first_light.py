@@ -158,11 +158,12 @@ async def test_deletion_hides_at_once_and_removes_everything(
     assert seen["feed"]["nodes"] == []
     assert media_id not in [node["id"] for node in seen["mediaList"]["nodes"]]
     async with service.working():
-        progress = "query P($id: ID!) { deletion(id: $id) { stage objectsTotal objectsRemoved } }"
+        progress = "query P($id: ID!) { deletion(id: $id) { stage objectsTotal objectsRemoved cdnInvalidatedAt } }"
         while True:
             deletion = (await anna.run(progress, id=payload["deletions"][0]["id"]))["deletion"]
-            if deletion["stage"] != "HIDDEN":
+            if deletion["stage"] == "CDN_INVALIDATED":
                 break
-    assert deletion == {"stage": "OBJECTS_REMOVED", "objectsTotal": len(keys), "objectsRemoved": len(keys)}
+    assert deletion.pop("cdnInvalidatedAt") is not None
+    assert deletion == {"stage": "CDN_INVALIDATED", "objectsTotal": len(keys), "objectsRemoved": len(keys)}
     for bucket, key in keys:
         assert await service.runtime.object_store.head(bucket, key) is None
