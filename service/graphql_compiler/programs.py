@@ -96,6 +96,9 @@ class Programs:
             known.variables = _deciding_variables(executor)
         coerced = executor.variable_values.coerced
         key = tuple([coerced.get(name) for name in known.variables])
+        if None in key:
+            # A condition that is null is refused where it stands, and only if that is reached.
+            return None
         program = known.programs.get(key)
         if program is None and len(known.programs) < MAX_SPECIALISATIONS:
             program = known.programs[key] = compile_program(executor)
