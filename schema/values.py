@@ -9,8 +9,13 @@ import strawberry
 
 from schema.scalars import URL
 from service.display import Slot
+from service.errors import InvalidInput
 from service.lifecycle import MediaStatus
 from service.models import MediaFormat, NetworkQuality
+
+# Wider than any screen, so that a mistake is told from a wish.
+MAX_SLOT_WIDTH = 16_384
+MAX_DEVICE_PIXEL_RATIO = 16
 
 
 @strawberry.type(description="One entry of a media's history.")
@@ -89,8 +94,8 @@ class BoundingBoxInput:
 
 @strawberry.input(description="The slot a picture is shown in, so that no more bytes are sent than it can show.")
 class DisplayHint:
-    width: int = strawberry.field(description="Width of the slot in CSS pixels.")
-    device_pixel_ratio: float | None = 1.0
+    width: int = strawberry.field(description="Width of the slot in CSS pixels, 1 to 16384.")
+    device_pixel_ratio: float | None = strawberry.field(default=1.0, description="More than 0, at most 16.")
     accept: list[MediaFormat] | None = strawberry.field(
         default_factory=lambda: [MediaFormat.JPEG],
         description="What the client can decode, in any order; JPEG is always assumed.",
@@ -99,11 +104,21 @@ class DisplayHint:
         default=NetworkQuality.UNKNOWN, description="On a slow network one size less is served."
     )
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.width <= MAX_SLOT_WIDTH:
+            message = f"The width of a slot must be 1 to {MAX_SLOT_WIDTH} CSS pixels, not {self.width}."
+            raise InvalidInput(message, field=["hint", "width"])
+        ratio = self.device_pixel_ratio
+        # Neither NaN nor an infinity is between any two numbers.
+        if ratio is not None and not 0 < ratio <= MAX_DEVICE_PIXEL_RATIO:
+            message = f"A devicePixelRatio must be more than 0 and at most {MAX_DEVICE_PIXEL_RATIO}, not {ratio}."
+            raise InvalidInput(message, field=["hint", "devicePixelRatio"])
+
     @cached_property
     def slot(self) -> Slot:
         """The same, as the service understands it."""
         return Slot(
-            pixels=self.width * (self.device_pixel_ratio or 1.0),
+            pixels=self.width * (1.0 if self.device_pixel_ratio is None else self.device_pixel_ratio),
             accept=frozenset({MediaFormat.JPEG, *(self.accept or ())}),
             network=self.network or NetworkQuality.UNKNOWN,
         )

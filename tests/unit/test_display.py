@@ -1,7 +1,18 @@
+"""Which rendition is shown where: sharp in its slot, no larger than that, and decodable."""
+
 from __future__ import annotations
 
-from service.display import Slot, choose_for_slot, choose_named, choose_srcset
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schema.values import DisplayHint
+from service.display import SLOW, Slot, choose_for_slot, choose_named, choose_srcset
 from service.documents import RenditionDocument
+from service.errors import InvalidInput
 from service.models import MediaFormat, NetworkQuality, RenditionName
 
 
@@ -88,3 +99,91 @@ def test_a_clip_is_never_shown_as_a_picture() -> None:
         assert chosen is not None
         assert chosen["key"] == "POSTER.JPEG"
     assert choose_srcset(of_a_clip[-1:], every) == []
+
+
+# What the pipeline makes of a photo of 4032 x 3024 pixels, of the same one held upright, of a banner and of an icon.
+LANDSCAPE, PORTRAIT, BANNER, ICON = (
+    {"THUMBNAIL": 200, "FEED": 720, "FULL": 1080},
+    {"THUMBNAIL": 200, "FEED": 540, "FULL": 810},
+    {"THUMBNAIL": 90, "FEED": 720, "FULL": 1080},
+    {"THUMBNAIL": 64, "FEED": 64, "FULL": 64},
+)
+
+
+@pytest.mark.parametrize(
+    ("photo", "css_pixels", "ratio", "quick", "slow"),
+    [
+        (LANDSCAPE, 100, 2, "THUMBNAIL", "THUMBNAIL"),
+        (LANDSCAPE, 101, 2, "FEED", "THUMBNAIL"),
+        (LANDSCAPE, 360, 2, "FEED", "THUMBNAIL"),
+        (LANDSCAPE, 361, 2, "FULL", "FEED"),
+        (LANDSCAPE, 360, 3, "FULL", "FEED"),
+        (LANDSCAPE, 360, 3.5, "FULL", "FEED"),
+        (LANDSCAPE, 1, 0.5, "THUMBNAIL", "THUMBNAIL"),
+        (PORTRAIT, 270, 2, "FEED", "THUMBNAIL"),
+        (PORTRAIT, 360, 2, "FULL", "FEED"),
+        (PORTRAIT, 500, 3, "FULL", "FEED"),
+        (BANNER, 90, 1, "THUMBNAIL", "THUMBNAIL"),
+        (BANNER, 91, 1, "FEED", "THUMBNAIL"),
+        (ICON, 48, 3, "THUMBNAIL", "THUMBNAIL"),
+    ],
+)
+def test_the_narrowest_that_is_sharp_and_one_less_where_the_network_is_slow(
+    photo: dict[str, int], css_pixels: int, ratio: float, quick: str, slow: str
+) -> None:
+    stored = [rendition(name, "JPEG", width, 10 * width + place) for place, (name, width) in enumerate(photo.items())]
+    for network in NetworkQuality:
+        chosen = choose_for_slot(stored, DisplayHint(width=css_pixels, device_pixel_ratio=ratio, network=network).slot)
+        assert chosen is not None
+        assert chosen["name"] == (slow if network in SLOW else quick), network
+
+
+RENDITIONS = st.lists(
+    st.builds(
+        rendition,
+        st.sampled_from(list(RenditionName)),
+        st.sampled_from(list(MediaFormat)),
+        st.integers(1, 40),
+        st.integers(1, 9),
+    ),
+    max_size=12,
+)
+
+
+@given(RENDITIONS, st.integers(1, 50), st.sets(st.sampled_from(MediaFormat)), st.sampled_from(NetworkQuality))
+def test_whatever_is_stored_nothing_better_is_passed_over(
+    stored: list[RenditionDocument], pixels: int, accept: set[MediaFormat], network: NetworkQuality
+) -> None:
+    chosen = choose_for_slot(stored, Slot(pixels, frozenset(accept), network))
+    usable = [each for each in stored if each["format"] in {"JPEG", *accept} - {"MP4"}]
+    assert (chosen is None) is (usable == [])
+    if chosen is None:
+        return
+    assert chosen in usable
+    assert chosen["bytes"] == min(each["bytes"] for each in usable if each["width"] == chosen["width"])
+    widths = sorted({each["width"] for each in usable})
+    sharp = next((width for width in widths if width >= pixels), widths[-1])
+    step = 1 if network in SLOW else 0
+    assert chosen["width"] == widths[max(widths.index(sharp) - step, 0)]
+
+
+@pytest.mark.parametrize(
+    ("odd", "field"),
+    [
+        *(({"width": width}, "width") for width in (0, -1, 16_385, 2**31 - 1)),
+        *(
+            ({"width": 1, "device_pixel_ratio": ratio}, "devicePixelRatio")
+            for ratio in (0.0, -0.0, -2.0, math.nan, math.inf, -math.inf, 16.01, 1e308)
+        ),
+    ],
+)
+def test_a_hint_that_no_screen_could_give_is_refused(odd: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        DisplayHint(**odd)
+    assert caught.value.field == ("hint", field)
+
+
+def test_a_hint_may_leave_out_all_but_the_width() -> None:
+    assert DisplayHint(width=300).slot == Slot(300)
+    assert DisplayHint(width=300, device_pixel_ratio=None, accept=None, network=None).slot == Slot(300)
+    assert DisplayHint(width=16_384, device_pixel_ratio=16).slot.pixels == 16_384 * 16

@@ -150,6 +150,19 @@ async def test_feed_hint_reaches_every_display_and_can_be_overridden(library: Li
     assert node == {"display": {"name": "THUMBNAIL"}, "big": {"name": "FULL"}}
 
 
+@pytest.mark.parametrize("hint", ["width: 0", "width: -5", "width: 99999", "width: 1, devicePixelRatio: 1e999"])
+async def test_an_odd_hint_is_told_and_nothing_is_signed(library: Library, hint: str) -> None:
+    await library.add(ready_media())
+    feed = await library.post(f"{{ feed(purpose: COMMUNITY, hint: {{ {hint} }}) {{ nodes {{ display {{ url }} }} }} }}")
+    assert "must be" in feed.errors[0].message
+    assert library.media.finds == []
+    display = f"{{ feed(purpose: COMMUNITY) {{ nodes {{ id display(hint: {{ {hint} }}) {{ url }} }} }} }}"
+    result = await library.post(display)
+    assert "must be" in result.errors[0].message
+    assert result.data["feed"]["nodes"][0]["display"] is None
+    assert library.delivery.signed == 0
+
+
 async def test_srcset_is_ready_for_html(library: Library) -> None:
     await library.add(ready_media())
     [node] = (await library.run("{ feed(purpose: COMMUNITY) { nodes { srcset(accept: [WEBP]) } } }"))["feed"]["nodes"]
