@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
-from collections.abc import MutableMapping
 from typing import Any, TextIO
-from uuid import UUID
 
 import orjson
 import structlog
@@ -16,63 +13,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from service.lifecycle import MediaStatus
 from service.models import JobKind, Lane, MediaPurpose
-
-REDACTED = "[redacted]"
+from service.redaction import redact
 
 _UPLOAD_OUTCOMES = {
     MediaStatus.INITIATED: "created",
     MediaStatus.UPLOADED: "completed",
     MediaStatus.EXPIRED: "expired",
 }
-
-_SECRET_KEY = re.compile(
-    r"authori[sz]ation|token(?!s$)|secret|passw|cookie|credential|private_?key|signature|x-amz-|"
-    r"(?:^|_)(?:gps|lat|latitude|lng|lon|longitude|location|coordinates)(?:_|$)",
-    re.IGNORECASE,
-)
-_SECRETS_IN_TEXT = (
-    (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]+", re.IGNORECASE), rf"\1 {REDACTED}"),
-    (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), REDACTED),
-    (re.compile(r"\b(Signature|Policy|X-Amz-[A-Za-z-]+)=[^&\s\"'<>]+", re.IGNORECASE), rf"\1={REDACTED}"),
-    (re.compile(r"(\w://)[^/@\s\"']+@"), rf"\1{REDACTED}@"),
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), REDACTED),
-    (
-        re.compile(r"\b(GPS\w*|lat(?:itude)?|lng|lon(?:gitude)?)(['\"]?\s*[:=]\s*)[-+\d.(\[][^,;}\n]*", re.IGNORECASE),
-        rf"\1\2{REDACTED}",
-    ),
-    (re.compile(r"(['\"]coordinates['\"]\s*:\s*)\[[^\]]*\]", re.IGNORECASE), rf"\1{REDACTED}"),
-)
-# Each of the patterns above needs one of these: most values of a line have none, and seven searches cost more than one.
-_SUSPECT = re.compile(r"[\s=:@]|eyJ")
-# Written by processors of ours, whatever the caller gave.
-_OWN_KEYS = frozenset({"timestamp", "level"})
-
-
-def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Structlog processor: no token, signature, password or position leaves in a log line, however deep it hides."""
-    return {key: value if key in _OWN_KEYS else _redacted(key, value) for key, value in event.items()}
-
-
-def _redacted(key: str, value: Any) -> Any:
-    if _SECRET_KEY.search(key):
-        return REDACTED
-    if isinstance(value, str):
-        return _redact_text(value)
-    if isinstance(value, dict):
-        return {str(inner): _redacted(str(inner), item) for inner, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_redacted("", item) for item in value]
-    if value is None or isinstance(value, bool | int | float | UUID):
-        return value
-    return _redact_text(str(value))
-
-
-def _redact_text(text: str) -> str:
-    if not _SUSPECT.search(text):
-        return text
-    for pattern, replacement in _SECRETS_IN_TEXT:
-        text = pattern.sub(replacement, text)
-    return text
 
 
 def _to_json(event: Any, **_: Any) -> str:
@@ -91,6 +38,30 @@ class _StdoutHandler(logging.StreamHandler[TextIO]):
         super().emit(record)
 
 
+class _LineLogger:
+    """Where our own lines end: on stdout as they are. A log record made of each, and then another of that, cost more
+    than all the rest of an access log line. Levels are those of the logger of that name, as for libraries.
+    """
+
+    def __init__(self, name: str = "service") -> None:
+        self.name = name
+        self._levels = logging.getLogger(name)
+
+    @property
+    def disabled(self) -> bool:
+        return self._levels.disabled
+
+    def getEffectiveLevel(self) -> int:  # noqa: N802 - as structlog's filter asks for it
+        return self._levels.getEffectiveLevel()
+
+    def write(self, line: str) -> None:
+        # In one piece: lines of threads must not mix.
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    debug = info = warning = error = critical = exception = write
+
+
 def configure_logging(level: str) -> None:
     """Send every record, ours and the libraries', to stdout as one JSON object a line. `level` as in `logging`."""
     shared: list[structlog.types.Processor] = [
@@ -99,9 +70,14 @@ def configure_logging(level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    rendering: list[structlog.types.Processor] = [
+        structlog.processors.format_exc_info,
+        redact,
+        structlog.processors.JSONRenderer(serializer=_to_json),
+    ]
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[structlog.stdlib.filter_by_level, *shared, *rendering],
+        logger_factory=_LineLogger,
         wrapper_class=structlog.stdlib.BoundLogger,
     )
     handler = _StdoutHandler(sys.stdout)
@@ -110,9 +86,7 @@ def configure_logging(level: str) -> None:
             foreign_pre_chain=[*shared, structlog.stdlib.PositionalArgumentsFormatter()],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                redact,
-                structlog.processors.JSONRenderer(serializer=_to_json),
+                *rendering,
             ],
         )
     )

@@ -18,7 +18,8 @@ from starlette.routing import Route
 
 from service.lifecycle import MediaStatus
 from service.models import JobKind, Lane, MediaPurpose
-from service.telemetry import REDACTED, Metrics, configure_logging, current_request_id
+from service.redaction import REDACTED
+from service.telemetry import Metrics, configure_logging, current_request_id
 from service.transport.middleware import SecurityHeadersMiddleware, TelemetryMiddleware
 
 
