@@ -136,7 +136,7 @@ def by_selection(function: Callable[[GraphQLResolveInfo[Any]], T]) -> Callable[[
             except NotCompilable:
                 return function(info)
         # Strawberry's own executor hands out the values alone.
-        coerced = getattr(info.variable_values, "coerced", info.variable_values)
+        coerced: Any = getattr(info.variable_values, "coerced", info.variable_values)
         key = (info.path.key, *[coerced.get(name) for name in memory.variables])
         if key not in memory.answers:
             if len(memory.answers) >= MAX_SPECIALISATIONS:

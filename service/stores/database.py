@@ -1,4 +1,4 @@
-"""Opens MongoDB; the only file that imports the driver's asynchronous client."""
+"""Opens MongoDB; the only file that imports the drivers' asynchronous clients."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import (
     ConnectionFailure,
     ExecutionTimeout,
@@ -33,6 +35,8 @@ from motor.motor_asyncio import (
 )
 
 Collection = AsyncIOMotorCollection[Any]
+# What both drivers offer in the same words: find, sort, limit, hint, to_list, iteration.
+ReadCollection = AsyncIOMotorCollection[Any] | AsyncCollection[Any]
 
 # The outcome is unknown and the same call may be made again.
 OUTAGE_ERRORS: tuple[type[Exception], ...] = (
@@ -56,9 +60,14 @@ def expected_error(error: Exception) -> MediaServiceError | None:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The collections, and what is needed to watch them. `watching` has no operation deadline: change streams wait."""
+    """The collections, and what is needed to watch them. `watching` has no operation deadline: change streams wait.
+
+    `media_reads` is `media` again, for pages: PyMongo's own asyncio client needs no threads, which cost motor as much
+    as all the rest of a page.
+    """
 
     media: Collection
+    media_reads: ReadCollection
     uploads: Collection
     contents: Collection
     jobs: Collection
@@ -87,9 +96,12 @@ class Database:
             )
 
 
-def _bind(handle: AsyncIOMotorDatabase[Any], watching: AsyncIOMotorDatabase[Any]) -> Database:
+def _bind(
+    handle: AsyncIOMotorDatabase[Any], watching: AsyncIOMotorDatabase[Any], media_reads: ReadCollection
+) -> Database:
     return Database(
         media=handle["media"],
+        media_reads=media_reads,
         uploads=handle["uploads"],
         contents=handle["contents"],
         jobs=handle["jobs"],
@@ -102,7 +114,7 @@ def _bind(handle: AsyncIOMotorDatabase[Any], watching: AsyncIOMotorDatabase[Any]
 
 def bind_database(handle: Any) -> Database:
     """The collections of an already opened database, e.g. an in-memory one. UUIDs must be stored as subtype 4."""
-    return _bind(handle, handle)
+    return _bind(handle, handle, handle["media"])
 
 
 @asynccontextmanager
@@ -120,12 +132,15 @@ async def open_database(settings: MongoSettings) -> AsyncIterator[Database]:
     uri = settings.uri.get_secret_value()
     client: AsyncIOMotorClient[Any] = AsyncIOMotorClient(uri, timeoutMS=settings.timeout_ms, **options)
     watching: AsyncIOMotorClient[Any] = AsyncIOMotorClient(uri, **options)
+    reading: AsyncMongoClient[Any] = AsyncMongoClient(uri, timeoutMS=settings.timeout_ms, **options)
     codec: CodecOptions[Any] = CodecOptions(tz_aware=True, uuid_representation=UuidRepresentation.STANDARD)
     try:
         yield _bind(
             client.get_database(settings.database, codec_options=codec),
             watching.get_database(settings.database, codec_options=codec),
+            reading.get_database(settings.database, codec_options=codec)["media"],
         )
     finally:
         client.close()
         watching.close()
+        await reading.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -37,7 +38,13 @@ StatusCounter = Callable[[MediaStatus, MediaPurpose], None]
 AccessFilters = Sequence[Mapping[str, Any]]
 
 
-def projection(fields: Projection) -> dict[str, int]:
+def projection(fields: Projection) -> Mapping[str, int]:
+    """What MongoDB is asked for, given the paths that are read."""
+    return _projection(frozenset(fields))
+
+
+@lru_cache(1_000)
+def _projection(fields: frozenset[str]) -> Mapping[str, int]:
     wanted = {*fields, *ACCESS_FIELDS, "_id"}
     # MongoDB refuses a path together with one of its parents.
     return {path: 1 for path in sorted(wanted) if not any(path.startswith(f"{other}.") for other in wanted)}
@@ -73,6 +80,7 @@ class MediaStore:
 
     def __init__(self, database: Database, *, count_status: StatusCounter = _count_nothing) -> None:
         self._media = database.media
+        self._reads = database.media_reads
         self._handle = database.handle
         self._count_status = count_status
 
@@ -92,7 +100,8 @@ class MediaStore:
         query = by_id if access is None else restrict(by_id, access)
         if not ids or query is None:
             return {}
-        return {document["_id"]: document async for document in self._media.find(query, projection(fields))}
+        documents = await self._reads.find(query, projection(fields)).to_list(len(ids))
+        return {document["_id"]: document for document in documents}
 
     async def list_page(
         self, query: Mapping[str, Any], *, access: AccessFilters, before: UUID | None, limit: int, fields: Projection
@@ -101,7 +110,7 @@ class MediaStore:
         narrowed = restrict(_older_than(query, before), access)
         if narrowed is None:
             return []
-        cursor = self._media.find(narrowed, projection(fields)).sort("_id", -1).limit(limit)
+        cursor = self._reads.find(narrowed, projection(fields)).sort("_id", -1).limit(limit)
         if (index := _index_for(query)) is not None:
             cursor = cursor.hint(index)
         documents: list[MediaDocument] = await cursor.to_list(limit)

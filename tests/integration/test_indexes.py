@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCursor
+from pymongo.asynchronous.cursor import AsyncCursor
 from uuid6 import uuid7
 
 from indexes.ensure import DECLARED, check, ensure, rebuild
@@ -24,6 +25,7 @@ from service.stores.scans import ScanStore
 from tests.documents import ready_media
 
 ANNA = Viewer("owner-3")
+BATCH = uuid7()
 MODERATOR = Viewer("mod", frozenset({MODERATOR_ROLE}))
 
 
@@ -61,7 +63,7 @@ async def explained(database: Database, query: dict[str, Any], viewer: Viewer, l
     with pytest.MonkeyPatch.context() as patch:
         store = MediaStore(database)
         sent: list[Any] = []
-        patch.setattr(AsyncIOMotorCursor, "to_list", lambda cursor, _: _remember(sent, cursor))
+        patch.setattr(AsyncCursor, "to_list", lambda cursor, _: _remember(sent, cursor))
         await store.list_page(query, access=granted_filters(viewer, Action.READ), before=None, limit=limit, fields=())
     plan: Mapping[str, Any] = await sent[0].explain()
     return plan
@@ -243,6 +245,24 @@ async def test_annotations_are_found_by_their_index(
     await store.find_holders(asked, access=access)
     stats = (await sent[0].explain())["executionStats"]
     assert (stats["nReturned"], stats["totalDocsExamined"]) == (10, 10)
+
+
+@pytest.mark.parametrize(
+    ("collection", "query", "sort"),
+    [
+        ("invalidations", {"state": "waiting"}, {"requested_at": 1}),
+        ("invalidations", {"state": {"$in": ["waiting", "gathered"]}}, {}),
+        ("invalidations", {"batch_id": BATCH, "state": "gathered"}, {}),
+        ("invalidations", {"media_id": {"$in": [BATCH]}, "state": {"$ne": "completed"}}, {}),
+        ("invalidation_batches", {"state": "open"}, {"due_at": 1}),
+    ],
+)
+async def test_invalidations_are_read_from_their_indexes(
+    database: Database, collection: str, query: dict[str, Any], sort: dict[str, int]
+) -> None:
+    command = {"explain": {"find": collection, "filter": query, "sort": sort}}
+    plan = await database.handle.command(command)
+    assert not {"COLLSCAN", "SORT"} & stages(plan["queryPlanner"]["winningPlan"])
 
 
 async def test_ensure_twice_changes_nothing_and_drift_is_told_not_dropped(settings: Settings, mongod: str) -> None:

@@ -81,7 +81,7 @@ async def library(dev_keys: DevKeys) -> AsyncIterator[Library]:
     database = in_memory_database()
     stores = bind_stores(database)
     recording = RecordingCollection(database.media)
-    stores.media._media = recording
+    stores.media._reads = recording
     delivery = CountingDelivery(dev_delivery(dev_keys, "http://edge.test"))
     yield Library(Runtime(Settings(), database, stores, object_store, Metrics()), delivery, recording)
     await object_store.close()
