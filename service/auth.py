@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
+from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +14,7 @@ from service.access import ANONYMOUS, Viewer
 from service.settings import AuthSettings, IssuerSettings
 
 MAX_TOKEN_BYTES = 8_192
+_REMEMBERED_TOKENS = 10_000
 REQUIRED_CLAIMS = ["exp", "iat", "sub", "aud", "iss"]
 
 # 9999-01-01, about the last time Python can name: an issuer may mean "never" by a larger number.
@@ -27,13 +31,33 @@ class Authenticator:
     def __init__(self, settings: AuthSettings) -> None:
         self._issuers = {issuer.issuer: issuer for issuer in settings.issuers}
         self._leeway = settings.leeway_s
+        # By the hash of the token: what is remembered of a credential is no credential.
+        self._verified: OrderedDict[bytes, Viewer] = OrderedDict()
 
     def authenticate(self, token: str | None) -> Viewer:
-        """The viewer of a token; ANONYMOUS without one. Raises Unauthenticated if it does not hold."""
+        """The viewer of a token; ANONYMOUS without one. Raises Unauthenticated if it does not hold.
+
+        A token that held is not verified again until it runs out: nothing else can end it, as issuers and keys are
+        those of this process's settings. Verification takes 0.1 ms (HS256) to 0.25 ms (ES256).
+        """
         if token is None:
             return ANONYMOUS
         if len(token) > MAX_TOKEN_BYTES:
             raise Unauthenticated("The token is too long.")
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        viewer = self._verified.get(digest)
+        if viewer is None or not self._is_current(viewer):
+            self._verified.pop(digest, None)
+            viewer = self._viewer_of(token)
+            self._verified[digest] = viewer
+            if len(self._verified) > _REMEMBERED_TOKENS:
+                self._verified.popitem(last=False)
+        return viewer
+
+    def _is_current(self, viewer: Viewer) -> bool:
+        return viewer.expires_at is not None and viewer.expires_at.timestamp() > time.time() - self._leeway
+
+    def _viewer_of(self, token: str) -> Viewer:
         try:
             claims = self._verify(token)
         except jwt.ExpiredSignatureError:

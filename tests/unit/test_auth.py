@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import jwt
@@ -98,3 +99,35 @@ def test_weak_keys_are_refused() -> None:
     weak = IssuerSettings(issuer="https://app", audience="media", algorithm="HS256", key=SecretStr("short"))
     with pytest.raises(Unauthenticated), pytest.warns(jwt.InsecureKeyLengthWarning):
         Authenticator(AuthSettings(issuers=(weak,))).authenticate(token("short"))
+
+
+def test_a_token_is_verified_once_and_not_beyond_its_end(
+    authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = token(EC_KEY, "ES256", iss="https://idp", exp=int(time.time()) + 60)
+    viewer = authenticator.authenticate(held)
+    with monkeypatch.context() as patched:
+        patched.setattr(jwt, "decode", lambda *_args, **_options: pytest.fail("verified again"))
+        assert authenticator.authenticate(held) is viewer
+        with pytest.raises(pytest.fail.Exception, match="verified again"):
+            authenticator.authenticate(held[:-6] + "AAAAAA")
+    later = time.time() + 71
+    monkeypatch.setattr(time, "time", lambda: later)
+    monkeypatch.setattr(jwt.api_jwt, "datetime", _Later)
+    with pytest.raises(Unauthenticated, match="expired"):
+        authenticator.authenticate(held)
+
+
+class _Later(datetime):
+    """The clock of PyJWT, 71 seconds on."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz) + timedelta(seconds=71)
+
+
+def test_only_so_many_tokens_are_remembered(authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.auth._REMEMBERED_TOKENS", 3)
+    for number in range(9):
+        assert authenticator.authenticate(token(sub=f"anna-{number}")).id == f"anna-{number}"
+    assert len(authenticator._verified) == 3
