@@ -78,8 +78,8 @@ def media_document(number: int) -> dict[str, Any]:
         "kind": "IMAGE",
         "purpose": purpose.value,
         "visibility": visibility.value,
-        "capture_id": None,
-        "position": None,
+        "capture_id": str(UUID(bytes=random.randbytes(16))),
+        "position": 0,
         "subject": None,
         "album_ids": [],
         "title": _title(random),
@@ -108,12 +108,14 @@ def media_document(number: int) -> dict[str, Any]:
         "created_at": created,
         "updated_at": ready_at,
         "first_viewable_at": ready_at,
+        "embedded": {"captured_at": created - timedelta(hours=random.randrange(1, 99))},
+        "retired_renditions": [],
         "placeholder": {
             "thumbhash": base64.b64encode(random.randbytes(23)).decode(),
             "dominant_color": f"#{random.randbytes(3).hex()}",
         },
         "hashes": {"phash": random.getrandbits(64) - 2**63},
-        "processing": _processing(random, sha256, generation, visibility),
+        "processing": _processing(random, sha256, generation, visibility, ready_at),
     }
 
 
@@ -157,7 +159,9 @@ def _history(created: datetime, *, is_ready: bool) -> list[dict[str, Any]]:
     ]
 
 
-def _processing(random: Random, sha256: str, generation: str, visibility: Visibility) -> dict[str, Any]:
+def _processing(
+    random: Random, sha256: str, generation: str, visibility: Visibility, ready_at: datetime
+) -> dict[str, Any]:
     return {
         "fence": 1,
         "attempt": 1,
@@ -172,6 +176,7 @@ def _processing(random: Random, sha256: str, generation: str, visibility: Visibi
         "rendered_revision": 0,
         "rendered_round": 1,
         "renders": 1,
+        "replaced_at": ready_at,
         "given_up": [],
         "receipts": {job: [_receipt(random, step, sha256) for step in _STEPS] for job in ("process", "render")},
     }

@@ -149,7 +149,8 @@ class Query:
         query: dict[str, Any] = {"purpose": purpose.value, "status": "READY", "visibility": "PUBLIC"}
         if after is not None:
             query["_id"] = {"$lt": id_of(after)}
-        projection = SETTINGS["projections"][info.operation.name.value] if SETTINGS["advantages"] else None
+        name = info.operation.name
+        projection = SETTINGS["projections"][name.value] if SETTINGS["advantages"] and name else None
         cursor = info.context["media"].find(query, projection).sort("_id", -1).limit(first + 1)
         found = await cursor.to_list(first + 1)
         edges = [
