@@ -64,6 +64,9 @@ bench-queue: $(TEST) ## Measure how soon a photo can be looked at beside a backf
 bench-memory: $(TEST) ## Send a file of 1 GiB and measure the memory of each process
 	$(BIN)/python -m benchmarks.memory
 
+bench-transport: $(TEST) ## Measure what an answer costs beside its operation, and what each coding saves
+	$(BIN)/python -m benchmarks.transport
+
 bench-signing: $(TEST) ## Compare the cost of signed URLs with botocore's
 	$(BIN)/python -m benchmarks.signing
 
