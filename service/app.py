@@ -8,10 +8,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.websockets import WebSocket
 
 from resolvers.api import build_schema
 from schema.context import Context
@@ -19,6 +18,7 @@ from service.access import Viewer
 from service.auth import Authenticator
 from service.change_feed import ChangeFeed
 from service.delivery import Delivery
+from service.first_pages import FirstPages
 from service.runtime import open_runtime
 from service.settings import Environment, Settings
 from service.telemetry import Metrics
@@ -28,6 +28,7 @@ from service.transport.graphql_http import GraphQLOverHTTP
 from service.transport.middleware import CrossOriginMiddleware, SecurityHeadersMiddleware, TelemetryMiddleware
 from service.transport.operations import Operations
 from service.transport.operator_routes import operator_routes
+from service.transport.server_sent_events import EventStreams
 from service.transport.storage_webhook import StorageEventReader, storage_webhook
 from service.transport.websocket import GraphQLOverWebSocket
 
@@ -54,16 +55,22 @@ def create_app(
     operations = Operations(build_schema(), settings.http)
 
     def context_of(app: Starlette, viewer: Viewer) -> Context:
-        return Context(app.state.runtime, delivery, app.state.change_feed, viewer)
+        return Context(app.state.runtime, delivery, app.state.change_feed, viewer, app.state.first_pages)
 
     async def http_context(request: Request) -> Context:
         return context_of(request.app, authenticator.authenticate(token_of_headers(request.headers)))
 
-    async def socket_context(socket: WebSocket, viewer: Viewer) -> Context:
-        return context_of(socket.app, viewer)
+    async def viewer_context(connection: HTTPConnection, viewer: Viewer) -> Context:
+        return context_of(connection.app, viewer)
 
-    over_http = GraphQLOverHTTP(operations, http_context, settings.http, graphiql=graphiql)
-    over_socket = GraphQLOverWebSocket(operations, authenticator.authenticate, socket_context, settings.http, metrics)
+    streams = EventStreams(operations, authenticator.authenticate, viewer_context, settings.http, metrics)
+    over_http = GraphQLOverHTTP(operations, http_context, settings.http, streams=streams, graphiql=graphiql)
+    over_socket = GraphQLOverWebSocket(operations, authenticator.authenticate, viewer_context, settings.http, metrics)
+
+    async def drain() -> None:
+        streams.drain()
+        await over_socket.drain()
+
     webhook = [] if read_storage_event is None else [storage_webhook(settings.storage.event_token, read_storage_event)]
     app = Starlette(
         routes=[
@@ -85,7 +92,7 @@ def create_app(
                 CrossOriginMiddleware,
                 allow_origins=settings.http.allowed_origins,
                 allow_methods=["GET", "POST"],
-                allow_headers=["authorization", "content-type", "x-request-id"],
+                allow_headers=["authorization", "content-type", "last-event-id", "x-request-id"],
                 expose_headers=["x-request-id"],
                 max_age=3600,
             ),
@@ -93,7 +100,7 @@ def create_app(
         lifespan=_lifespan(settings, metrics),
     )
     # The server calls this before it stops listening; the lifespan ends too late to say goodbye to sockets.
-    app.state.drain = over_socket.drain
+    app.state.drain = drain
     return app
 
 
@@ -104,6 +111,7 @@ def _lifespan(settings: Settings, metrics: Metrics) -> Callable[[Starlette], Abs
             await runtime.database.require_replica_set()
             change_feed = ChangeFeed(runtime.database)
             app.state.runtime, app.state.change_feed = runtime, change_feed
+            app.state.first_pages = FirstPages(runtime.stores.media, change_feed, capacity=settings.http.first_pages)
             watching = asyncio.create_task(change_feed.run())
             try:
                 yield

@@ -119,7 +119,14 @@ class HttpSettings(_Group):
     trusted_only: bool = Field(default=False, description="Run registered documents and nothing else")
     persisted_queries: bool = Field(default=True, description="Let clients name a valid document they sent by its hash")
     compression: bool = Field(default=True, description="Compress answers for clients that accept it")
-    max_sockets: int = Field(default=10_000, gt=0, description="WebSockets at once in one process; more are refused")
+    first_pages: int = Field(
+        default=100, ge=0, description="First pages of feeds, as everybody sees them, that a process keeps; 0: none"
+    )
+    max_sockets: int = Field(
+        default=10_000,
+        gt=0,
+        description="WebSockets at once in one process, and as many event streams; more are refused",
+    )
     max_socket_operations: int = Field(default=50, gt=0, description="Operations at once on one WebSocket")
     socket_init_timeout_s: float = Field(default=10, gt=0)
     drain_s: float = Field(default=10, ge=0)

@@ -130,6 +130,7 @@ class Metrics:
         )  # fmt: skip
         self._request_series: dict[tuple[str, str, int, str], tuple[Counter, Histogram]] = {}
         self.sockets = Gauge("media_websocket_connections", "Open GraphQL WebSockets.", registry=self.registry)
+        self.event_streams = Gauge("media_event_streams", "Open streams of Server-Sent Events.", registry=self.registry)
         self.socket_operations = Counter(
             "media_websocket_operations", "Operations started over WebSockets.", ["operation"], registry=self.registry
         )

@@ -15,7 +15,6 @@ from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocket
 
 from service.access import ANONYMOUS, Viewer
 from service.auth import Unauthenticated
@@ -27,6 +26,7 @@ from service.transport.graphql_http import GraphQLOverHTTP
 from service.transport.middleware import SecurityHeadersMiddleware, TelemetryMiddleware
 from service.transport.operations import Operations
 from service.transport.server import GracefulServer
+from service.transport.server_sent_events import EventStreams
 from service.transport.websocket import GraphQLOverWebSocket
 
 SECRET_DETAIL = "mongodb://admin:hunter2@db.internal"
@@ -101,7 +101,18 @@ class Mutation:
 
 
 @strawberry.type
+class Step:
+    cursor: str
+
+
+@strawberry.type
 class Subscription:
+    @strawberry.subscription
+    async def steps(self, after: str | None = None) -> AsyncIterator[Step]:
+        for number in (1, 2):
+            if after is None or f"c{number}" > after:
+                yield Step(cursor=f"c{number}")
+
     @strawberry.subscription
     async def count(self, upto: int = 3) -> AsyncIterator[int]:
         for number in range(upto):
@@ -144,9 +155,10 @@ class GraphQLApp:
         self.socket_url = ""
         schema = strawberry.Schema(Query, Mutation, Subscription)
         self.operations = Operations(schema, self.settings)
-        self.http = GraphQLOverHTTP(self.operations, self._http_context, self.settings)
+        self.streams = EventStreams(self.operations, authenticate, self._viewer_context, self.settings, self.metrics)
+        self.http = GraphQLOverHTTP(self.operations, self._http_context, self.settings, streams=self.streams)
         self.sockets = GraphQLOverWebSocket(
-            self.operations, authenticate, self._socket_context, self.settings, self.metrics
+            self.operations, authenticate, self._viewer_context, self.settings, self.metrics
         )
         self.asgi = Starlette(
             routes=[Route("/graphql", self.http), WebSocketRoute("/graphql", self.sockets)],
@@ -163,8 +175,8 @@ class GraphQLApp:
             raise RateLimited("Too many requests; wait.", retry_after_ms=1500)
         return self._context(request, authenticate(token_of_headers(request.headers)))
 
-    async def _socket_context(self, websocket: WebSocket, viewer: Viewer) -> dict[str, Any]:
-        return self._context(websocket, viewer)
+    async def _viewer_context(self, connection: HTTPConnection, viewer: Viewer) -> dict[str, Any]:
+        return self._context(connection, viewer)
 
     def _context(self, _connection: HTTPConnection, viewer: Viewer) -> dict[str, Any]:
         self.contexts += 1
@@ -187,6 +199,7 @@ class Listener:
 
     async def drain(self) -> None:
         if self.app is not None:
+            self.app.streams.drain()
             await self.app.sockets.drain()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

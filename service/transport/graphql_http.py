@@ -28,6 +28,7 @@ from service.transport.middleware import note
 from service.transport.operations import Operations
 from service.transport.problems import format_errors
 from service.transport.reply import Reply, graphql_headers, header_of, raw_headers
+from service.transport.server_sent_events import EventStreams, Streaming, resumed, streaming
 
 _STATUS_OF = {NotPermitted: 403, RateLimited: 429, TemporarilyUnavailable: 503}
 
@@ -36,7 +37,8 @@ class GraphQLOverHTTP:
     """ASGI endpoint. `get_context` is called once per request, after it was read and before it is parsed.
 
     `get_context` may raise Unauthenticated or a MediaServiceError to refuse the request.
-    `graphiql` is what a browser gets when it opens the address without a query.
+    `streams` answers who accepts `text/event-stream`. `graphiql` is what a browser gets when it opens the address
+    without a query.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class GraphQLOverHTTP:
         get_context: Callable[[Request], Awaitable[object]],
         settings: HttpSettings,
         *,
+        streams: EventStreams | None = None,
         graphiql: Response | None = None,
     ) -> None:
         self._operations = operations
@@ -52,6 +55,7 @@ class GraphQLOverHTTP:
         self._max_bytes = settings.max_body_bytes
         self._compression = settings.compression
         self._max_cost = settings.max_query_cost
+        self._streams = streams
         self._graphiql = graphiql
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,23 +69,33 @@ class GraphQLOverHTTP:
     async def _respond(self, request: Request) -> ASGIApp:
         if self._graphiql is not None and _is_browser_visit(request):
             return self._graphiql
-        media_type = JSON
+        media_type, wanted = JSON, Streaming.NEVER
         try:
             if request.method not in ("GET", "POST"):
                 message = "Use POST, or GET for queries."
                 raise RequestRefused(405, "METHOD_NOT_ALLOWED", message, {"Allow": "GET, POST"})
-            media_type = negotiate(header_of(request.scope, b"accept"))
-            return await self._answer(request, media_type)
+            accept = header_of(request.scope, b"accept")
+            wanted = Streaming.NEVER if self._streams is None else streaming(accept)
+            if wanted is not Streaming.ALWAYS:
+                media_type = negotiate(accept)
+            return await self._answer(request, media_type, wanted)
         except RequestRefused as refused:
             return _refuse(refused, media_type)
         except DocumentRefused as refused:
+            if self._streams is not None and wanted is Streaming.ALWAYS:
+                return self._streams.refuse(refused.errors)
             return self._refuse_document(refused, media_type)
 
-    async def _answer(self, request: Request, media_type: str) -> ASGIApp:
+    async def _answer(self, request: Request, media_type: str, wanted: Streaming) -> ASGIApp:
         read = read_query_string(request, self._max_bytes) if request.method == "GET" else None
         read = read or await read_body(request, self._max_bytes)
         context = await self._context(request)
-        operation = self._prepare(request, read)
+        if self._streams is not None and wanted is not Streaming.NEVER:
+            operation = self._prepare(request, resumed(read, request), streamed=True)
+            if wanted.applies_to(operation):
+                return self._streams.open(request, operation)
+        else:
+            operation = self._prepare(request, read)
         answer = await self._operations.run(operation, context)
         status = 200 if answer.ran or media_type == JSON else 400
         body = self._with_cost(encode_json(answer.body), operation.cost)
@@ -108,11 +122,14 @@ class GraphQLOverHTTP:
         except MediaServiceError as error:
             raise _refused_by(error) from error
 
-    def _prepare(self, request: Request, read: GraphQLRequest) -> Operation:
+    def _prepare(self, request: Request, read: GraphQLRequest, *, streamed: bool = False) -> Operation:
         operation = self._operations.prepare(read)
         note(request.scope, operation=operation.type.value)
-        if operation.type is OperationType.SUBSCRIPTION:
-            message = "Subscriptions need a WebSocket (subprotocol graphql-transport-ws) at this address."
+        if operation.type is OperationType.SUBSCRIPTION and not streamed:
+            message = (
+                "Subscriptions need a WebSocket (subprotocol graphql-transport-ws) at this address, "
+                "or `Accept: text/event-stream`."
+            )
             raise RequestRefused(400, "SUBSCRIPTION_NEEDS_WEBSOCKET", message)
         if operation.type is OperationType.MUTATION and request.method == "GET":
             raise RequestRefused(405, "METHOD_NOT_ALLOWED", "Send mutations as POST.", {"Allow": "POST"})

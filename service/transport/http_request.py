@@ -19,6 +19,7 @@ from service.transport.trusted_documents import sha256_hex
 
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 JSON = "application/json"
+JSON_TYPES = (GRAPHQL_RESPONSE, JSON)
 
 # Time a client may take to send its body, in seconds.
 _BODY_TIMEOUT_S = 15
@@ -60,7 +61,7 @@ def _negotiate(accept: str) -> str:
         return JSON
     ranges = _media_ranges(accept)
     best, best_rank = JSON, (0.0, 0, False)
-    for offered in (GRAPHQL_RESPONSE, JSON):
+    for offered in JSON_TYPES:
         quality, precision = _match(offered, ranges)
         rank = (quality, precision, (offered == GRAPHQL_RESPONSE) == (precision == 3))
         if quality > 0 and rank > best_rank:
@@ -87,6 +88,12 @@ def _media_ranges(accept: str) -> dict[str, float]:
                 quality = min(quality, float(value)) if _QUALITY.fullmatch(value) else quality
         ranges[match[1]] = max(quality, ranges.get(match[1], 0.0))
     return ranges
+
+
+def stream_quality(accept: str, stream_type: str) -> tuple[float, float]:
+    """How much `accept` wants `stream_type`, which it must name, and how much any of `JSON_TYPES`: 0 to 1 each."""
+    ranges = _media_ranges(accept)
+    return ranges.get(stream_type, 0.0), max(_match(offered, ranges)[0] for offered in JSON_TYPES)
 
 
 def _match(offered: str, ranges: Mapping[str, float]) -> tuple[float, int]:
