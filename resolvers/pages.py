@@ -13,6 +13,8 @@ from schema.values import DisplayHint, PageInfo
 from service.access import Action, granted_filters
 from service.documents import MediaDocument
 from service.errors import InvalidInput
+from service.lifecycle import MediaStatus
+from service.models import MediaPurpose
 
 MAX_PAGE = 100
 
@@ -21,8 +23,7 @@ async def media_page(
     info: Info, query: Mapping[str, Any], *, first: int, after: str | None, hint: DisplayHint | None = None
 ) -> MediaConnection:
     """One page of the media that match `query` and that the viewer may see. Raises InvalidInput."""
-    if not 1 <= first <= MAX_PAGE:
-        raise InvalidInput(f"`first` must be 1 to {MAX_PAGE}.", field=["first"])
+    _check_size(first)
     documents = await info.context.runtime.stores.media.list_page(
         query,
         access=granted_filters(info.context.viewer, Action.READ),
@@ -30,17 +31,37 @@ async def media_page(
         limit=first + 1,
         fields=media_fields(info),
     )
-    return _connection(documents[:first], has_next=len(documents) > first, has_previous=after is not None, hint=hint)
+    return _connection(documents, first, has_previous=after is not None, hint=hint)
+
+
+async def feed_page(
+    info: Info, purpose: MediaPurpose, *, first: int, after: str | None, hint: DisplayHint | None
+) -> MediaConnection:
+    """One page of the READY media of a purpose that the viewer may see. Raises InvalidInput."""
+    pages = info.context.first_pages
+    if pages is None or after is not None or info.context.viewer.id is not None:
+        query = {"purpose": purpose.value, "status": MediaStatus.READY.value}
+        return await media_page(info, query, first=first, after=after, hint=hint)
+    _check_size(first)
+    documents = await pages.read(purpose.value, limit=first + 1, fields=media_fields(info))
+    return _connection(documents, first, has_previous=False, hint=hint)
+
+
+def _check_size(first: int) -> None:
+    if not 1 <= first <= MAX_PAGE:
+        raise InvalidInput(f"`first` must be 1 to {MAX_PAGE}.", field=["first"])
 
 
 def _connection(
-    documents: Sequence[MediaDocument], *, has_next: bool, has_previous: bool, hint: DisplayHint | None
+    documents: Sequence[MediaDocument], first: int, *, has_previous: bool, hint: DisplayHint | None
 ) -> MediaConnection:
-    edges = [MediaEdge(node=media_of(document, feed_hint=hint)) for document in documents]
+    """A page of `first` of these, which are one more where there is another page."""
+    shown = documents[:first]
+    edges = [MediaEdge(node=media_of(document, feed_hint=hint)) for document in shown]
     page_info = PageInfo(
-        has_next_page=has_next,
+        has_next_page=len(documents) > first,
         has_previous_page=has_previous,
-        start_cursor=encode_cursor(documents[0]["_id"]) if documents else None,
-        end_cursor=encode_cursor(documents[-1]["_id"]) if documents else None,
+        start_cursor=encode_cursor(shown[0]["_id"]) if shown else None,
+        end_cursor=encode_cursor(shown[-1]["_id"]) if shown else None,
     )
     return MediaConnection(edges=edges, page_info=page_info)

@@ -9,7 +9,7 @@ from uuid import UUID
 import strawberry
 
 from resolvers.filters import media_query
-from resolvers.pages import media_page
+from resolvers.pages import feed_page, media_page
 from resolvers.selection import media_fields
 from schema.annotations import Annotation, annotation_of, visible_annotations
 from schema.context import Info
@@ -27,7 +27,6 @@ from service.access import Action, granted_filters
 from service.deletion import find_deletions
 from service.errors import InvalidInput
 from service.known_content import find_duplicates
-from service.lifecycle import MediaStatus
 from service.models import MediaPurpose, NetworkQuality
 from service.upload_policy import UPLOAD_POLICIES
 
@@ -122,8 +121,7 @@ class Query:
         after: str | None = None,
         hint: DisplayHint | None = None,
     ) -> MediaConnection:
-        query = {"purpose": purpose.value, "status": MediaStatus.READY.value}
-        return await media_page(info, query, first=20 if first is None else first, after=after, hint=hint)
+        return await feed_page(info, purpose, first=20 if first is None else first, after=after, hint=hint)
 
     @strawberry.field(description="Any media the viewer may see, newest first.")
     async def media_list(

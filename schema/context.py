@@ -10,6 +10,7 @@ from strawberry.types import Info as StrawberryInfo
 from service.access import Viewer
 from service.change_feed import ChangeFeed
 from service.delivery import Delivery
+from service.first_pages import FirstPages
 from service.runtime import Runtime
 
 
@@ -21,6 +22,7 @@ class Context:
     delivery: Delivery
     change_feed: ChangeFeed
     viewer: Viewer
+    first_pages: FirstPages | None = None
 
 
 if TYPE_CHECKING:
