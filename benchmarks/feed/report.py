@@ -55,11 +55,12 @@ def weights(answers: Mapping[tuple[str, str, bool], Answer], pages: Sequence[Pag
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """`figure` must reach `bound`; where `at_most`, it must not exceed it."""
+    """`figure` must reach `bound`; where `at_most`, it must not exceed it. `stretch`: what would be better still."""
 
     title: str
     figure: float
     bound: float
+    stretch: float | None = None
     at_most: bool = False
 
     @property
@@ -80,12 +81,12 @@ def aims(cells: Cells, pages: Sequence[Page], driver: str) -> list[Aim]:
         return cell(OURS, page).rate / cell(f"{other}, {setting}", page).rate
 
     found = [
-        Aim(f"CPU to {BY_HAND[driver]}, {ADVANTAGED}; {page.title}", cpu(page.name), 1.2, at_most=True)
+        Aim(f"CPU to {BY_HAND[driver]}, {ADVANTAGED}; {page.title}", cpu(page.name), 1.2, 0.6, at_most=True)
         for page in pages
     ]
-    for other, unsigned in ((MERCURIUS, 1.5), (APOLLO, 3.0)):
+    for other, unsigned, stretch in ((MERCURIUS, 1.5, 3.0), (APOLLO, 3.0, 5.0)):
         found += [
-            Aim(f"Throughput to {other}, {each}; signing off", rate(UNSIGNED.name, other, each), unsigned)
+            Aim(f"Throughput to {other}, {each}; signing off", rate(UNSIGNED.name, other, each), unsigned, stretch)
             for each in (DOCUMENTED, ADVANTAGED)
         ]
         found += [
@@ -97,13 +98,14 @@ def aims(cells: Cells, pages: Sequence[Page], driver: str) -> list[Aim]:
 
 def verdicts(found: Sequence[Aim]) -> str:
     return table(
-        [f"At {COMPARED} connections", "Measured", "Must be", ""],
+        [f"At {COMPARED} connections", "Measured", "Must be", "", "Better still"],
         (
             [
                 each.title,
                 f"{each.figure:.2f} x",
                 f"{'at most' if each.at_most else 'at least'} {each.bound:g} x",
                 "met" if each.is_met else "missed",
+                "" if each.stretch is None else f"{each.stretch:g} x",
             ]
             for each in found
         ),
