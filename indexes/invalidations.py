@@ -36,7 +36,7 @@ BATCH_INDEXES = (
     Index(
         name="due",
         keys=(("state", 1), ("due_at", 1)),
-        serves="claim_due: the next batch to be sent or asked about; list_open_paths",
+        serves="list_due: batches to be sent or asked about; list_open_paths",
         targets="one shard",
     ),
     Index(

@@ -54,8 +54,11 @@ class InvalidationDispatch:
             await self._gather()
         except TemporarilyUnavailable as error:
             log.warning("no invalidations are gathered now", reason=error.message)
-        while (batch := await self._batches.claim_due(lease_s=_LEASE_S)) is not None:
-            await self._carry_on(batch)
+        # Each once a round, however soon it is due again.
+        for batch_id in await self._batches.list_due():
+            batch = await self._batches.claim(batch_id, lease_s=_LEASE_S)
+            if batch is not None:
+                await self._carry_on(batch)
         self._metrics.set_invalidation_age(await self._invalidations.oldest_age_s())
 
     async def _gather(self) -> None:

@@ -48,12 +48,18 @@ class InvalidationBatchStore:
         """Everything that CloudFront may be at work on."""
         return [path async for batch in self._batches.find({"state": "open"}, {"paths": 1}) for path in batch["paths"]]
 
-    async def claim_due(self, *, lease_s: float) -> BatchDocument | None:
-        """An open batch whose time has come, and which nobody else takes for `lease_s` seconds; None without one."""
+    async def list_due(self) -> list[UUID]:
+        """Open batches whose time has come, those first that have been due for longest."""
+        cursor = self._batches.find({"state": "open", "$expr": {"$lte": ["$due_at", NOW]}}, {"_id": 1}).sort(
+            "due_at", 1
+        )
+        return [batch["_id"] async for batch in cursor]
+
+    async def claim(self, batch_id: UUID, *, lease_s: float) -> BatchDocument | None:
+        """An open batch that is due, and which nobody else takes for `lease_s` seconds; None if it is not, any more."""
         document: BatchDocument | None = await self._batches.find_one_and_update(
-            {"state": "open", "$expr": {"$lte": ["$due_at", NOW]}},
+            {"_id": batch_id, "state": "open", "$expr": {"$lte": ["$due_at", NOW]}},
             [{"$set": {"due_at": after_now(lease_s)}}],
-            sort=[("due_at", 1)],
             return_document=ReturnDocument.AFTER,
         )
         return document

@@ -25,7 +25,6 @@ from service.stores.scans import ScanStore
 from tests.documents import ready_media
 
 ANNA = Viewer("owner-3")
-BATCH = uuid7()
 MODERATOR = Viewer("mod", frozenset({MODERATOR_ROLE}))
 
 
@@ -252,8 +251,8 @@ async def test_annotations_are_found_by_their_index(
     [
         ("invalidations", {"state": "waiting"}, {"requested_at": 1}),
         ("invalidations", {"state": {"$in": ["waiting", "gathered"]}}, {}),
-        ("invalidations", {"batch_id": BATCH, "state": "gathered"}, {}),
-        ("invalidations", {"media_id": {"$in": [BATCH]}, "state": {"$ne": "completed"}}, {}),
+        ("invalidations", {"batch_id": "b", "state": "gathered"}, {}),
+        ("invalidations", {"media_id": {"$in": ["m"]}, "state": {"$ne": "completed"}}, {}),
         ("invalidation_batches", {"state": "open"}, {"due_at": 1}),
     ],
 )

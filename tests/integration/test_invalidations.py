@@ -3,67 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import boto3
 import pytest
 from anyio import to_thread
-from pydantic import SecretStr
 from uuid6 import uuid7
 
 from indexes.ensure import ensure
-from service.deletion import remove_objects
 from service.distribution import BEHAVIORS, CACHE_TAG_HEADER
 from service.invalidation.cloudfront import CloudFront
-from service.invalidation.dispatch import InvalidationDispatch
 from service.key_groups import path_rules
-from service.models import Job, JobKind, Lane, MediaFormat, MediaPurpose, RenditionName, Visibility
-from service.object_keys import original_key, rendition_key
 from service.object_store import ObjectStore
-from service.settings import CdnSettings, Settings, StorageSettings
-from service.stores import Stores, bind_stores
+from service.settings import CdnSettings, Settings
+from service.stores import bind_stores
 from service.stores.database import Database, open_database
 from service.stores.deletions import DeletionStore
 from service.stores.invalidation_batches import InvalidationBatchStore
 from service.stores.invalidations import InvalidationStore
 from service.telemetry import Metrics
+from tests.edge_stand import Stand as EdgeStand
+from tests.integration.conftest import served
+from tests.invalidation_stand import ROOT, Distribution, Stand, folders
 from tests.servers import StorageServer
-
-ROOT = StorageSettings(access_key="test", secret_key=SecretStr("test"))
-SHA256 = hashlib.sha256(b"x").hexdigest()
-NAMES = (RenditionName.THUMBNAIL, RenditionName.FEED)
-FORMATS = (MediaFormat.JPEG, MediaFormat.WEBP)
 
 
 class Killed(BaseException):
     """The process is gone: nothing of it runs any more."""
-
-
-@dataclass(frozen=True)
-class Distribution:
-    """One of MiniStack's."""
-
-    id: str
-    endpoint: str
-    client: Any
-    before: frozenset[str] = frozenset()
-
-    def ids(self) -> frozenset[str]:
-        listed = self.client.list_invalidations(DistributionId=self.id)["InvalidationList"].get("Items", [])
-        return frozenset(each["Id"] for each in listed)
-
-    def asked(self) -> list[list[str]]:
-        """The items of each invalidation that was created since `before`."""
-        created = self.ids() - self.before
-        answers = [self.client.get_invalidation(DistributionId=self.id, Id=each) for each in created]
-        return [answer["Invalidation"]["InvalidationBatch"]["Paths"]["Items"] for answer in answers]
-
-    def settings(self, **changes: Any) -> CdnSettings:
-        return CdnSettings(distribution_id=self.id, endpoint=self.endpoint, poll_s=0.01, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -89,79 +58,6 @@ def cloudfront(distribution: Distribution) -> CloudFront:
     return CloudFront(distribution.settings(), ROOT)
 
 
-@dataclass
-class Stand:
-    """Stores and buckets of a service that tells `distribution`."""
-
-    database: Database
-    stores: Stores
-    object_store: ObjectStore
-    distribution: Distribution
-    cloudfront: CloudFront
-    metrics: Metrics
-
-    def dispatch(self, cloudfront: CloudFront | None = None) -> InvalidationDispatch:
-        assert self.stores.invalidations is not None
-        return InvalidationDispatch(
-            cloudfront or self.cloudfront,
-            invalidations=self.stores.invalidations,
-            batches=InvalidationBatchStore(self.database),
-            deletions=self.stores.deletions,
-            metrics=self.metrics,
-            poll_s=0.01,
-        )
-
-    async def settle(self) -> None:
-        """Carry on until nothing is left to be forgotten."""
-        assert self.stores.invalidations is not None
-        one = self.dispatch()
-        async with asyncio.timeout(20):
-            await one.advance()
-            while await self.stores.invalidations.oldest_age_s() > 0:
-                await asyncio.sleep(0.01)
-                await one.advance()
-
-    async def deleted(self) -> Job:
-        """A media in storage whose deletion was asked for; the job of that."""
-        media_id = uuid7()
-        keys = [
-            (self.object_store.media_bucket, key)
-            for key in (
-                rendition_key(MediaPurpose.MEDICAL, Visibility.PRIVATE, name, media_id, "g", each)
-                for name in NAMES
-                for each in FORMATS
-            )
-        ]
-        keys.append((self.object_store.upload_bucket, original_key(MediaPurpose.MEDICAL, media_id, "image/jpeg")))
-        for bucket, key in keys:
-            await self.object_store.put(
-                bucket, key, b"x", content_type="image/jpeg", cache_control="no-store", metadata={}, sha256=SHA256
-            )
-        await self.stores.deletions.request(
-            media_id,
-            owner_id="anna",
-            requested_by="anna",
-            purpose="MEDICAL",
-            objects=[{"bucket": bucket, "key": key} for bucket, key in keys],
-        )
-        await self.stores.jobs.enqueue(media_id, JobKind.DELETE, lane=Lane.STANDARD)
-        job = await self.stores.jobs.claim(lease_s=60, worker="test", job_id=f"{media_id}:delete:1")
-        assert job is not None
-        return job
-
-    async def wait_out_leases(self) -> None:
-        """As if the minutes had passed until others take over from a process that died."""
-        past = {"$subtract": ["$$NOW", 600_000]}
-        for name, moment in (("invalidations", "gathered_at"), ("invalidation_batches", "due_at")):
-            await self.database.handle[name].update_many({moment: {"$exists": True}}, [{"$set": {moment: past}}])
-
-    async def remove(self, job: Job) -> None:
-        await remove_objects(job, stores=self.stores, object_store=self.object_store)
-
-    async def stage(self, media_id: UUID) -> str:
-        return (await self.stores.deletions.get_many([media_id]))[media_id]["stage"]
-
-
 @pytest.fixture(scope="module")
 async def connected(settings: Settings) -> AsyncIterator[tuple[Database, ObjectStore]]:
     object_store = ObjectStore(settings.storage)
@@ -180,12 +76,6 @@ async def stand(
     yield Stand(database, bind_stores(database, invalidates=True), object_store, since_now, cloudfront, Metrics())
     for name in ("invalidations", "invalidation_batches", "deletions"):
         await database.handle[name].delete_many({})
-
-
-def folders(job: Job) -> set[str]:
-    """The paths that stand for the renditions of a media, and that of its original."""
-    renditions = {f"/medical/private/{name.lower()}/{job.media_id}/*" for name in NAMES}
-    return {*renditions, f"/medical/raw/{job.media_id}.jpg"}
 
 
 def test_the_distribution_is_named_as_the_edge_runs_it(settings: Settings) -> None:
@@ -329,3 +219,82 @@ async def test_a_reference_that_was_used_for_something_else_costs_a_batch_and_no
         frozenset({"/something/else"}),
     }
     assert await stand.stage(job.media_id) == "CDN_INVALIDATED"
+
+
+@pytest.fixture
+async def slow_edge(ports: Iterator[int]) -> AsyncIterator[tuple[EdgeStand, CloudFront]]:
+    """An edge that takes a minute for an invalidation, and has as little room as CloudFront has."""
+    edge = EdgeStand(invalidation_delay_s=60)
+    async with served(edge.app, next(ports)) as url:
+        yield edge, CloudFront(CdnSettings(distribution_id="EDGE", endpoint=url, cache_tags=False), ROOT)
+    await edge.client.aclose()
+
+
+async def test_progress_is_followed_until_completed(stand: Stand, slow_edge: tuple[EdgeStand, CloudFront]) -> None:
+    edge, cloudfront = slow_edge
+    job = await stand.deleted()
+    await stand.remove(job)
+    for _ in range(3):
+        await stand.dispatch(cloudfront).advance()
+        await stand.wait_out_leases()
+        assert await stand.stage(job.media_id) == "OBJECTS_REMOVED"
+    edge.clock.now += 61
+    await stand.dispatch(cloudfront).advance()
+    assert await stand.stage(job.media_id) == "CDN_INVALIDATED"
+    assert len(edge.edge.invalidations.newest_first()) == 1
+
+
+async def test_a_busy_cloudfront_is_waited_for(stand: Stand, slow_edge: tuple[EdgeStand, CloudFront]) -> None:
+    """Somebody else has used up the wildcards: nothing is lost, and no job has to be tried again."""
+    edge, cloudfront = slow_edge
+    edge.edge.invalidations.create("somebody else", [f"/{number}/*" for number in range(15)])
+    job = await stand.deleted()
+    await stand.remove(job)
+    assert await stand.stores.jobs.complete(job)
+    for failures in (1, 2):
+        await stand.dispatch(cloudfront).advance()
+        [batch] = await stand.database.handle["invalidation_batches"].find({}).to_list(None)
+        assert batch["failures"] == failures
+        await stand.wait_out_leases()
+    assert stand.metrics.registry.get_sample_value("media_invalidations_total", {"outcome": "postponed"}) == 2
+    edge.clock.now += 61
+    await stand.dispatch(cloudfront).advance()
+    edge.clock.now += 61
+    await stand.wait_out_leases()
+    await stand.dispatch(cloudfront).advance()
+    assert await stand.stage(job.media_id) == "CDN_INVALIDATED"
+    assert [len(each.items) for each in edge.edge.invalidations.newest_first()] == [3, 15]
+
+
+async def test_what_is_on_its_way_leaves_less_room_for_more(
+    stand: Stand, slow_edge: tuple[EdgeStand, CloudFront]
+) -> None:
+    edge, cloudfront = slow_edge
+    for _ in range(10):
+        await stand.remove(await stand.deleted())
+        await stand.dispatch(cloudfront).advance()
+    asked = [item for each in edge.edge.invalidations.newest_first() for item in each.items]
+    # Seven media have two wildcards each, one has the last, and the other two a path for each object.
+    assert sum(item.endswith("*") for item in asked) == 15
+    assert len(asked) == 10 + 15 + 2 + 2 * 4
+    assert stand.metrics.registry.get_sample_value("media_invalidations_total", {"outcome": "postponed"}) is None
+
+
+async def test_an_invalidation_that_the_cdn_has_lost_is_created_again(
+    stand: Stand, slow_edge: tuple[EdgeStand, CloudFront], ports: Iterator[int]
+) -> None:
+    _, cloudfront = slow_edge
+    job = await stand.deleted()
+    await stand.remove(job)
+    await stand.dispatch(cloudfront).advance()
+    await stand.wait_out_leases()
+    # The edge was started anew, with an empty cache.
+    fresh = EdgeStand()
+    async with served(fresh.app, next(ports)) as url:
+        after = stand.dispatch(CloudFront(CdnSettings(distribution_id="EDGE", endpoint=url, cache_tags=False), ROOT))
+        for _ in range(2):
+            await after.advance()
+            await stand.wait_out_leases()
+    assert await stand.stage(job.media_id) == "CDN_INVALIDATED"
+    assert [set(each.items) for each in fresh.edge.invalidations.newest_first()] == [folders(job)]
+    await fresh.client.aclose()
