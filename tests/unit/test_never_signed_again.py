@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from schema.global_id import encode_id
@@ -156,8 +156,17 @@ STEPS = st.lists(st.one_of(st.sampled_from(Event), st.sampled_from(MediaStatus))
 PURPOSES = st.sampled_from([MediaPurpose.COMMUNITY, MediaPurpose.PET_TAG, MediaPurpose.MEDICAL])
 
 
+# A whole life, for a start: away and back, with the objects behind and in step, into quarantine and out of it, deleted.
+LIFE: list[Event | MediaStatus] = [
+    *(Event.TURN_PRIVATE, Event.MOVE, Event.TURN_PUBLIC, Event.MOVE),
+    *(MediaStatus.QUARANTINED, MediaStatus.UPLOADED, MediaStatus.PROCESSING, MediaStatus.READY, MediaStatus.DELETED),
+]
+
+
 @given(PURPOSES, STEPS)
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(MediaPurpose.COMMUNITY, LIFE)
+@example(MediaPurpose.MEDICAL, LIFE[4:])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_nothing_is_signed_that_is_not_ready_and_for_this_viewer(
     library: Library, purpose: MediaPurpose, steps: list[Event | MediaStatus]
 ) -> None:
