@@ -11,7 +11,6 @@ import asyncio
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,13 +55,8 @@ class Stage:
     folder: Path
 
     def populate(self, numbers: range) -> None:
-        """Write the media of these numbers, by both cores."""
-        mongo, middle = self.settings.mongo, numbers.start + len(numbers) // 2
-        with ProcessPoolExecutor(2) as pool:
-            halves = (range(numbers.start, middle), range(middle, numbers.stop))
-            written = [pool.submit(populate, mongo.uri.get_secret_value(), mongo.database, half) for half in halves]
-            for each in written:
-                each.result()
+        """Write the media of these numbers."""
+        populate(self.settings.mongo.uri.get_secret_value(), self.settings.mongo.database, numbers)
 
 
 @asynccontextmanager

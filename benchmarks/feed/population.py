@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
 from random import Random
 from typing import Any, Final
 from uuid import UUID
 
-from bson.binary import UuidRepresentation
-from bson.codec_options import CodecOptions
 from pymongo import MongoClient, WriteConcern
 
 import indexes.media
@@ -55,15 +55,26 @@ _RECEIPTS: Final = tuple(_receipts(Random(number)) for number in range(64))
 
 
 def populate(uri: str, database: str, numbers: range) -> None:
-    """Write the media of these numbers, the greatest the newest, and our indexes of `media` where they are missing."""
-    codec: CodecOptions[dict[str, Any]] = CodecOptions(uuid_representation=UuidRepresentation.STANDARD)
-    with MongoClient[dict[str, Any]](uri) as client:
-        handle = client.get_database(database, codec_options=codec)
-        for batch in _batches(numbers):
-            # Nothing here has to survive a crash.
-            handle["media"].with_options(write_concern=_LAZY).insert_many(batch, ordered=False)
+    """Add the media of these numbers, the greatest the newest, by two processes, and our indexes of `media`."""
+    middle = numbers.start + len(numbers) // 2
+    halves = (range(numbers.start, middle), range(middle, numbers.stop))
+    # Spawned: this process has threads, with which forking is not safe.
+    writers = ProcessPoolExecutor(len(halves), get_context("spawn"))
+    with MongoClient[dict[str, Any]](uri) as client, writers:
+        # Built at once they take seconds; kept up to date meanwhile, most of the time.
+        client[database]["media"].drop_indexes()
+        for writing in [writers.submit(_write, uri, database, half) for half in halves]:
+            writing.result()
         specifications = [index.specification() for index in indexes.media.INDEXES]
-        handle.command({"createIndexes": "media", "indexes": specifications})
+        client[database].command({"createIndexes": "media", "indexes": specifications})
+
+
+def _write(uri: str, database: str, numbers: range) -> None:
+    with MongoClient[dict[str, Any]](uri, uuidRepresentation="standard") as client:
+        # Nothing here has to survive a crash.
+        media = client[database]["media"].with_options(write_concern=_LAZY)
+        for batch in _batches(numbers):
+            media.insert_many(batch, ordered=False)
 
 
 def _batches(numbers: range) -> Iterator[list[dict[str, Any]]]:
