@@ -10,7 +10,7 @@ import strawberry
 
 
 def encode_id(type_name: str, value: UUID) -> strawberry.ID:
-    return strawberry.ID(base64.b64encode(f"{type_name}:{value}".encode()).decode())
+    return strawberry.ID(binascii.b2a_base64(f"{type_name}:{value}".encode(), newline=False).decode())
 
 
 def decode_id(global_id: str) -> tuple[str, UUID] | None:

@@ -24,7 +24,7 @@ class Slot:
     formats: frozenset[MediaFormat] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "formats", _STILL & {MediaFormat.JPEG, *self.accept})
+        object.__setattr__(self, "formats", _stills(self.accept))
 
 
 def choose_for_slot(renditions: Sequence[RenditionDocument], slot: Slot) -> RenditionDocument | None:
@@ -60,28 +60,29 @@ def choose_named(
 
     A media can be looked at before all of its renditions are made.
     """
-    usable = _decodable(renditions, accept)
-    widest = max((rendition["width"] for rendition in usable), default=0)
-    named = [rendition for rendition in usable if rendition["name"] == name]
-    return _smallest(named or [rendition for rendition in usable if rendition["width"] == widest])
+    formats = _JPEG_ONLY if accept is _JPEG_ONLY else _stills(accept)
+    best: RenditionDocument | None = None
+    least = None
+    for each in renditions:
+        if each["format"] in formats:
+            rank = (False, 0, each["bytes"]) if each["name"] == name else (True, -each["width"], each["bytes"])
+            if least is None or rank < least:
+                best, least = each, rank
+    return best
 
 
 def choose_srcset(renditions: Sequence[RenditionDocument], accept: Collection[MediaFormat]) -> list[RenditionDocument]:
     """One uncropped rendition a width, all in the accepted format that is smallest in total, narrowest first."""
-    whole = [rendition for rendition in _decodable(renditions, accept) if rendition["name"] != RenditionName.THUMBNAIL]
+    formats = _stills(accept)
     by_format: dict[str, list[RenditionDocument]] = {}
-    for rendition in whole:
-        by_format.setdefault(rendition["format"], []).append(rendition)
+    for rendition in renditions:
+        if rendition["format"] in formats and rendition["name"] != RenditionName.THUMBNAIL:
+            by_format.setdefault(rendition["format"], []).append(rendition)
     if not by_format:
         return []
     best = min(by_format.values(), key=lambda group: sum(rendition["bytes"] for rendition in group))
     return sorted({rendition["width"]: rendition for rendition in best}.values(), key=lambda entry: entry["width"])
 
 
-def _decodable(renditions: Sequence[RenditionDocument], accept: Collection[MediaFormat]) -> list[RenditionDocument]:
-    formats = _STILL & {MediaFormat.JPEG, *accept}
-    return [rendition for rendition in renditions if rendition["format"] in formats]
-
-
-def _smallest(renditions: Sequence[RenditionDocument]) -> RenditionDocument | None:
-    return min(renditions, key=lambda rendition: rendition["bytes"], default=None)
+def _stills(accept: Collection[MediaFormat]) -> frozenset[MediaFormat]:
+    return _STILL & {MediaFormat.JPEG, *accept}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from enum import Enum
+from types import NoneType
 from typing import Any
 
-from graphql import GraphQLField
+from graphql import GraphQLField, ListValueNode, ObjectValueNode, ValueNode, VariableNode
 from graphql.execution import Executor
 from graphql.execution.collect_fields import FieldDetailsList
 from graphql.execution.values import get_argument_values
@@ -36,16 +38,34 @@ def strawberry_field(definition: GraphQLField, name: str) -> StrawberryField:
     return field
 
 
+# Values that nobody can change, so that one may stand in many requests.
+_IMMUTABLE = (str, int, float, bool, NoneType, Enum)
+
+
 class ArgumentsOf:
-    """The arguments of one selected field, converted once for all objects of a request."""
+    """The arguments of one selected field, converted once for all objects of a request.
+
+    Those that name no variable are converted once for all requests, where they are values that nobody can change, or
+    lists of such.
+    """
 
     def __init__(self, definition: GraphQLField, selected_by: FieldDetailsList, field: StrawberryField) -> None:
         self._definition = definition
         self._details = selected_by[0]
         self._field = field
+        self._constant: dict[str, Any] | None = None
+        self._may_be_constant = not any(_names_a_variable(each.value) for each in self._details.node.arguments or ())
 
     def __call__(self, executor: Executor[Any]) -> dict[str, Any]:
         """By their Python names; raises GraphQLError for what graphql-core would refuse."""
+        if self._constant is not None:
+            return {name: [*each] if type(each) is list else each for name, each in self._constant.items()}
+        converted = self._convert(executor)
+        if self._may_be_constant and all(_is_constant(each) for each in converted.values()):
+            self._constant = {name: [*each] if type(each) is list else each for name, each in converted.items()}
+        return converted
+
+    def _convert(self, executor: Executor[Any]) -> dict[str, Any]:
         given = get_argument_values(
             self._definition,
             self._details.node,
@@ -57,6 +77,20 @@ class ArgumentsOf:
         return convert_arguments(
             given, self._field.arguments, scalar_registry=converter.scalar_registry, config=converter.config
         )
+
+
+def _names_a_variable(value: ValueNode) -> bool:
+    if isinstance(value, ListValueNode):
+        return any(map(_names_a_variable, value.values))
+    if isinstance(value, ObjectValueNode):
+        return any(_names_a_variable(each.value) for each in value.fields)
+    return isinstance(value, VariableNode)
+
+
+def _is_constant(value: Any) -> bool:
+    if type(value) is list:
+        return all(isinstance(each, _IMMUTABLE) for each in value)
+    return isinstance(value, _IMMUTABLE)
 
 
 class SharedInfo:
