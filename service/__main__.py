@@ -218,6 +218,20 @@ def schema(
 
 
 @app.command()
+def documents(
+    path: Annotated[Path, typer.Argument(help="A manifest, or a folder of manifests and .graphql files.")],
+) -> None:
+    """Hold registered documents against the schema and the limits, as the API does at start."""
+    from resolvers.api import build_schema
+    from service.transport.operations import Operations
+    from service.transport.trusted_documents import read_trusted_documents
+
+    with explained():
+        Operations(build_schema(), read_settings().http.model_copy(update={"trusted_documents": path}))
+        typer.echo(f"{len(read_trusted_documents(path))} documents fit the schema and the limits.")
+
+
+@app.command()
 def upload(  # noqa: PLR0913, PLR0917 - each parameter is an option
     # One photo that may not be read is its own failure, not that of the others.
     photos: Annotated[list[Path] | None, typer.Argument(metavar="PHOTO...", show_default=False, readable=False)] = None,

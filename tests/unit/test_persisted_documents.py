@@ -10,9 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 from websockets.asyncio.client import connect as open_socket
 from websockets.typing import Subprotocol
 
+from service.__main__ import app as command_line
 from service.errors import ConfigurationError
 from service.settings import HttpSettings
 from service.transport.documents import GraphQLRequest
@@ -270,3 +272,13 @@ async def test_a_socket_obeys_the_same_list(tmp_path: Path) -> None:
     assert refused["payload"][0]["extensions"]["code"] == "TRUSTED_DOCUMENTS_ONLY"
     assert unknown["payload"][0]["extensions"]["code"] == "PERSISTED_QUERY_NOT_IN_LIST"
     assert app.alive == []
+
+
+@pytest.mark.parametrize(
+    ("document", "code", "said"),
+    [("query Mine { viewer { id } }", 0, "1 documents fit"), ("query Old { gone }", 1, "Old: Cannot query field")],
+)
+def test_the_command_checks_a_manifest_against_the_schema(tmp_path: Path, document: str, code: int, said: str) -> None:
+    result = CliRunner().invoke(command_line, ["documents", str(write(tmp_path, "m.json", {"a": document}))])
+    assert result.exit_code == code
+    assert said in result.output
