@@ -27,6 +27,10 @@ from service.graphql_compiler.selection import (
 from service.graphql_compiler.source import TooLong
 from service.graphql_compiler.unit import Completion, UnitWriter
 
+# Of all functions of a program: about 300 fields, and some 10 ms to compile. Whoever asks for more waits longer for
+# the database than for the executor.
+MAX_LINES = 2_000
+
 
 @dataclass(frozen=True, slots=True)
 class Road:
@@ -49,17 +53,24 @@ class Program:
 
 
 @dataclass(slots=True)
-class _Known:
+class _Variant:
+    """An operation with one set of values of the variables in its directives."""
+
     runs: int = 0
+    program: Program | None = None
+
+
+@dataclass(slots=True)
+class _Known:
     variables: tuple[str, ...] | None = None
-    programs: dict[Hashable, Program] = field(default_factory=dict)
-    refusal: Road | None = None
+    variants: dict[Hashable, _Variant] = field(default_factory=dict)
+    refusal: str | None = None
 
 
 class Programs:
     """The programs of one schema. An operation is compiled when it is run for the `after`-th time, counted from 1.
 
-    Compiling costs as much as dozens of runs, and anybody may send an operation that nobody sends again.
+    Compiling costs as much as a few runs, and anybody may send an operation that nobody sends again.
     """
 
     def __init__(self, *, after: int = 3) -> None:
@@ -68,41 +79,48 @@ class Programs:
 
     def of(self, executor: Executor[Any]) -> Program | None:
         """What to run for an executor that is about to begin, or None: nothing but the executor itself."""
-        known = self._operations.of(executor.operation)
-        if known.refusal is not None:
+        variant = self._variant(executor)
+        if variant is None:
             return None
-        known.runs += 1
-        if known.runs < self._after:
-            return None
-        try:
-            return self._program(known, executor)
-        except NotCompilable as refusal:
-            known.refusal = Road(compiled=False, reason=str(refusal))
-            return None
+        variant.runs += 1
+        if variant.program is None and variant.runs >= self._after:
+            variant.program = self._compile(executor)
+        return variant.program
 
     def road(self, executor: Executor[Any]) -> Road:
         """Which way the executor would go if the operation had been run often enough."""
-        known = self._operations.of(executor.operation)
-        try:
-            program = None if known.refusal else self._program(known, executor)
-        except NotCompilable as refusal:
-            known.refusal = Road(compiled=False, reason=str(refusal))
-            program = None
-        return program.road if program else known.refusal or Road(compiled=False, reason="too many variants")
+        variant = self._variant(executor)
+        program = None if variant is None else variant.program or self._compile(executor)
+        if program is not None:
+            return program.road
+        return Road(compiled=False, reason=self._operations.of(executor.operation).refusal or "a variant that is not kept")
 
-    @staticmethod
-    def _program(known: _Known, executor: Executor[Any]) -> Program | None:
+    def _variant(self, executor: Executor[Any]) -> _Variant | None:
+        known = self._operations.of(executor.operation)
+        if known.refusal is not None:
+            return None
         if known.variables is None:
-            known.variables = _deciding_variables(executor)
+            try:
+                known.variables = _deciding_variables(executor)
+            except NotCompilable as refusal:
+                known.refusal = str(refusal)
+                return None
         coerced = executor.variable_values.coerced
         key = tuple([coerced.get(name) for name in known.variables])
         if None in key:
             # A condition that is null is refused where it stands, and only if that is reached.
             return None
-        program = known.programs.get(key)
-        if program is None and len(known.programs) < MAX_SPECIALISATIONS:
-            program = known.programs[key] = compile_program(executor)
-        return program
+        variant = known.variants.get(key)
+        if variant is None and len(known.variants) < MAX_SPECIALISATIONS:
+            variant = known.variants[key] = _Variant()
+        return variant
+
+    def _compile(self, executor: Executor[Any]) -> Program | None:
+        try:
+            return compile_program(executor)
+        except NotCompilable as refusal:
+            self._operations.of(executor.operation).refusal = str(refusal)
+            return None
 
 
 def _deciding_variables(executor: Executor[Any]) -> tuple[str, ...]:
@@ -142,6 +160,7 @@ class _Compiling:
         self._waiting: list[tuple[GraphQLObjectType, FieldDetailsList]] = []
         self._seen: set[tuple[int, str]] = set()
         self._reasons: list[str] = []
+        self._lines_left = MAX_LINES
 
     @property
     def road(self) -> Road:
@@ -165,9 +184,11 @@ class _Compiling:
         while self._waiting:
             object_type, selected_by = self._waiting.pop()
             fields = self._selection.fields_of(object_type, selected_by)
+            writer = UnitWriter(self._selection, self._need, max_lines=self._lines_left)
             try:
-                unit = UnitWriter(self._selection, self._need).write(object_type, fields, self._label)
+                unit = writer.write(object_type, fields, self._label)
             except (NotCompilable, TooLong) as refusal:
                 self._reasons.append(str(refusal) or "too many fields")
             else:
                 self.units[id(selected_by), object_type.name] = unit
+            self._lines_left -= writer.lines

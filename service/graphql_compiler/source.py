@@ -8,22 +8,27 @@ from typing import Any
 
 # CPython refuses more than 20 loops and handlers in one another; conditions do not count there, but do here.
 MAX_BLOCKS = 24
-MAX_LINES = 20_000
 
 
 class TooLong(Exception):
-    """The function would have more than MAX_LINES."""
+    """The function would have more lines than it may."""
 
 
 class Source:
     """Writes one function. Names from outside never become identifiers, only constants and quoted keys."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_lines: int) -> None:
         self.names: dict[str, Any] = {}
         self._lines: list[str] = []
+        self._max_lines = max_lines
         self._depth = 1
         self._count = 0
         self._prologue: list[str] = []
+
+    @property
+    def lines(self) -> int:
+        """How many lines there are."""
+        return len(self._lines)
 
     @property
     def blocks(self) -> int:
@@ -32,7 +37,7 @@ class Source:
 
     def line(self, text: str) -> None:
         """Add a line at the present indentation; raises TooLong."""
-        if len(self._lines) >= MAX_LINES:
+        if len(self._lines) >= self._max_lines:
             raise TooLong
         self._lines.append(" " * self._depth + text)
 

@@ -77,11 +77,16 @@ class _Position:
 class UnitWriter:
     """Writes one completion. Raises NotCompilable, TooLong."""
 
-    def __init__(self, selection: Selection, need: Need) -> None:
+    def __init__(self, selection: Selection, need: Need, *, max_lines: int) -> None:
         self._selection = selection
         self._need = need
-        self._source = Source()
+        self._source = Source(max_lines)
         self._source.names["Undefined"] = Undefined
+
+    @property
+    def lines(self) -> int:
+        """How long the function is."""
+        return self._source.lines
 
     def write(self, object_type: GraphQLObjectType, fields: GroupedFieldSet, label: str) -> Completion:
         """The function for objects of this type."""

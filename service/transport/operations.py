@@ -48,7 +48,7 @@ class Operations:
     """
 
     def __init__(
-        self, schema: strawberry.Schema, limits: HttpSettings, *, compiling: bool = True, compile_after: int = 1
+        self, schema: strawberry.Schema, limits: HttpSettings, *, compiling: bool = True, compile_after: int = 3
     ) -> None:
         if schema.extensions or schema.directives:
             raise ValueError("schema extensions and custom directives are not run by this transport; remove them")
