@@ -70,6 +70,12 @@ bench-transport: $(TEST) ## Measure what an answer costs beside its operation, a
 bench-signing: $(TEST) ## Compare the cost of signed URLs with botocore's
 	$(BIN)/python -m benchmarks.signing
 
+bench-stability: $(TEST) ## Simulate a month of a feed: what caches hit when addresses stay the same
+	$(BIN)/python -m benchmarks.url_stability
+
+bench-bytes: $(TEST) ## Count the bytes of a feed's pictures on each network, against everybody's full JPEG
+	$(BIN)/python -m benchmarks.feed_bytes
+
 SECONDS ?= 60
 fuzz: $(FUZZ) ## Fuzz what reads files, SECONDS=60 for each target; the corpus is kept in .fuzz
 	@for target in detection limits metadata pipeline; do \

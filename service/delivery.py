@@ -52,11 +52,10 @@ _SIGNED_ONE_BY_ONE = frozenset({MediaPurpose.MEDICAL})
 
 @dataclass(frozen=True, slots=True)
 class SignedUrl:
-    """An address that opens without credentials until `expires_at` (UTC); `expires_text` is the same in ISO 8601."""
+    """An address that opens without credentials until `expires_at` (UTC)."""
 
     url: str
     expires_at: datetime
-    expires_text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +118,19 @@ class _Memory:
         self._entries: OrderedDict[str, tuple[int, int, int, SignedUrl]] = OrderedDict()
         self.get = self._entries.get
 
+    def find(self, key: str, media_id: UUID, now: float) -> SignedUrl | None:
+        """What was signed for `key` of this media in the window of `now`."""
+        found = self.get(key)
+        if found is None:
+            return None
+        since, until, number, signed = found
+        # A clock that was ahead may be set back: hence both ends of the window.
+        return signed if since <= now < until and number == media_id.int else None
+
     def keep(self, key: str, media_id: UUID, lifetime: UrlLifetime, expires: int, url: str) -> SignedUrl:
         if len(self._entries) >= MEMOISED_URLS and key not in self._entries:
             self._entries.popitem(last=False)
-        expires_at = datetime.fromtimestamp(expires, UTC)
-        signed = SignedUrl(url, expires_at, expires_at.isoformat())
+        signed = SignedUrl(url, datetime.fromtimestamp(expires, UTC))
         until = expires - lifetime.minimum_s
         self._entries[key] = (until - lifetime.window_s, until, media_id.int, signed)
         return signed
@@ -152,8 +159,7 @@ class Delivery:
             memory = self._shared_public if is_public else self._shared_private
         else:
             memory = self._public if is_public else self._private
-        # A page of a feed asks for dozens, so a hit does nothing more than this. A clock that was ahead may be set
-        # back: hence both ends of the window.
+        # A page of a feed asks for dozens, so a hit does nothing more than this: `find`, without its call.
         if (found := memory.get(key)) is not None:
             since, until, number, signed = found
             if since <= self._clock() < until and number == media_id.int:
@@ -170,12 +176,8 @@ class Delivery:
         """The URL of one rendition. ValueError if `key` is not that rendition of this media."""
         now = self._clock()
         memory = self._public if visibility is _PUBLIC else self._private
-        # A page of a feed asks for dozens, so a hit does nothing more than this. A clock that was ahead may be set
-        # back: hence both ends of the window.
-        if (found := memory.get(key)) is not None:
-            since, until, number, signed = found
-            if since <= now < until and number == media_id.int:
-                return signed
+        if (known := memory.find(key, media_id, now)) is not None:
+            return known
         signer = self._signer(media_id, purpose, visibility, rendition, key)
         # Renditions outlive the policy that made them: one it no longer lists is as short-lived as any.
         lifetime = _LIFETIMES.get((purpose, rendition), _SHARED_LIFETIMES[purpose])
@@ -206,10 +208,8 @@ class Delivery:
     ) -> SignedUrl:
         now = self._clock()
         memory = self._shared_public if visibility is _PUBLIC else self._shared_private
-        if (found := memory.get(key)) is not None:
-            since, until, number, signed = found
-            if since <= now < until and number == media_id.int:
-                return signed
+        if (known := memory.find(key, media_id, now)) is not None:
+            return known
         signer = self._signer(media_id, purpose, visibility, rendition, key)
         lifetime = _SHARED_LIFETIMES[purpose]
         expires = window_end(now, media_id, lifetime)
@@ -225,10 +225,8 @@ class Delivery:
     def original_url(self, *, media_id: UUID, key: str) -> SignedUrl:
         """The URL of an original, for minutes. ValueError if `key` is not the original of this media."""
         now = self._clock()
-        if (found := self._originals.get(key)) is not None:
-            since, until, number, signed = found
-            if since <= now < until and number == media_id.int:
-                return signed
+        if (known := self._originals.find(key, media_id, now)) is not None:
+            return known
         if media_of_original(key) != str(media_id):
             raise ValueError(f"{key!r} is not the original of media {media_id}")
         expires = window_end(now, media_id, _ORIGINAL_LIFETIME)
