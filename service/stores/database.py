@@ -10,7 +10,7 @@ from typing import Any
 
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, ReadPreference
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import (
     ConnectionFailure,
@@ -138,7 +138,10 @@ async def open_database(settings: MongoSettings) -> AsyncIterator[Database]:
         yield _bind(
             client.get_database(settings.database, codec_options=codec),
             watching.get_database(settings.database, codec_options=codec),
-            reading.get_database(settings.database, codec_options=codec)["media"],
+            # What a viewer may see is decided on what it answers: never by a secondary that lags behind.
+            reading.get_database(settings.database, codec_options=codec, read_preference=ReadPreference.PRIMARY)[
+                "media"
+            ],
         )
     finally:
         client.close()
