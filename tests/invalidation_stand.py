@@ -86,43 +86,48 @@ class Stand:
 
     async def deleted(self) -> Job:
         """A media in storage whose deletion was asked for; the job of that."""
-        media_id = uuid7()
-        keys = [
-            (self.object_store.media_bucket, key)
-            for key in (
-                rendition_key(MediaPurpose.MEDICAL, Visibility.PRIVATE, name, media_id, "g", each)
-                for name in NAMES
-                for each in FORMATS
-            )
-        ]
-        keys.append((self.object_store.upload_bucket, original_key(MediaPurpose.MEDICAL, media_id, "image/jpeg")))
-        for bucket, key in keys:
-            await self.object_store.put(
-                bucket, key, b"x", content_type="image/jpeg", cache_control="no-store", metadata={}, sha256=SHA256
-            )
-        await self.stores.deletions.request(
-            media_id,
-            owner_id="anna",
-            requested_by="anna",
-            purpose="MEDICAL",
-            objects=[{"bucket": bucket, "key": key} for bucket, key in keys],
-        )
-        await self.stores.jobs.enqueue(media_id, JobKind.DELETE, lane=Lane.STANDARD)
+        media_id = await ask_for_deletion(self.stores, self.object_store)
         job = await self.stores.jobs.claim(lease_s=60, worker="test", job_id=f"{media_id}:delete:1")
         assert job is not None
         return job
 
     async def wait_out_leases(self) -> None:
         """As if the minutes had passed until others take over from a process that died."""
-        past = {"$subtract": ["$$NOW", 600_000]}
-        for name, moment in (("invalidations", "gathered_at"), ("invalidation_batches", "due_at")):
-            await self.database.handle[name].update_many({moment: {"$exists": True}}, [{"$set": {moment: past}}])
+        await wait_out_leases(self.database)
 
     async def remove(self, job: Job) -> None:
         await remove_objects(job, stores=self.stores, object_store=self.object_store)
 
     async def stage(self, media_id: UUID) -> str:
         return (await self.stores.deletions.get_many([media_id]))[media_id]["stage"]
+
+
+async def wait_out_leases(database: Database) -> None:
+    """As if the minutes had passed until others take over from a process that died."""
+    past = {"$subtract": ["$$NOW", 600_000]}
+    for name, moment in (("invalidations", "gathered_at"), ("invalidation_batches", "due_at"), ("jobs", "visible_at")):
+        await database.handle[name].update_many({moment: {"$exists": True}}, [{"$set": {moment: past}}])
+
+
+async def ask_for_deletion(stores: Stores, object_store: ObjectStore) -> UUID:
+    """A medical media in storage, of which nothing is to be kept, and the job of its deletion."""
+    media_id, purpose = uuid7(), MediaPurpose.MEDICAL
+    keys = [
+        (object_store.media_bucket, rendition_key(purpose, Visibility.PRIVATE, name, media_id, "g", each))
+        for name in NAMES
+        for each in FORMATS
+    ]
+    keys.append((object_store.upload_bucket, original_key(purpose, media_id, "image/jpeg")))
+    for bucket, key in keys:
+        await object_store.put(
+            bucket, key, b"x", content_type="image/jpeg", cache_control="no-store", metadata={}, sha256=SHA256
+        )
+    objects = [{"bucket": bucket, "key": key} for bucket, key in keys]
+    await stores.deletions.request(
+        media_id, owner_id="anna", requested_by="anna", purpose=purpose.value, objects=objects
+    )
+    await stores.jobs.enqueue(media_id, JobKind.DELETE, lane=Lane.STANDARD)
+    return media_id
 
 
 def folders(job: Job) -> set[str]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -10,14 +15,17 @@ import httpx
 import pytest
 
 from schema.global_id import encode_id
+from service.dev.environment import environment_of
 from service.errors import MalwareFound
 from service.lifecycle import MediaStatus
 from service.models import JobKind, Lane, MediaPurpose
 from service.quarantine import quarantine
+from service.settings import Settings
 from service.stored_renditions import stored_renditions
 from tests.integration.conftest import RunningService
 from tests.integration.jobs_by_hand import next_job, run_job, run_next
 from tests.integration.rendered_media import document_of, forget, keys_of, ready, retire
+from tests.invalidation_stand import ask_for_deletion, wait_out_leases
 
 ALL = "query M($id: ID!) { media(id: $id) { renditions { url } original { url } } }"
 PROGRESS = "query D($id: ID!) { deletion(id: $id) { stage cdnInvalidatedAt } }"
@@ -108,3 +116,52 @@ async def test_a_release_that_comes_first_leaves_everything(service: RunningServ
     await run_job(service, job)
     stored = await stored_renditions(media_id, MediaPurpose.COMMUNITY, runtime.object_store)
     assert set(stored) == keys_of(document)
+
+
+def worker_process(settings: Settings) -> subprocess.Popen[bytes]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MEDIA_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "service", "worker"],
+        cwd=Path(__file__).parents[2],
+        env=environment | environment_of(settings, ("mongo", "storage", "worker", "cdn")),
+        stdout=subprocess.DEVNULL,
+    )
+
+
+async def test_a_worker_that_is_killed_in_the_middle_is_followed_by_another(
+    service: RunningService, http: httpx.AsyncClient
+) -> None:
+    runtime, cdn = service.runtime, service.settings.cdn
+    asked = f"{cdn.endpoint}/2020-05-31/distribution/{cdn.distribution_id}/invalidation"
+
+    async def count() -> int:
+        return (await http.get(asked)).text.count("<InvalidationSummary>")
+
+    media_ids = [await ask_for_deletion(runtime.stores, runtime.object_store) for _ in range(20)]
+    ended = {"_id": {"$in": media_ids}, "stage": "CDN_INVALIDATED"}
+    before = await count()
+    first = worker_process(service.settings)
+    try:
+        async with asyncio.timeout(60):
+            while await count() == before:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.005)
+    finally:
+        first.kill()
+        first.wait()
+    assert await runtime.database.deletions.count_documents(ended) < len(media_ids), "it was to die in the middle"
+    await wait_out_leases(runtime.database)
+    second = worker_process(service.settings)
+    try:
+        async with asyncio.timeout(60):
+            while await runtime.database.deletions.count_documents(ended) < len(media_ids):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.02)
+    finally:
+        second.kill()
+        second.wait()
+    batches = await runtime.database.handle["invalidation_batches"].find({}).to_list(None)
+    paths = [path for batch in batches for path in batch["paths"] if "raw" in path]
+    assert {f"/medical/raw/{media_id}.jpg" for media_id in media_ids} <= set(paths)
+    assert len(set(paths)) == len(paths)
+    assert await count() - before == len(
+        [batch for batch in batches if any("/medical/" in path for path in batch["paths"])]
+    )
