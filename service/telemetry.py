@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from typing import Any, TextIO
@@ -55,9 +56,11 @@ class _LineLogger:
         return self._levels.getEffectiveLevel()
 
     def write(self, line: str) -> None:
-        # In one piece: lines of threads must not mix.
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+        # Whoever read the log has gone, or cannot keep up: that must not fail the request that was to be logged.
+        with contextlib.suppress(OSError, ValueError):
+            # In one piece: lines of threads must not mix.
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
 
     debug = info = warning = error = critical = exception = write
 

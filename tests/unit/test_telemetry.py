@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -52,6 +53,13 @@ def test_a_line_is_json_with_the_ids_of_what_is_going_on(logs: pytest.CaptureFix
         "request_id": "r", "media_id": "m", "job_id": "j", "attempt": 2,
     }  # fmt: skip
     assert str(line["timestamp"]).endswith("Z")
+
+
+def test_a_log_that_nobody_reads_any_more_fails_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with configured_logging(), (tmp_path / "log").open("w") as gone:
+        gone.close()
+        monkeypatch.setattr("sys.stdout", gone)
+        structlog.get_logger("service.http").info("request")
 
 
 def test_lines_of_libraries_look_the_same(logs: pytest.CaptureFixture[str]) -> None:
