@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ _SECRET_KEY = re.compile(
     r"(?:^|_)(?:gps|lat|latitude|lng|lon|longitude|location|coordinates)(?:_|$)",
     re.IGNORECASE,
 )
+_LONGEST_KEY = 64
 _SECRETS_IN_TEXT = (
     (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]+", re.IGNORECASE), rf"\1 {REDACTED}"),
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), REDACTED),
@@ -37,8 +39,14 @@ def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mu
     return {key: value if key in _OWN_KEYS else _redacted(key, value) for key, value in event.items()}
 
 
+@lru_cache(maxsize=1024)
+def _is_secret(key: str) -> bool:
+    return _SECRET_KEY.search(key) is not None
+
+
 def _redacted(key: str, value: Any) -> Any:
-    if _SECRET_KEY.search(key):
+    # Keys that code writes are few and short; others are not worth the memory.
+    if _is_secret(key) if len(key) <= _LONGEST_KEY else _SECRET_KEY.search(key):
         return REDACTED
     if isinstance(value, str):
         return _redact_text(value)

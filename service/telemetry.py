@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from functools import lru_cache
 from typing import Any, TextIO
 
 import orjson
@@ -80,7 +81,7 @@ def configure_logging(level: str) -> None:
     ]
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, *rendering],
-        logger_factory=_LineLogger,
+        logger_factory=lru_cache(_LineLogger),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
     handler = _StdoutHandler(sys.stdout)
