@@ -15,6 +15,7 @@ import uvicorn
 
 from service.delivery import Delivery, cache_control
 from service.dev.edge import edge_from_settings
+from service.dev.edge.origin import Failure, OriginObject, StorageOrigin, Unchanged
 from service.dev.environment import dev_delivery
 from service.dev.keys import DevKeys
 from service.models import MediaFormat, MediaPurpose, RenditionName, Visibility
@@ -47,14 +48,16 @@ class Served:
         ).url
 
 
-async def put(store: ObjectStore, bucket: str, key: str, body: bytes, content_type: str) -> None:
+async def put(
+    store: ObjectStore, bucket: str, key: str, body: bytes, content_type: str, metadata: dict[str, str] | None = None
+) -> None:
     await store.put(
         bucket,
         key,
         body,
         content_type=content_type,
         cache_control=cache_control(PURPOSE, RenditionName.FEED, Visibility.PUBLIC),
-        metadata={},
+        metadata=metadata or {},
         sha256=hashlib.sha256(body).hexdigest(),
     )
 
@@ -139,3 +142,32 @@ async def test_a_host_header_cannot_lend_a_signature_to_another_path(served: Ser
     for forged in (f"{host}{path}?{query}#", f"{host}{path}", "other.example.org"):
         status, body = await exchange(served, f"/{served.feed}?{query}", forged)
         assert (status, PICTURE in body) == (403, False), forged
+
+
+async def test_storage_is_asked_only_for_what_changed(settings: Settings) -> None:
+    store, origin = ObjectStore(settings.storage), StorageOrigin(settings.storage)
+    bucket, key = (
+        store.media_bucket,
+        rendition_key(PURPOSE, Visibility.PUBLIC, RenditionName.FEED, uuid4(), 1, MediaFormat.WEBP),
+    )
+    assert await origin.get(bucket, key, known_etag=None) is Failure.MISSING
+    await put(store, bucket, key, PICTURE, "image/webp", {"cache-tag": "One, two"})
+    found = await origin.get(bucket, key, known_etag=None)
+    assert isinstance(found, OriginObject)
+    assert (found.body, found.content_type, found.tags) == (PICTURE, "image/webp", {"one", "two"})
+    assert await origin.get(bucket, key, known_etag=found.etag) is Unchanged.UNCHANGED
+    await put(store, bucket, key, b"RIFF another", "image/webp")
+    changed = await origin.get(bucket, key, known_etag=found.etag)
+    assert isinstance(changed, OriginObject)
+    assert changed.body == b"RIFF another"
+    await store.delete(bucket, [key])
+    assert await origin.get(bucket, key, known_etag=changed.etag) is Failure.MISSING
+    await store.close()
+    await origin.close()
+
+
+async def test_an_origin_that_is_not_there_is_unreachable(settings: Settings) -> None:
+    nowhere = settings.storage.model_copy(update={"endpoint": "http://127.0.0.1:1"})
+    origin = StorageOrigin(nowhere)
+    assert await origin.get("media", "a/processed/b", known_etag=None) is Failure.UNREACHABLE
+    await origin.close()
