@@ -14,7 +14,8 @@ from schema.global_id import encode_id
 from service import rendering
 from service.deletion import request_deletions
 from service.errors import TemporarilyUnavailable
-from service.models import JobKind, MediaPurpose
+from service.models import JobKind, MediaPurpose, Visibility
+from service.object_keys import visibility_of_rendition
 from service.object_store import ObjectStore
 from service.rendering import leave_as_it_is
 from service.stored_renditions import stored_renditions
@@ -56,7 +57,9 @@ async def sweep_now(service: RunningService) -> None:
 
 async def assert_private(service: RunningService, media_id: UUID, once_public: set[str]) -> None:
     """Everything listed is there, as private; nothing of what was public is."""
-    headers = await headers_of(service, keys_of(await document_of(service, media_id)))
+    keys = keys_of(await document_of(service, media_id))
+    assert {visibility_of_rendition(key) for key in keys} == {Visibility.PRIVATE}
+    headers = await headers_of(service, keys)
     assert len(headers) == 9
     assert all(header and header.startswith("private,") for header in headers)
     assert set(await headers_of(service, once_public)) == {None}

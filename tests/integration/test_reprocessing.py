@@ -143,6 +143,23 @@ async def test_what_is_up_to_date_is_left_as_it_is(service: RunningService) -> N
     assert after.get("retired_renditions", []) == []
 
 
+async def test_private_renditions_of_releases_with_one_folder_for_all_are_moved(service: RunningService) -> None:
+    media_id = await made(service, "gina")
+    public = keys_of(await document_of(service, media_id))
+    # As those releases left them: made for who may see them, among the public ones.
+    private = {"visibility": "PRIVATE", "processing.made_for": "PRIVATE"}
+    await service.runtime.database.media.update_one({"_id": media_id}, {"$set": private})
+    assert (await run(service, "owner_id=gina")).enqueued == 1
+    await run_next(service, JobKind.RENDER)
+    await run_next(service, JobKind.RETIRE)
+    moved = keys_of(await document_of(service, media_id))
+    assert len(moved) == len(public)
+    assert all(key.startswith("community/private/") for key in moved)
+    assert await exists(service, moved) == {True}
+    assert await exists(service, public) == {False}
+    assert (await run(service, "owner_id=gina")).matched == 0
+
+
 async def test_pipeline_that_is_rolled_back_uses_no_key_anew(
     service: RunningService, release: Callable[[str], None]
 ) -> None:
