@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 
+from service.delivery import load_signers
+from service.dev.edge import Behavior, Edge, EdgeSettings
 from service.doctor.database import judge_server
+from service.doctor.edge import check_edge
 from service.doctor.findings import Level
+from service.doctor.http_probe import Answer
 from service.settings import Environment
 from service.stores.inspection import ServerFacts
+from tests.edge_stand import BASE, Bucket, delivery_settings
 
 
 def worst(environment: Environment = Environment.PRODUCTION, **changed: Any) -> tuple[Level, str]:
@@ -59,3 +65,32 @@ def test_what_would_break_the_service_is_said(changed: dict[str, Any], level: Le
 
 def test_one_member_is_enough_for_development() -> None:
     assert worst(Environment.DEVELOPMENT, data_members=1)[0] is Level.OK
+
+
+@pytest.mark.parametrize("is_apart", [True, False])
+async def test_an_edge_that_takes_the_public_key_for_private_pictures_is_told(
+    monkeypatch: pytest.MonkeyPatch, is_apart: bool
+) -> None:
+    signers = load_signers(delivery_settings())
+    public, private = ({each.key_pair_id: each.public_key} for each in (signers.public, signers.private))
+    behaviors = (
+        Behavior("*/raw/*", "uploads", {signers.original.key_pair_id: signers.original.public_key}),
+        Behavior("*/private/*", "media", private if is_apart else public | private),
+        Behavior("*/processed/*", "media", public | private),
+    )
+    app = Edge(EdgeSettings(behaviors=behaviors), Bucket())
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app))
+
+    async def ask(url: str) -> Answer:
+        response = await client.get(url)
+        return Answer(response.status_code, response.text)
+
+    monkeypatch.setattr("service.doctor.edge.probe", ask)
+    findings = await check_edge(BASE, signers, None)
+    told = [finding for finding in findings if finding.level is Level.PROBLEM]
+    if is_apart:
+        assert told == []
+    else:
+        [finding] = told
+        assert "key of the public ones" in finding.text
+        assert "*/private/*" in (finding.remedy or "")
