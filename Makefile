@@ -64,6 +64,9 @@ bench-queue: $(TEST) ## Measure how soon a photo can be looked at beside a backf
 bench-memory: $(TEST) ## Send a file of 1 GiB and measure the memory of each process
 	$(BIN)/python -m benchmarks.memory
 
+bench-sockets: $(TEST) ## Measure what 5,000 idle subscribers cost, and how soon news reaches them
+	$(BIN)/python -m benchmarks.sockets $(ARGS)
+
 bench-transport: $(TEST) ## Measure what an answer costs beside its operation, and what each coding saves
 	$(BIN)/python -m benchmarks.transport
 

@@ -12,6 +12,9 @@ from service.stores.media import MediaStore
 # One change wakes everybody who follows it, and the end of an outage wakes all: that many ids to a query.
 _IDS_PER_QUERY = 1_000
 
+# Queries under way. While these are answered the next ones gather ids: the more there is to do, the fewer for each.
+_AT_ONCE = 4
+
 Found = Mapping[UUID, MediaDocument]
 
 
@@ -23,6 +26,7 @@ class CoalescedReads:
 
     def __init__(self, media: MediaStore) -> None:
         self._media = media
+        self._turn = asyncio.Semaphore(_AT_ONCE)
         # By fields: the ids that were asked for since the last query for them began, and what will answer.
         self._open: dict[frozenset[str], tuple[set[UUID], asyncio.Task[Found]]] = {}
 
@@ -39,9 +43,10 @@ class CoalescedReads:
     async def _query(self, fields: frozenset[str], wanted: set[UUID]) -> Found:
         # All whom the same change has woken come to ask before this goes on.
         await asyncio.sleep(0)
-        del self._open[fields]
-        ids = list(wanted)
-        found: dict[UUID, MediaDocument] = {}
-        for start in range(0, len(ids), _IDS_PER_QUERY):
-            found |= await self._media.get_many(ids[start : start + _IDS_PER_QUERY], fields=fields)
+        async with self._turn:
+            del self._open[fields]
+            ids = list(wanted)
+            found: dict[UUID, MediaDocument] = {}
+            for start in range(0, len(ids), _IDS_PER_QUERY):
+                found |= await self._media.get_many(ids[start : start + _IDS_PER_QUERY], fields=fields)
         return found
