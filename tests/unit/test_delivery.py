@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -21,6 +22,7 @@ from service.models import MediaFormat, MediaPurpose, RenditionName, Visibility
 from service.object_keys import original_key, rendition_key
 from service.policies import ORIGINAL_URL_LIFETIME_S, POLICIES, UrlLifetime
 from service.settings import DeliverySettings, SigningKey
+from tests.documents import ready_media
 
 NOW = 1_767_250_000
 ID = UUID("0199a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
@@ -114,19 +116,31 @@ def test_two_polls_inside_one_window_agree(now: float, media_id: UUID, lifetime:
 
 
 @given(st.lists(st.uuids(), min_size=200, max_size=200, unique=True))
+@settings(max_examples=10)
 def test_urls_of_different_media_roll_over_at_different_times(ids: list[UUID]) -> None:
     day = UrlLifetime(window_s=86_400, minimum_s=3_600)
     assert len({window_end(NOW, media_id, day) for media_id in ids}) > 150
 
 
-@given(st.integers(0, 10 * 86_400), st.sampled_from(RenditionName), st.sampled_from(MediaPurpose))
-def test_every_rendition_url_keeps_its_policy_at_any_time(age: int, name: RenditionName, purpose: MediaPurpose) -> None:
-    if name not in {rendition.name for rendition in POLICIES[purpose].renditions}:
-        return
-    clock = Clock(NOW + age)
-    signed = one(delivery(clock), purpose=purpose, name=name, visibility=PRIVATE)
-    assert signed.expires_at.timestamp() > clock.now + POLICIES[purpose].rendition(name).url_lifetime.minimum_s
-    assert query(signed)["Expires"] == str(int(signed.expires_at.timestamp()))
+# Every rendition that some purpose makes, with the purpose.
+MADE = [(purpose, rendition.name) for purpose, policy in POLICIES.items() for rendition in policy.renditions]
+
+
+@given(
+    st.lists(st.floats(0, 4e9), min_size=1, max_size=5), st.uuids(), st.sampled_from(MADE), st.sampled_from(Visibility)
+)
+def test_every_rendition_url_keeps_its_policy_whenever_it_is_asked_for(
+    times: list[float], media_id: UUID, made: tuple[MediaPurpose, RenditionName], visibility: Visibility
+) -> None:
+    (purpose, name), clock = made, Clock()
+    signed_by, lifetime = delivery(clock), POLICIES[made[0]].rendition(made[1]).url_lifetime
+    for moment in times:
+        clock.now = moment
+        signed = one(signed_by, media_id, purpose, visibility, name)
+        left = signed.expires_at.timestamp() - clock.now
+        assert lifetime.minimum_s < left <= lifetime.minimum_s + lifetime.window_s
+        assert query(signed)["Expires"] == str(int(signed.expires_at.timestamp()))
+        assert signed == one(signed_by, media_id, purpose, visibility, name)
 
 
 def test_polls_in_a_window_give_equal_bytes_from_any_process_and_the_next_window_gives_others() -> None:
@@ -145,6 +159,32 @@ def test_several_renditions_share_one_signature_that_opens_only_this_media() -> 
     assert statement["Resource"] == f"https://cdn.example.org/community/processed/*/{ID}/*"
     shortest = min(rendition.url_lifetime.window_s for rendition in POLICIES[MediaPurpose.COMMUNITY].renditions)
     assert urls[0].expires_at.timestamp() - NOW <= 2 * shortest
+
+
+@pytest.mark.parametrize("purpose", [MediaPurpose.COMMUNITY, MediaPurpose.MEDICAL])
+@pytest.mark.parametrize("visibility", list(Visibility))
+def test_documents_are_signed_like_what_they_say(purpose: MediaPurpose, visibility: Visibility) -> None:
+    media = ready_media(_id=ID, purpose=purpose.value, visibility=visibility.value)
+    named = {each["name"]: each for each in media["renditions"] if each["format"] == MediaFormat.WEBP}
+    stored = [(RenditionName(name), each["key"]) for name, each in named.items()]
+    asked: dict[str, Any] = {"media_id": ID, "purpose": purpose, "visibility": visibility}
+    signed_by, apart = delivery(), delivery()
+    for _ in range(2):
+        alone = [signed_by.sign(media, each, together=False) for each in named.values()]
+        assert alone == [apart.rendition_url(**asked, rendition=name, key=key) for name, key in stored]
+        together = [signed_by.sign(media, each, together=True) for each in named.values()]
+        assert together == apart.rendition_urls(**asked, renditions=stored)
+        assert (alone == together) is (purpose is MediaPurpose.MEDICAL)
+
+
+def test_a_document_that_lists_what_is_not_its_own_is_refused() -> None:
+    media, other = ready_media(_id=ID), ready_media(_id=OTHER)
+    signed_by = delivery()
+    for together in (False, True):
+        signed_by.sign(other, other["renditions"][0], together=together)
+        for key in (other["renditions"][0]["key"], media["original"]["key"]):
+            with pytest.raises(ValueError, match="is not rendition"):
+                signed_by.sign(media, {**media["renditions"][0], "key": key}, together=together)
 
 
 def test_a_selection_of_one_gets_the_shorter_canned_url() -> None:
