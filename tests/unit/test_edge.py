@@ -8,10 +8,13 @@ from email.policy import HTTP
 from uuid import UUID
 
 import pytest
+from typer.testing import CliRunner
 
+from service.__main__ import app as command_line
 from service.cloudfront import encode, policy_text
 from service.models import MediaPurpose, RenditionName, Visibility
-from tests.edge_stand import BASE, FEED, FULL, ID, NOW, ORIGINAL, PICTURE, Stand, xml
+from service.settings import Settings, StorageSettings
+from tests.edge_stand import BASE, FEED, FULL, ID, NOW, ORIGINAL, PICTURE, Stand, delivery_settings, xml
 
 
 @pytest.fixture
@@ -246,3 +249,15 @@ async def test_only_configured_origins_may_read_from_scripts(stand: Stand) -> No
         "Origin"
     }
     assert len(stand.bucket.asked) == 1
+
+
+def test_the_command_takes_nobodys_word_for_his_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvicorn would believe `X-Forwarded-For` and `-Proto` of whoever connects from this machine: everybody."""
+    started: dict[str, object] = {}
+    monkeypatch.setattr("uvicorn.run", lambda _, **options: started.update(options))
+    settings = Settings(delivery=delivery_settings(), storage=StorageSettings(access_key="x", secret_key="x"))
+    monkeypatch.setattr("service.__main__.load_settings", lambda _: settings)
+    monkeypatch.setattr("service.__main__.configure_logging", lambda _: None)
+    result = CliRunner().invoke(command_line, ["edge"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert (started["proxy_headers"], started["host"], started["port"]) == (False, "127.0.0.1", 8090)
