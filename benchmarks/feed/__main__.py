@@ -19,12 +19,11 @@ from typing import Any
 from benchmarks.feed import report
 from benchmarks.feed.growth import Examined, explain, growth
 from benchmarks.feed.measuring import Cell, Plan, loading, measure
-from benchmarks.feed.pages import SIGNED, UNSIGNED, Page, check, later_page
+from benchmarks.feed.pages import CANNED, UNSIGNED, WILDCARD, Page, check, later
 from benchmarks.feed.population import media_document, populate
 from benchmarks.feed.servers import Keys, Row, keys_of, our_rows, our_server, peer_rows
 from benchmarks.feed.wire import Answer, ask
 from benchmarks.stack import machine
-from schema.cursors import encode_cursor
 from service.dev.environment import dev_settings
 from service.dev.keys import new_keys
 from service.dev.mongod import start_mongod
@@ -36,9 +35,10 @@ from service.stores import database
 
 MEDIA, QUICK_MEDIA = 200_000, 20_000
 GROWTH = (10_000, 100_000, 1_000_000)
-FULL = Plan(connections=(1, 8, 32), rounds=3, seconds=2.0, first_warm_s=2.0)
-QUICK = Plan(connections=(report.COMPARED,), rounds=1, seconds=0.5, first_warm_s=0.3)
-DRIVER = "motor" if hasattr(database, "AsyncIOMotorClient") else "pymongo"
+FULL = Plan(connections=(1, 8, 32), rounds=3, seconds=1.5, first_warm_s=2.0)
+QUICK = Plan(connections=(report.COMPARED,), rounds=1, seconds=0.5, first_warm_s=0.5)
+# What our feed is read with.
+DRIVER = "pymongo" if hasattr(database, "AsyncMongoClient") else "motor"
 
 
 def say(text: str) -> None:
@@ -95,17 +95,13 @@ def compare_answers(
     return answers
 
 
-def middle_page(count: int) -> Page:
-    """The page that the older half of so many media begins with."""
-    return later_page(encode_cursor(media_document(count // 2)["_id"]))
-
-
 async def contest(stage: Stage, count: int, plan: Plan) -> list[report.Aim]:
     """Ours and its peers, printed; what must hold."""
     await asyncio.to_thread(stage.populate, range(count))
     say(f"{count:,} media")
     keys, server = keys_of(stage.settings), our_server(stage.settings, stage.folder)
-    pages = (UNSIGNED, middle_page(count), *SIGNED)
+    middle = media_document(count // 2)["_id"]
+    pages = (UNSIGNED, later(UNSIGNED, middle), CANNED, later(CANNED, middle), WILDCARD)
     rows = [*our_rows(server, stage.settings), *peer_rows(stage.settings, keys, pages, free_ports())]
     parts = list(dict.fromkeys(row.server.part for row in rows))
     started = await asyncio.gather(*(start_part(stage.children, part) for part in parts))
@@ -120,7 +116,7 @@ async def contest(stage: Stage, count: int, plan: Plan) -> list[report.Aim]:
     print(f"{count:,} media; {machine()}. The load itself took {_load_share(cells.values())} of a core.\n")
     for page in pages:
         print(f"**{page.title}**\n\n{report.speeds(page, rows, cells, plan.connections)}\n")
-    print(report.weights(answers, pages, rows), end="\n\n")
+    print(report.weights(answers, [page for page in pages if page.after is None], rows), end="\n\n")
     found = report.aims(cells, pages, DRIVER)
     print(report.verdicts(found))
     return found
@@ -140,12 +136,13 @@ async def grow(stage: Stage, counts: Sequence[int], plan: Plan) -> None:
     async with loading(stage.mongod.process.pid) as load:
         for count in counts:
             await asyncio.to_thread(stage.populate, range(reached, count))
-            reached, page = count, middle_page(count)
+            middle = media_document(count // 2)["_id"]
+            reached, page = count, later(UNSIGNED, middle)
             pid = pid or (await start_part(stage.children, server.part)).process.pid
             await asyncio.to_thread(compare_answers, [row], [page], keys, stage.settings.delivery.base_url)
             cells = await measure(load, [(row, pid)], [page], plan, say)
             cell = cells[row.title, page.name, report.COMPARED]
-            found.append((count, cell, explain(stage.settings.mongo, page, media_document(count // 2)["_id"])))
+            found.append((count, cell, explain(stage.settings.mongo, page, middle)))
             say(f"{count:,} media")
     print(f"{page.title}; {machine()}\n\n{growth(found)}")
 

@@ -1,4 +1,4 @@
-"""The page that is asked for, in four variants, and whether an answer is the right one."""
+"""The page that is asked for, in several variants, and whether an answer is the right one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import orjson
 
+from schema.cursors import encode_cursor
 from service.dev.edge.verification import PublicKey, Target, verify
 
 FIRST: Final = 30
@@ -67,15 +69,17 @@ class Page:
 
 
 UNSIGNED: Final = Page("Unsigned", "signing off", _BY_NAME % "", _RENDITION)
-SIGNED: Final = (
-    Page("Canned", "60 URLs, each chosen for a slot", _BY_SLOT, (*_RENDITION, "bytes", "key")),
-    Page("Wildcard", "60 URLs, two named renditions of each media", _BY_NAME % " url", (*_RENDITION, "key")),
+CANNED: Final = Page("Canned", "60 URLs, each chosen for a slot", _BY_SLOT, (*_RENDITION, "bytes", "key"))
+WILDCARD: Final = Page(
+    "Wildcard", "60 URLs, two named renditions of each media", _BY_NAME % " url", (*_RENDITION, "key")
 )
 
 
-def later_page(cursor: str) -> Page:
-    """The unsigned page that comes after `cursor`: one that nobody has had in mind."""
-    return replace(UNSIGNED, name="Later", title="signing off, a later page", after=cursor)
+def later(page: Page, before: UUID) -> Page:
+    """The same with the media before that one: a page that no cache of first pages knows."""
+    return replace(
+        page, name=f"Later{page.name}", title=f"{page.title}, from the middle of the list", after=encode_cursor(before)
+    )
 
 
 def check(answer: bytes, keys: Mapping[str, PublicKey]) -> Any:

@@ -58,8 +58,11 @@ class Row:
         return f"{self.name}, {self.setting}" if self.setting else self.name
 
     def answers(self, page: Page) -> bool:
-        """Whether it is asked for `page`: without signatures, a server by hand is the same in either setting."""
-        return bool(self.server.path or self.setting != DOCUMENTED or page.is_signed)
+        """Whether it is asked for `page`: as documented, nobody does better with a later one.
+
+        Without signatures, a server by hand is the same in either setting.
+        """
+        return self.setting != DOCUMENTED or (page.after is None and bool(self.server.path or page.is_signed))
 
     def request(self, page: Page, **headers: str) -> str:
         """The whole HTTP request for `page`."""

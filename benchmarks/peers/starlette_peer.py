@@ -132,13 +132,14 @@ def page(
 
 def create_app(settings: Mapping[str, Any]) -> Starlette:
     signing, projections, app = signing_of(settings), settings["projections"], Starlette()
-    pages = {"Unsigned": unsigned, "Later": unsigned, "Canned": canned(signing), "Wildcard": wildcard(signing)}
+    pages = {"Unsigned": unsigned, "Canned": canned(signing), "Wildcard": wildcard(signing)}
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         collection = opened(settings)
-        for name, pictures in pages.items():
-            app.router.routes.append(Route(f"/{name}", page(collection, projections[name], pictures)))
+        for name, projection in projections.items():
+            answer = page(collection, projection, pages[name.removeprefix("Later")])
+            app.router.routes.append(Route(f"/{name}", answer))
         yield
 
     app.router.lifespan_context = lifespan
