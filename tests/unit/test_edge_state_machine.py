@@ -278,4 +278,4 @@ class EdgeMachine(RuleBasedStateMachine):
 TestEdge = EdgeMachine.TestCase
 # What a failure means is plain from its steps; explaining it takes longer than finding it.
 PHASES = [phase for phase in Phase if phase is not Phase.explain]
-TestEdge.settings = settings(max_examples=150, stateful_step_count=30, deadline=None, phases=PHASES)
+TestEdge.settings = settings(max_examples=100, stateful_step_count=30, deadline=None, phases=PHASES)
