@@ -7,7 +7,7 @@ from indexes.declaration import Index
 INDEXES = (
     Index(
         name="gathering",
-        keys=(("state", 1), ("requested_at", 1)),
+        keys=(("state", 1), ("requested_at", 1), ("_id", 1)),
         serves="list_waiting and oldest_age_s: the oldest requests of a state; list_abandoned: those gathered",
         targets="one shard",
     ),

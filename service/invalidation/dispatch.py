@@ -46,6 +46,7 @@ class InvalidationDispatch:
         self._deletions = deletions
         self._metrics = metrics
         self._poll_s = poll_s
+        self._at_once = _AT_ONCE
 
     async def advance(self) -> None:
         """One round. What CloudFront does not take now is tried again in a later one, however long that takes."""
@@ -62,7 +63,7 @@ class InvalidationDispatch:
         self._metrics.set_invalidation_age(await self._invalidations.oldest_age_s())
 
     async def _gather(self) -> None:
-        waiting = await self._invalidations.list_waiting(limit=_AT_ONCE)
+        waiting = await self._invalidations.list_waiting(limit=self._at_once)
         if not waiting:
             return
         room = Room().without(await self._batches.list_open_paths())
@@ -87,7 +88,9 @@ class InvalidationDispatch:
         try:
             progress = await self._ask(batch)
         except UnsendableBatch as error:
-            log.error("a batch of invalidations cannot be sent; its requests go into another", code=str(error))
+            log.error("a batch of invalidations cannot be sent; its requests go into smaller ones", code=str(error))
+            # Whatever CloudFront found too large, the same again would be, too.
+            self._at_once = max(1, self._at_once // 2)
             await self._invalidations.scatter(batch["_id"])
             await self._batches.close(batch["_id"])
         except TemporarilyUnavailable as error:

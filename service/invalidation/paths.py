@@ -23,7 +23,7 @@ _WILDCARD: Final = "*"
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How many items CloudFront would still take now. Those with a wildcard are counted apart."""
+    """How many items CloudFront would still take now; of those, how many with a wildcard."""
 
     paths: int = MAX_PATHS
     wildcards: int = MAX_WILDCARDS
@@ -31,8 +31,7 @@ class Room:
     def without(self, items: Iterable[str]) -> Room:
         """What is left of it beside `items`; negative where they do not fit."""
         given = list(items)
-        wildcards = sum(item.endswith(_WILDCARD) for item in given)
-        return Room(self.paths - (len(given) - wildcards), self.wildcards - wildcards)
+        return Room(self.paths - len(given), self.wildcards - sum(item.endswith(_WILDCARD) for item in given))
 
     @property
     def is_overdrawn(self) -> bool:

@@ -15,6 +15,7 @@ from service.stores.expressions import NOW, after_now, insert_if_absent
 _RETENTION_S = 30 * 86_400
 # A batch that was begun this long ago and never written down has lost its process.
 _ABANDONED_S = 60
+_IN_ORDER = [("requested_at", 1), ("_id", 1)]
 
 
 class InvalidationDocument(TypedDict):
@@ -57,7 +58,7 @@ class InvalidationStore:
 
     async def list_waiting(self, *, limit: int) -> list[InvalidationDocument]:
         """Requests that are in no batch yet, oldest first."""
-        cursor = self._invalidations.find({"state": "waiting"}).sort("requested_at", 1).limit(limit)
+        cursor = self._invalidations.find({"state": "waiting"}).sort(_IN_ORDER).limit(limit)
         documents: list[InvalidationDocument] = await cursor.to_list(limit)
         return documents
 
@@ -69,8 +70,8 @@ class InvalidationStore:
         )
 
     async def list_gathered(self, batch_id: UUID) -> list[InvalidationDocument]:
-        """The requests of a batch, always in the same order."""
-        cursor = self._invalidations.find({"batch_id": batch_id, "state": "gathered"}).sort("_id", 1)
+        """The requests of a batch, in the order in which they waited."""
+        cursor = self._invalidations.find({"batch_id": batch_id, "state": "gathered"}).sort(_IN_ORDER)
         documents: list[InvalidationDocument] = await cursor.to_list(None)
         return documents
 

@@ -249,7 +249,7 @@ async def test_annotations_are_found_by_their_index(
 @pytest.mark.parametrize(
     ("collection", "query", "sort"),
     [
-        ("invalidations", {"state": "waiting"}, {"requested_at": 1}),
+        ("invalidations", {"state": "waiting"}, {"requested_at": 1, "_id": 1}),
         ("invalidations", {"state": {"$in": ["waiting", "gathered"]}}, {}),
         ("invalidations", {"batch_id": "b", "state": "gathered"}, {}),
         ("invalidations", {"media_id": {"$in": ["m"]}, "state": {"$ne": "completed"}}, {}),

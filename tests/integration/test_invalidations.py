@@ -6,17 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
 
-import boto3
 import pytest
 from anyio import to_thread
 from uuid6 import uuid7
 
 from indexes.ensure import ensure
-from service.distribution import BEHAVIORS, CACHE_TAG_HEADER
-from service.invalidation.cloudfront import CloudFront
-from service.key_groups import path_rules
+from service.distribution import CACHE_TAG_HEADER
+from service.invalidation import dispatch
+from service.invalidation.cloudfront import CloudFront, UnsendableBatch
 from service.object_store import ObjectStore
 from service.settings import CdnSettings, Settings
 from service.stores import bind_stores
@@ -27,7 +25,7 @@ from service.stores.invalidations import InvalidationStore
 from service.telemetry import Metrics
 from tests.edge_stand import Stand as EdgeStand
 from tests.integration.conftest import served
-from tests.invalidation_stand import ROOT, Distribution, Stand, folders
+from tests.invalidation_stand import ROOT, Distribution, Stand, create_distribution, folders
 from tests.servers import StorageServer
 
 
@@ -37,20 +35,9 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module")
 async def distribution(ministack: StorageServer) -> AsyncIterator[Distribution]:
-    client = boto3.session.Session("test", "test", region_name="us-east-1").client(
-        "cloudfront", endpoint_url=ministack.endpoint
-    )
-    origin = {"Id": "media", "DomainName": "media.s3.amazonaws.com", "S3OriginConfig": {"OriginAccessIdentity": ""}}
-    config = {
-        "CallerReference": uuid4().hex,
-        "Comment": "",
-        "Enabled": True,
-        "Origins": {"Quantity": 1, "Items": [origin]},
-        "DefaultCacheBehavior": {"TargetOriginId": "media", "ViewerProtocolPolicy": "https-only"},
-    }
-    created = await to_thread.run_sync(lambda: client.create_distribution(DistributionConfig=config))
-    yield Distribution(created["Distribution"]["Id"], ministack.endpoint, client)
-    client.close()
+    made = await to_thread.run_sync(create_distribution, ministack.endpoint)
+    yield made
+    made.client.close()
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +63,6 @@ async def stand(
     yield Stand(database, bind_stores(database, invalidates=True), object_store, since_now, cloudfront, Metrics())
     for name in ("invalidations", "invalidation_batches", "deletions"):
         await database.handle[name].delete_many({})
-
-
-def test_the_distribution_is_named_as_the_edge_runs_it(settings: Settings) -> None:
-    rules = path_rules(settings)
-    assert [rule.path_pattern for rule in rules] == [behavior.path_pattern for behavior in BEHAVIORS]
-    assert [len(rule.trusted_keys) for rule in rules] == [len(behavior.key_groups) for behavior in BEHAVIORS]
 
 
 async def test_a_deletion_ends_when_edges_have_forgotten(stand: Stand) -> None:
@@ -264,6 +245,24 @@ async def test_a_busy_cloudfront_is_waited_for(stand: Stand, slow_edge: tuple[Ed
     await stand.dispatch(cloudfront).advance()
     assert await stand.stage(job.media_id) == "CDN_INVALIDATED"
     assert [len(each.items) for each in edge.edge.invalidations.newest_first()] == [3, 15]
+
+
+async def test_a_batch_that_is_too_large_is_made_smaller_until_it_is_taken(stand: Stand) -> None:
+    jobs, taken = [await stand.deleted() for _ in range(3)], CloudFront.create
+    for job in jobs:
+        await stand.remove(job)
+
+    async def create(cloudfront: CloudFront, reference: str, items: list[str]) -> Any:
+        if len(items) > 3:
+            raise UnsendableBatch("BatchTooLarge")
+        return await taken(cloudfront, reference, items)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CloudFront, "create", create)
+        patch.setattr(dispatch, "_AT_ONCE", 4)
+        await stand.settle()
+    assert sorted(len(items) for items in stand.distribution.asked()) == [3, 3, 3]
+    assert {await stand.stage(job.media_id) for job in jobs} == {"CDN_INVALIDATED"}
 
 
 async def test_what_is_on_its_way_leaves_less_room_for_more(
