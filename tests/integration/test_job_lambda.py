@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from uuid6 import uuid7
 
 from service import lambda_handler, worker_process
 from service.dev.environment import environment_of
@@ -15,6 +16,7 @@ from service.job_hints import hint_at
 from service.models import Job, JobKind, Lane
 from service.processing.fork_client import ForkClient
 from service.settings import Settings
+from service.stores.invalidations import InvalidationStore
 from service.stores.job_inspection import JobRow
 from service.stores.jobs import job_id
 from tests.hint_stand import Stand, open_stand
@@ -167,3 +169,16 @@ async def test_a_scheduled_sweep_announces_what_was_lost(stand: Stand) -> None:
     await stand.make_old()
     await asyncio.to_thread(lambda_handler.sweep_storage, {}, LambdaContext())
     assert await stand.queues[Lane.BACKFILL].drain() == [hint]
+
+
+async def test_a_scheduled_sweep_carries_invalidations_on(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDIA_CDN__DISTRIBUTION_ID", "NONE")
+    # Nobody listens there: what is asked for waits, and is not lost.
+    monkeypatch.setenv("MEDIA_CDN__ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("MEDIA_CDN__CACHE_TAGS", "false")
+    invalidations = InvalidationStore(stand.runtime.database)
+    await invalidations.plan("job", uuid7(), ["medical/raw/x.jpg"])
+    await invalidations.release("job")
+    await asyncio.to_thread(lambda_handler.sweep_storage, {}, LambdaContext())
+    [batch] = await stand.runtime.database.handle["invalidation_batches"].find({}).to_list(None)
+    assert (batch["paths"], batch["state"], batch["failures"]) == (["/medical/raw/x.jpg"], "open", 1)
