@@ -93,7 +93,9 @@ class Programs:
         program = None if variant is None else variant.program or self._compile(executor)
         if program is not None:
             return program.road
-        return Road(compiled=False, reason=self._operations.of(executor.operation).refusal or "a variant that is not kept")
+        return Road(
+            compiled=False, reason=self._operations.of(executor.operation).refusal or "a variant that is not kept"
+        )
 
     def _variant(self, executor: Executor[Any]) -> _Variant | None:
         known = self._operations.of(executor.operation)

@@ -50,6 +50,16 @@ class Place:
             path = path.add_key(next(left), None) if key is None else path.add_key(*key)
         return path
 
+    def item_failed(
+        self, executor: Executor[Any], base: Path, indexes: tuple[int, ...], error: Exception, items: Iterable[Any]
+    ) -> None:
+        """The same for an item of a list: those that come after it will not be awaited either."""
+        if isinstance(error, NeedsExecutor):
+            for item in items:
+                if inspect.iscoroutine(item):
+                    item.close()
+        self.failed(executor, base, indexes, error)
+
     def failed(self, executor: Executor[Any], base: Path, indexes: tuple[int, ...], error: Exception) -> None:
         """Record an error here, or raise it further where null is not allowed."""
         if isinstance(error, NeedsExecutor):

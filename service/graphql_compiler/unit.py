@@ -168,7 +168,10 @@ class UnitWriter:
                 completed = source.variable()
                 with source.block("try:"):
                     self._complete(of_item, item, completed)
-                self._except(of_item, completed)
+                place = source.constant("place", of_item.place)
+                with source.block("except Exception as error:"):
+                    arguments = f"executor, base, {of_item.indexes_text}, error, {items}"
+                    source.line(f"{completed} = {place}.item_failed({arguments})")
                 source.line(f"{target}.append({completed})")
 
     def _object(self, position: _Position, object_type: GraphQLObjectType, value: str, target: str) -> None:
