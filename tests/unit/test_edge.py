@@ -173,6 +173,11 @@ async def test_several_ranges_come_as_parts_of_one_answer(stand: Stand, asked: s
     assert {part.get_content_type() for part in parts} == {"image/webp"}
 
 
+async def test_ranges_that_touch_do_not_overlap(stand: Stand) -> None:
+    answer = await stand.get(range="bytes=0-1,2-3")
+    assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (206, "multipart/byteranges")
+
+
 async def test_of_several_ranges_the_one_that_exists_is_served_alone(stand: Stand) -> None:
     answer = await stand.get(range="bytes=90-94,100-,200-300")
     assert (answer.status_code, answer.headers["content-range"]) == (206, "bytes 90-94/100")
