@@ -22,7 +22,7 @@ from tests.operation_generator import Generated
 
 # So large that what is generated is never refused for its size.
 LIMITS: Final = HttpSettings(
-    introspection=True, max_query_tokens=50_000, max_query_depth=90, max_query_cost=10**12, max_root_fields=1_000
+    introspection=True, max_query_tokens=50_000, max_query_depth=90, max_query_cost=10**99, max_root_fields=1_000
 )
 
 
@@ -89,9 +89,11 @@ class TwoRoads:
             return None
         self.is_compiled(generated)
         ordinary = await _travel(self.ordinary, request, make_context)
+        # What was begun for an object that an error then takes away goes on for as long as anything else is awaited.
+        calls = ["calls"] if not settling or b'"errors":' not in ordinary.body else []
         for left in range(settling, -1, -1):
             compiled = await _travel(self.compiling, request, make_context)
-            for name in ("body", "ran", "logs", *([] if left else ["calls"])):
+            for name in ("body", "ran", "logs", *([] if left else calls)):
                 mine, expected = getattr(compiled, name), getattr(ordinary, name)
                 assert mine == expected, f"{name} differ:\n{mine}\nand without compiling:\n{expected}"
         self._count(ordinary)
