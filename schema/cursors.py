@@ -9,10 +9,11 @@ from uuid import UUID
 from service.errors import InvalidInput
 
 _MARK = b"m1"
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def encode_cursor(media_id: UUID) -> str:
-    return base64.urlsafe_b64encode(_MARK + media_id.bytes).decode()
+    return binascii.b2a_base64(_MARK + media_id.bytes, newline=False).translate(_URL_SAFE).decode()
 
 
 def decode_cursor(cursor: str) -> UUID:

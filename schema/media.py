@@ -138,11 +138,10 @@ class Media(Node):
     )
     def display(self, info: Info, hint: DisplayHint | None = None) -> Rendition | None:
         hint = hint or self.feed_hint
-        renditions = self._renditions()
         if hint is None:
-            chosen = choose_named(renditions, _DISPLAYED[self.document["purpose"]])
+            chosen = choose_named(self._renditions(), _DISPLAYED[self.document["purpose"]])
         else:
-            chosen = choose_for_slot(renditions, hint.slot)
+            chosen = choose_for_slot(self._renditions(), hint.slot)
         return (
             None if chosen is None else Rendition(document=chosen, media=self.document, delivery=info.context.delivery)
         )

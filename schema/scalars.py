@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NewType
 
+import orjson
 import strawberry
 from graphql import GraphQLError
 
@@ -15,7 +16,6 @@ SHA256 = NewType("SHA256", str)
 PerceptualHash = NewType("PerceptualHash", str)
 URL = NewType("URL", str)
 
-_NOTHING = timedelta(0)
 MAX_SAFE_INTEGER = 2**53 - 1
 
 
@@ -48,9 +48,13 @@ def _parse_date_time(value: Any) -> datetime:
 
 
 def _serialize_date_time(value: datetime) -> str:
-    # All that are stored are in UTC already, each by a zone of the driver's.
-    moment = value.astimezone(UTC) if value.utcoffset() != _NOTHING else value
-    return f"{moment.isoformat(timespec='milliseconds')[:23]}Z"
+    if not isinstance(value, datetime):
+        raise TypeError("not a moment")
+    # orjson writes a datetime in a third of the time that `isoformat` takes, with as many digits as there are.
+    text = orjson.dumps(value, option=orjson.OPT_UTC_Z)[1:-1].decode()
+    if not text.endswith("Z"):
+        return _serialize_date_time(value.astimezone(UTC))
+    return f"{text[:19]}.{text[20:23] or '000'}Z"
 
 
 SCALAR_MAP: dict[object, Any] = {

@@ -43,14 +43,17 @@ def _sharpest(
 ) -> RenditionDocument | None:
     """The narrowest of at least `pixels`, or else the widest; of those the smallest file."""
     best: RenditionDocument | None = None
-    least = None
     for each in renditions:
-        if each["format"] in formats:
-            width = each["width"]
-            rank = (False, width, each["bytes"]) if width >= pixels else (True, -width, each["bytes"])
-            if least is None or rank < least:
-                best, least = each, rank
+        if each["format"] in formats and (best is None or _is_better(each, best, pixels)):
+            best = each
     return best
+
+
+def _is_better(rendition: RenditionDocument, than: RenditionDocument, pixels: float) -> bool:
+    width, other = rendition["width"], than["width"]
+    if width == other:
+        return rendition["bytes"] < than["bytes"]
+    return pixels <= width < other or other < min(width, pixels)
 
 
 def choose_named(

@@ -38,9 +38,9 @@ StatusCounter = Callable[[MediaStatus, MediaPurpose], None]
 AccessFilters = Sequence[Mapping[str, Any]]
 
 
-def projection(fields: Projection) -> Mapping[str, int]:
+def projection(fields: Projection) -> dict[str, int]:
     """What MongoDB is asked for, given the paths that are read."""
-    return _projection(frozenset(fields))
+    return {**_projection(frozenset(fields))}
 
 
 @lru_cache(1_000)
