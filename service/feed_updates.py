@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
+from uuid import UUID
 
 from service.access import Action, Viewer, may
 from service.change_feed import READY, ChangeFeed
@@ -10,6 +11,9 @@ from service.documents import MediaDocument
 from service.errors import TemporarilyUnavailable
 from service.lifecycle import MediaStatus
 from service.models import MediaPurpose
+
+# Documents that one reader holds at most, however slowly it takes them; the next are read when it is their turn.
+_AT_ONCE = 10
 
 
 async def follow_feed(
@@ -27,11 +31,18 @@ async def follow_feed(
             changed = await follower.changes()
             if changed is None:
                 raise TemporarilyUnavailable("Updates were missed; subscribe again, then read the feed once more.")
-            documents = await change_feed.read(changed, wanted)
-            for media_id in sorted(changed):
-                media = documents.get(media_id)
-                if media is not None and _belongs(media, purpose) and may(viewer, Action.READ, media):
+            waiting = sorted(changed)
+            for start in range(0, len(waiting), _AT_ONCE):
+                for media in await _read(waiting[start : start + _AT_ONCE], purpose, wanted, viewer, change_feed):
                     yield media
+
+
+async def _read(
+    media_ids: Sequence[UUID], purpose: MediaPurpose, fields: frozenset[str], viewer: Viewer, change_feed: ChangeFeed
+) -> list[MediaDocument]:
+    documents = await change_feed.read(media_ids, fields)
+    found = (documents[each] for each in media_ids if each in documents)
+    return [media for media in found if _belongs(media, purpose) and may(viewer, Action.READ, media)]
 
 
 def _belongs(media: MediaDocument, purpose: MediaPurpose) -> bool:

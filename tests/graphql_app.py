@@ -108,8 +108,8 @@ class Step:
 @strawberry.type
 class Subscription:
     @strawberry.subscription
-    async def steps(self, after: str | None = None) -> AsyncIterator[Step]:
-        for number in (1, 2):
+    async def steps(self, after: str | None = None, upto: int = 2) -> AsyncIterator[Step]:
+        for number in range(1, upto + 1):
             if after is None or f"c{number}" > after:
                 yield Step(cursor=f"c{number}")
 

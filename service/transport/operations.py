@@ -129,6 +129,8 @@ class Operations:
 
         async def run_event(event: Executor[Any]) -> ExecutionResult:
             event.context_value = await make_context()
+            # graphql-core 3.3 shares it between a subscription and all of its events, each of which adds to it.
+            event._relevant_sub_fields = {}
             result = execute_subscription_event(event)
             return await result if inspect.isawaitable(result) else result
 

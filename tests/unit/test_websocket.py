@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from service.settings import HttpSettings
+from service.transport.documents import GraphQLRequest
 from tests.graphql_app import GraphQLApp, Listener, listening
 
 PROTOCOL = "graphql-transport-ws"
@@ -85,6 +87,26 @@ async def test_a_subscription_streams_and_completes(app: GraphQLApp) -> None:
         assert await client.receive() == {"id": "1", "type": "next", "payload": {"data": {"count": 0}}}
         assert await client.receive() == {"id": "1", "type": "next", "payload": {"data": {"count": 1}}}
         assert await client.receive() == {"id": "1", "type": "complete"}
+
+
+async def test_a_subscription_costs_no_memory_for_events_that_are_over(app: GraphQLApp) -> None:
+    operation = app.operations.prepare(GraphQLRequest("subscription { steps(upto: 3000) { cursor } }"))
+
+    async def make_context() -> object:
+        return {}
+
+    async with contextlib.aclosing(app.operations.follow(operation, make_context)) as answers:
+        for _ in range(1_000):
+            await anext(answers)
+        tracemalloc.start()
+        try:
+            for _ in range(1_000):
+                await anext(answers)
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    # Less than a tenth of what one event takes, for each.
+    assert kept < 100_000
 
 
 async def test_queries_and_mutations_work_too(app: GraphQLApp) -> None:
