@@ -20,13 +20,20 @@ from strawberry.utils.str_converters import to_camel_case
 
 from schema.context import Info
 from schema.media import Media
+from schema.rendition import Rendition
 from schema.stored import paths_of
 from service.graphql_compiler import by_selection
 
+# Where in the document of a media the objects of these types are read from.
+_STORED_AT = {"Media": (Media, ""), "Rendition": (Rendition, "renditions.")}
+
 
 @cache
-def _paths_by_field() -> Mapping[str, tuple[str, ...]]:
-    return {to_camel_case(name): paths for name, paths in paths_of(Media).items()}
+def _paths_by_field(type_name: str) -> Mapping[str, tuple[str, ...]]:
+    if type_name not in _STORED_AT:
+        return {}
+    type_, prefix = _STORED_AT[type_name]
+    return {to_camel_case(name): tuple(f"{prefix}{path}" for path in paths) for name, paths in paths_of(type_).items()}
 
 
 def media_fields(info: Info) -> frozenset[str]:
@@ -74,8 +81,7 @@ def _collect_field(
     raw: GraphQLResolveInfo[Any], node: FieldNode, parent: Any, paths: set[str], spread: set[tuple[str, str]]
 ) -> None:
     name = node.name.value
-    if parent.name == "Media":
-        paths.update(_paths_by_field().get(name, ()))
+    paths.update(_paths_by_field(parent.name).get(name, ()))
     field = parent.fields.get(name)
     if node.selection_set is not None and field is not None:
         _collect(raw, node.selection_set, get_named_type(field.type), paths, spread)

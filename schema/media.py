@@ -41,8 +41,10 @@ def _geo_point(stored_point: dict[str, Any]) -> GeoPoint:
     return GeoPoint(latitude=latitude, longitude=longitude)
 
 
-# Not their checksums, which are half of their bytes.
-_RENDITIONS = ("purpose", *(f"renditions.{each}" for each in ("name", "format", "width", "height", "bytes", "key")))
+def _of_renditions(*names: str) -> dict[str, Any]:
+    """Field metadata: what is read of a media's renditions to choose among them; the rest is for what is selected."""
+    return needs("purpose", *(f"renditions.{name}" for name in names))
+
 
 _DISPLAYED = {purpose.value: policy.display for purpose, policy in POLICIES.items()}
 
@@ -133,7 +135,7 @@ class Media(Node):
         return SHA256(digest) if digest is not None and self._may(info, Action.READ_DETAILS) else None
 
     @strawberry.field(
-        metadata=needs(*_RENDITIONS),
+        metadata=_of_renditions("name", "format", "width", "bytes"),
         description="The one rendition to show here, chosen from the hint, or from the feed it was read through.",
     )
     def display(self, info: Info, hint: DisplayHint | None = None) -> Rendition | None:
@@ -146,7 +148,7 @@ class Media(Node):
             None if chosen is None else Rendition(document=chosen, media=self.document, delivery=info.context.delivery)
         )
 
-    @strawberry.field(metadata=needs(*_RENDITIONS), description="Every stored rendition that matches.")
+    @strawberry.field(metadata=_of_renditions("name", "format"), description="Every stored rendition that matches.")
     def renditions(
         self, info: Info, names: list[RenditionName] | None = None, formats: list[MediaFormat] | None = None
     ) -> list[Rendition]:
@@ -157,7 +159,10 @@ class Media(Node):
         ]
         return self._read_together(info, matching)
 
-    @strawberry.field(metadata=needs(*_RENDITIONS), description="An HTML srcset in the best accepted format, or null.")
+    @strawberry.field(
+        metadata=_of_renditions("name", "format", "width", "bytes", "key"),
+        description="An HTML srcset in the best accepted format, or null.",
+    )
     def srcset(self, info: Info, accept: list[MediaFormat] | None = None) -> str | None:
         chosen = choose_srcset(self._renditions(), accept or ())
         together, sign = len(chosen) > 1, info.context.delivery.sign

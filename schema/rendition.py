@@ -7,7 +7,7 @@ from datetime import datetime
 import strawberry
 
 from schema.scalars import URL, ByteSize
-from schema.stored import computed, stored
+from schema.stored import computed, needs, stored
 from service.delivery import Delivery
 from service.documents import MediaDocument, RenditionDocument
 from service.models import MediaFormat, RenditionName
@@ -32,15 +32,18 @@ class Rendition:
 
     url: URL = computed(
         "SOURCE.delivery.sign(SOURCE.media, SOURCE.document, together=SOURCE.together).url",
+        needed=("name", "key"),
         description="Signed for CloudFront; stable within its window, so that caches hit.",
     )
     url_expires_at: datetime = computed(
-        "SOURCE.delivery.sign(SOURCE.media, SOURCE.document, together=SOURCE.together).expires_at"
+        "SOURCE.delivery.sign(SOURCE.media, SOURCE.document, together=SOURCE.together).expires_at",
+        needed=("name", "key"),
     )
 
     @strawberry.field(
+        metadata=needs("key"),
         description="Stays the same while the bytes do, and opens for pages that hold delivery cookies; null where no "
-        "cookies would open it, as for what is not PUBLIC."
+        "cookies would open it, as for what is not PUBLIC.",
     )
     def unsigned_url(self) -> URL | None:
         address = self.delivery.unsigned_url(self.document["key"])

@@ -17,7 +17,7 @@ from tests.unit.conftest import Library
 ANNA, BERT = Viewer("anna"), Viewer("bert")
 MODERATOR = Viewer("mod", frozenset({MODERATOR_ROLE}))
 
-RENDITIONS = {"purpose", *(f"renditions.{each}" for each in ("name", "format", "width", "height", "bytes", "key"))}
+CHOICE = {"purpose", *(f"renditions.{each}" for each in ("name", "format", "width", "bytes"))}
 ALWAYS = {"_id", "owner_id", "status", "visibility"}
 
 
@@ -33,8 +33,8 @@ def projected(library: Library) -> set[str]:
         ("title width", {"title", "content.width"}),
         ("status statusSequence statusHistory { at }", {"status_sequence", "status_history"}),
         ("thumbhash dominantColor", {"placeholder.thumbhash", "placeholder.dominant_color"}),
-        ("display { url }", RENDITIONS),
-        ("display { width }", RENDITIONS),
+        ("display { url }", CHOICE | {"renditions.key"}),
+        ("display { width }", CHOICE),
         ("... on Media { tags } ...More", {"tags", "alt_text"}),
         ("title @skip(if: true) tags @include(if: $yes)", {"tags"}),
         ("title @include(if: $no)", set()),
@@ -65,7 +65,18 @@ async def test_feed_projects_through_edges_and_nodes(library: Library) -> None:
 async def test_rendition_width_is_not_the_width_of_the_media(library: Library) -> None:
     await library.add(ready_media())
     await library.run("{ feed(purpose: COMMUNITY) { nodes { renditions { width height } } } }")
-    assert projected(library) == ALWAYS | RENDITIONS
+    seen = {f"renditions.{each}" for each in ("name", "format", "width", "height")}
+    assert projected(library) == ALWAYS | seen | {"purpose"}
+
+
+@pytest.mark.parametrize("holder", ["display", "display(hint: {width: 300, network: TWO_G})", "renditions"])
+@pytest.mark.parametrize(
+    "selected", ["name", "format", "width", "height", "byteSize", "cacheKey", "url", "urlExpiresAt", "unsignedUrl"]
+)
+async def test_each_field_of_a_rendition_can_be_read_alone(library: Library, holder: str, selected: str) -> None:
+    await library.add(ready_media())
+    answer = await library.run(f"{{ feed(purpose: COMMUNITY) {{ nodes {{ it: {holder} {{ {selected} }} }} }} }}")
+    assert selected == "unsignedUrl" or "None" not in str(answer)
 
 
 async def test_nothing_is_signed_that_was_not_selected(library: Library) -> None:
