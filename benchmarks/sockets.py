@@ -228,7 +228,7 @@ async def main() -> None:
         ours = await idle(stack, database, api.process.pid, count)
         print(f"  bare Starlette on uvicorn's settings: {floor:.1f} KB each; ours {ours / floor:.2f} x")
         await crowded(stack, database, api.process.pid, count, before)
-        await deaf(stack, database, api.process.pid, 50, 300)
+        await deaf(stack, database, api.process.pid, 50, 900)
 
 
 if __name__ == "__main__":
