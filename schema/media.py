@@ -152,12 +152,15 @@ class Media(Node):
     def renditions(
         self, info: Info, names: list[RenditionName] | None = None, formats: list[MediaFormat] | None = None
     ) -> list[Rendition]:
-        matching = [
-            rendition
-            for rendition in self._renditions()
-            if (names is None or rendition["name"] in names) and (formats is None or rendition["format"] in formats)
+        matching = self._renditions()
+        if formats is not None:
+            matching = [each for each in matching if each["format"] in formats]
+        if names is not None:
+            matching = [each for each in matching if each["name"] in names]
+        delivery, together = info.context.delivery, len(matching) > 1
+        return [
+            Rendition(document=each, media=self.document, delivery=delivery, together=together) for each in matching
         ]
-        return self._read_together(info, matching)
 
     @strawberry.field(
         metadata=_of_renditions("name", "format", "width", "bytes", "key"),
@@ -209,12 +212,6 @@ class Media(Node):
     def _renditions(self) -> Sequence[RenditionDocument]:
         # Nothing but a READY media is ever signed, whatever an earlier pass may have left in its document.
         return self.document.get("renditions", []) if self.document["status"] == MediaStatus.READY else []
-
-    def _read_together(self, info: Info, renditions: Sequence[RenditionDocument]) -> list[Rendition]:
-        delivery, together = info.context.delivery, len(renditions) > 1
-        return [
-            Rendition(document=each, media=self.document, delivery=delivery, together=together) for each in renditions
-        ]
 
 
 def media_of(document: MediaDocument, *, feed_hint: DisplayHint | None = None) -> Media:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -43,6 +44,21 @@ class GracefulServer(uvicorn.Server):
         )
         self._drain = drain
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        _spare_the_garbage_collector()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._drain()
         await super().shutdown(sockets)
+
+
+def _spare_the_garbage_collector() -> None:
+    """Look for cycles less often, and never among what lives as long as the process.
+
+    A page makes thousands of dicts, none of them in a cycle. By default the collector would walk them after every 700,
+    and all modules and types along with them now and then: a fifth of the CPU of a page that is read from the database.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
