@@ -27,6 +27,13 @@ INDEXES = (
         targets=_MERGED,
     ),
     Index(
+        name="owner_private",
+        keys=(("owner_id", 1), ("purpose", 1), ("status", 1), ("_id", -1)),
+        serves="feed: what its owner sees in it besides what everybody does",
+        targets=_MERGED,
+        options={"partialFilterExpression": {"visibility": "PRIVATE"}},
+    ),
+    Index(
         name="owner_recent",
         keys=(("owner_id", 1), ("_id", -1)),
         serves="mediaList: everything of one owner",

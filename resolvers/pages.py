@@ -39,11 +39,11 @@ async def feed_page(
 ) -> MediaConnection:
     """One page of the READY media of a purpose that the viewer may see. Raises InvalidInput."""
     pages = info.context.first_pages
-    if pages is None or after is not None or info.context.viewer.id is not None:
+    if pages is None or after is not None:
         query = {"purpose": purpose.value, "status": MediaStatus.READY.value}
         return await media_page(info, query, first=first, after=after, hint=hint)
     _check_size(first)
-    documents = await pages.read(purpose.value, limit=first + 1, fields=media_fields(info))
+    documents = await pages.read_for(info.context.viewer, purpose.value, limit=first + 1, fields=media_fields(info))
     return _connection(documents, first, has_previous=False, hint=hint)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from service.access import ANONYMOUS, Action, granted_filters
+from service.access import ANONYMOUS, Action, Viewer, granted_filters
 from service.change_feed import ChangeFeed
 from service.documents import MediaDocument
 from service.lifecycle import MediaStatus
@@ -49,6 +49,24 @@ class FirstPages:
         self._heard = 0
         if capacity:
             change_feed.listen(self._hear)
+
+    async def read_for(
+        self, viewer: Viewer, purpose: str, *, limit: int, fields: frozenset[str]
+    ) -> list[MediaDocument]:
+        """The newest READY media of a purpose that `viewer` may see; one query besides for those with a token."""
+        if viewer.is_moderator:
+            query = {"purpose": purpose, "status": MediaStatus.READY.value}
+            access = granted_filters(viewer, Action.READ)
+            return await self._media.list_page(query, access=access, before=None, limit=limit, fields=fields)
+        shown = await self.read(purpose, limit=limit, fields=fields)
+        if viewer.id is None:
+            return shown
+        own = await self._media.list_own_private(viewer.id, purpose, limit=limit, fields=fields)
+        if not own:
+            return shown
+        # What turned private since the page was read is in both; its owner's own look is the later one.
+        merged = {document["_id"]: document for document in (*shown, *own)}
+        return [merged[media_id] for media_id in sorted(merged, reverse=True)[:limit]]
 
     async def read(self, purpose: str, *, limit: int, fields: frozenset[str]) -> list[MediaDocument]:
         """The newest READY media of a purpose that anybody may see. The documents must not be changed."""

@@ -12,7 +12,7 @@ from pymongo import ReturnDocument, UpdateOne
 
 from service.documents import MediaDocument
 from service.lifecycle import AWAITING_BYTES, TERMINAL, MediaStatus, sources_of
-from service.models import MediaPurpose, StatusChange
+from service.models import MediaPurpose, StatusChange, Visibility
 from service.stores.database import Database
 from service.stores.expressions import (
     FIRST_VIEWABLE,
@@ -113,6 +113,20 @@ class MediaStore:
         cursor = self._reads.find(narrowed, projection(fields)).sort("_id", -1).limit(limit)
         if (index := _index_for(query)) is not None:
             cursor = cursor.hint(index)
+        documents: list[MediaDocument] = await cursor.to_list(limit)
+        return documents
+
+    async def list_own_private(
+        self, owner_id: str, purpose: str, *, limit: int, fields: Projection
+    ) -> list[MediaDocument]:
+        """The newest READY media of one owner and purpose that nobody else may see."""
+        query = {
+            "owner_id": owner_id,
+            "purpose": purpose,
+            "status": MediaStatus.READY.value,
+            "visibility": Visibility.PRIVATE.value,
+        }
+        cursor = self._reads.find(query, projection(fields)).sort("_id", -1).limit(limit).hint("owner_private")
         documents: list[MediaDocument] = await cursor.to_list(limit)
         return documents
 

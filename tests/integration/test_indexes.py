@@ -108,6 +108,19 @@ async def test_feed_reads_little_more_than_it_returns(database: Database, viewer
     assert stats["totalKeysExamined"] <= 1.2 * stats["nReturned"] + 3
 
 
+async def test_what_only_its_owner_sees_is_read_from_an_index_of_its_own(database: Database) -> None:
+    sent: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AsyncCursor, "to_list", lambda cursor, _: _remember(sent, cursor))
+        await MediaStore(database).list_own_private("owner-5", "COMMUNITY", limit=21, fields=("title",))
+    plan = await sent[0].explain()
+    stats = plan["executionStats"]
+    assert not {"COLLSCAN", "SORT"} & stages(plan["queryPlanner"]["winningPlan"])
+    # However many public ones they have.
+    assert 0 < stats["nReturned"] == stats["totalDocsExamined"] < 60
+    assert stats["totalKeysExamined"] <= stats["nReturned"] + 1
+
+
 async def test_claim_is_read_from_its_index(database: Database) -> None:
     jobs = JobStore(database)
     for _ in range(50):

@@ -9,12 +9,16 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.access import ANONYMOUS, MODERATOR_ROLE, Action, Viewer, granted_filters
 from service.documents import MediaDocument
 from service.first_pages import FirstPages
 from service.stores.changes import Change
+from service.stores.media import MediaStore
 from tests.documents import ready_media
+from tests.in_memory import in_memory_database
 
 LIMIT = 3
+MODERATOR = Viewer("mod", frozenset({MODERATOR_ROLE}))
 FIELDS = frozenset({"title"})
 
 
@@ -182,3 +186,33 @@ async def test_keeps_no_more_than_it_may() -> None:
     assert store.reads == 3
     none = pages_of(Store(), feed, capacity=0)
     assert await read(none) == await read(none) == []
+
+
+MEDIA = st.lists(
+    st.fixed_dictionaries(
+        {
+            "owner_id": st.sampled_from(("anna", "bert")),
+            "visibility": st.sampled_from(("PUBLIC", "PRIVATE")),
+            "status": st.sampled_from(("READY", "QUARANTINED", "DELETED")),
+            "purpose": st.sampled_from(("COMMUNITY", "PROFILE")),
+        }
+    ),
+    max_size=12,
+)
+
+
+@given(media=MEDIA, viewer=st.sampled_from((ANONYMOUS, Viewer("anna"), Viewer("cora"), MODERATOR)))
+def test_every_viewer_sees_what_the_access_table_grants(media: list[dict[str, str]], viewer: Viewer) -> None:
+    async def run() -> None:
+        database = in_memory_database()
+        for values in media:
+            await database.media.insert_one(ready_media(**values))
+        store = MediaStore(database)
+        pages = FirstPages(store, Feed(), capacity=10)  # type: ignore[arg-type]
+        query = {"purpose": "COMMUNITY", "status": "READY"}
+        access = granted_filters(viewer, Action.READ)
+        expected = await store.list_page(query, access=access, before=None, limit=LIMIT, fields=FIELDS)
+        for _ in range(2):
+            assert await pages.read_for(viewer, "COMMUNITY", limit=LIMIT, fields=FIELDS) == expected
+
+    asyncio.run(run())
