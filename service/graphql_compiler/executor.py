@@ -36,6 +36,27 @@ class CompilingExecutor(Executor[Any]):
             root_type, root_value, grouped_field_set, serially, new_defer_usages
         )
 
+    def execute_field(
+        self,
+        parent_type: GraphQLObjectType,
+        source: Any,
+        field_details_list: FieldDetailsList,
+        path: Path,
+        position_context: Any,
+    ) -> Any:
+        """Resolve and complete a field; that of the root by a straight call, if the program has one for it."""
+        program = self._program
+        call = program.calls.get(str(path.key)) if program is not None and path.prev is None else None
+        if call is None:
+            return super().execute_field(parent_type, source, field_details_list, path, position_context)
+        return_type, info = call.definition.type, call.info(self, parent_type, path)
+        try:
+            result = call(self, source, info)
+        except Exception as error:  # noqa: BLE001 - whatever refuses the arguments is an error of the field
+            self.handle_field_error(error, return_type, field_details_list, path)
+            return None
+        return self.complete_awaitable_value(return_type, field_details_list, info, path, result, position_context)
+
     def collect_and_execute_subfields(
         self,
         return_type: GraphQLObjectType,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from graphql import (
 from graphql.execution import Executor
 from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet
 
+from service.graphql_compiler.root_call import RootCall
 from service.graphql_compiler.selection import (
     MAX_SPECIALISATIONS,
     NotCompilable,
@@ -45,10 +47,12 @@ class Program:
     """What an operation runs, for one set of values of the variables in its directives.
 
     `units` complete objects, by the identity of what selected them, which `root_fields` keep alive, and by type.
+    `calls` are the root fields, by response key, whose resolvers are called straight.
     """
 
     root_fields: GroupedFieldSet
     units: dict[tuple[int, str], Completion]
+    calls: dict[str, RootCall]
     road: Road
 
 
@@ -144,13 +148,16 @@ def compile_program(executor: Executor[Any]) -> Program:
     if root_type is None:
         raise NotCompilable("no query type")
     compiling = _Compiling(selection, selection.root_fields(root_type), executor.operation)
-    for selected_by in compiling.root_fields.values():
+    calls = {}
+    for key, selected_by in compiling.root_fields.items():
         definition = executor.schema.get_field(root_type, selected_by[0].node.name.value)
         if definition is None:
             raise NotCompilable("unknown field")
         compiling.need_values_of(get_named_type(definition.type), selected_by)
+        with suppress(NotCompilable):
+            calls[key] = RootCall(executor, definition, selected_by)
     compiling.finish()
-    return Program(compiling.root_fields, compiling.units, compiling.road)
+    return Program(compiling.root_fields, compiling.units, calls, compiling.road)
 
 
 class _Compiling:

@@ -124,7 +124,9 @@ class UnitWriter:
         target = source.variable()
         with source.block("try:"):
             value = source.variable()
-            expression = write_value(source, position.definition, position.parent_type, position.selected_by, holder)
+            expression = write_value(
+                source, self._selection.schema, position.definition, position.parent_type, position.selected_by, holder
+            )
             source.line(f"{value} = {expression}")
             self._complete(position, value, target)
         self._except(position, target)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from enum import Enum
-from types import NoneType
 from typing import Any
 
-from graphql import GraphQLField, ListValueNode, ObjectValueNode, ValueNode, VariableNode
+from graphql import GraphQLField, GraphQLSchema
 from graphql.execution import Executor
 from graphql.execution.collect_fields import FieldDetailsList
-from graphql.execution.values import get_argument_values
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types import Info
-from strawberry.types.arguments import convert_arguments
 from strawberry.types.field import StrawberryField
 from strawberry.types.fields.resolver import StrawberryResolver
 
+from service.graphql_compiler.arguments import ArgumentsOf
 from service.graphql_compiler.inline import inline_of, over
 from service.graphql_compiler.selection import NotCompilable
 from service.graphql_compiler.source import Source
@@ -23,7 +20,7 @@ from service.graphql_compiler.source import Source
 _MADE_BY_STRAWBERRY = GraphQLCoreConverter.from_resolver.__qualname__ + ".<locals>"
 
 
-def strawberry_field(definition: GraphQLField, name: str) -> StrawberryField:
+def strawberry_field(definition: GraphQLField, name: str, *, may_be_async: bool = False) -> StrawberryField:
     """The definition behind a GraphQL field, if its resolver does nothing but call Python. Raises NotCompilable."""
     field = definition.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
     made = getattr(definition.resolve, "__qualname__", "").startswith(_MADE_BY_STRAWBERRY)
@@ -33,64 +30,9 @@ def strawberry_field(definition: GraphQLField, name: str) -> StrawberryField:
         raise NotCompilable(f"{name} is a field of a class of its own")
     if field.extensions:
         raise NotCompilable(f"{name} has extensions")
-    if field.is_async:
+    if field.is_async and not may_be_async:
         raise NotCompilable(f"{name} is asynchronous")
     return field
-
-
-# Values that nobody can change, so that one may stand in many requests.
-_IMMUTABLE = (str, int, float, bool, NoneType, Enum)
-
-
-class ArgumentsOf:
-    """The arguments of one selected field, converted once for all objects of a request.
-
-    Those that name no variable are converted once for all requests, where they are values that nobody can change, or
-    lists of such.
-    """
-
-    def __init__(self, definition: GraphQLField, selected_by: FieldDetailsList, field: StrawberryField) -> None:
-        self._definition = definition
-        self._details = selected_by[0]
-        self._field = field
-        self._constant: dict[str, Any] | None = None
-        self._may_be_constant = not any(_names_a_variable(each.value) for each in self._details.node.arguments or ())
-
-    def __call__(self, executor: Executor[Any]) -> dict[str, Any]:
-        """By their Python names; raises GraphQLError for what graphql-core would refuse."""
-        if self._constant is not None:
-            return {name: [*each] if type(each) is list else each for name, each in self._constant.items()}
-        converted = self._convert(executor)
-        if self._may_be_constant and all(_is_constant(each) for each in converted.values()):
-            self._constant = {name: [*each] if type(each) is list else each for name, each in converted.items()}
-        return converted
-
-    def _convert(self, executor: Executor[Any]) -> dict[str, Any]:
-        given = get_argument_values(
-            self._definition,
-            self._details.node,
-            executor.variable_values,
-            self._details.fragment_variable_values,
-            executor.hide_suggestions,
-        )
-        converter = executor.schema._strawberry_schema.schema_converter  # type: ignore[attr-defined]
-        return convert_arguments(
-            given, self._field.arguments, scalar_registry=converter.scalar_registry, config=converter.config
-        )
-
-
-def _names_a_variable(value: ValueNode) -> bool:
-    if isinstance(value, ListValueNode):
-        return any(map(_names_a_variable, value.values))
-    if isinstance(value, ObjectValueNode):
-        return any(_names_a_variable(each.value) for each in value.fields)
-    return isinstance(value, VariableNode)
-
-
-def _is_constant(value: Any) -> bool:
-    if type(value) is list:
-        return all(isinstance(each, _IMMUTABLE) for each in value)
-    return isinstance(value, _IMMUTABLE)
 
 
 class SharedInfo:
@@ -113,7 +55,12 @@ class SharedInfo:
 
 
 def write_value(
-    source: Source, definition: GraphQLField, parent_type: Any, selected_by: FieldDetailsList, holder: str
+    source: Source,
+    schema: GraphQLSchema,
+    definition: GraphQLField,
+    parent_type: Any,
+    selected_by: FieldDetailsList,
+    holder: str,
 ) -> str:
     """An expression for the field's value of the object called `holder`. Raises NotCompilable."""
     field = strawberry_field(definition, f"{parent_type.name}.{selected_by[0].node.name.value}")
@@ -125,11 +72,12 @@ def write_value(
         if field.default_resolver is getattr:
             return f"{holder}.{field.python_name}"
         return f"{source.constant('default', field.default_resolver)}({holder}, {field.python_name!r})"
-    return _write_call(source, definition, parent_type, selected_by, field, resolver, holder)
+    return _write_call(source, schema, definition, parent_type, selected_by, field, resolver, holder)
 
 
 def _write_call(
     source: Source,
+    schema: GraphQLSchema,
     definition: GraphQLField,
     parent_type: Any,
     selected_by: FieldDetailsList,
@@ -145,7 +93,7 @@ def _write_call(
         source.before(f"shared_{info} = {info}(executor)")
         given.append(f"{resolver.info_parameter.name}=shared_{info}")
     if definition.args or selected_by[0].node.arguments:
-        arguments = source.constant("arguments", ArgumentsOf(definition, selected_by, field))
+        arguments = source.constant("arguments", ArgumentsOf(schema, definition, selected_by, field))
         source.before(f"shared_{arguments} = None")
         given.append(f"**shared_{arguments}")
         # Refused arguments are an error of each object's field, so they are looked at where the first one is read.
