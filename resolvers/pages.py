@@ -24,7 +24,8 @@ async def media_page(
 ) -> MediaConnection:
     """One page of the media that match `query` and that the viewer may see. Raises InvalidInput."""
     _check_size(first)
-    documents = await info.context.runtime.stores.media.list_page(
+    media = info.context.media_memory or info.context.runtime.stores.media
+    documents = await media.list_page(
         query,
         access=granted_filters(info.context.viewer, Action.READ),
         before=None if after is None else decode_cursor(after),

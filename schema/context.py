@@ -11,6 +11,7 @@ from service.access import Viewer
 from service.change_feed import ChangeFeed
 from service.delivery import Delivery
 from service.first_pages import FirstPages
+from service.media_memory import MediaMemory
 from service.runtime import Runtime
 
 
@@ -23,6 +24,7 @@ class Context:
     change_feed: ChangeFeed
     viewer: Viewer
     first_pages: FirstPages | None = None
+    media_memory: MediaMemory | None = None
 
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from service.auth import Authenticator
 from service.change_feed import ChangeFeed
 from service.delivery import Delivery
 from service.first_pages import FirstPages
+from service.media_memory import MediaMemory
 from service.runtime import open_runtime
 from service.settings import Environment, Settings
 from service.telemetry import Metrics
@@ -55,7 +56,8 @@ def create_app(
     operations = Operations(build_schema(), settings.http)
 
     def context_of(app: Starlette, viewer: Viewer) -> Context:
-        return Context(app.state.runtime, delivery, app.state.change_feed, viewer, app.state.first_pages)
+        state = app.state
+        return Context(state.runtime, delivery, state.change_feed, viewer, state.first_pages, state.media_memory)
 
     async def http_context(request: Request) -> Context:
         return context_of(request.app, authenticator.authenticate(token_of_headers(request.headers)))
@@ -111,7 +113,13 @@ def _lifespan(settings: Settings, metrics: Metrics) -> Callable[[Starlette], Abs
             await runtime.database.require_replica_set()
             change_feed = ChangeFeed(runtime.database)
             app.state.runtime, app.state.change_feed = runtime, change_feed
-            app.state.first_pages = FirstPages(runtime.stores.media, change_feed, capacity=settings.http.first_pages)
+            app.state.media_memory = MediaMemory(
+                runtime.stores.media, change_feed, capacity=settings.http.media_in_memory
+            )
+            first_pages = settings.http.first_pages
+            app.state.first_pages = (
+                FirstPages(runtime.stores.media, change_feed, capacity=first_pages) if first_pages else None
+            )
             watching = asyncio.create_task(change_feed.run())
             try:
                 yield

@@ -49,6 +49,7 @@ class FirstPages:
         self._heard = 0
         if capacity:
             change_feed.listen(self._hear)
+            media.after_writes(self._forget)
 
     async def read_for(
         self, viewer: Viewer, purpose: str, *, limit: int, fields: frozenset[str]
@@ -100,13 +101,17 @@ class FirstPages:
         access = granted_filters(ANONYMOUS, Action.READ)
         return await self._media.list_page(query, access=access, before=None, limit=limit, fields=fields)
 
-    def _hear(self, change: Change | None) -> None:
+    def _forget(self, media_id: UUID) -> None:
         self._heard += 1
-        if change is None or _may_add(change):
-            self._pages.clear()
-            return
-        for key in [key for key, page in self._pages.items() if change.id in page.ids]:
+        for key in [key for key, page in self._pages.items() if media_id in page.ids]:
             del self._pages[key]
+
+    def _hear(self, change: Change | None) -> None:
+        if change is None or _may_add(change):
+            self._heard += 1
+            self._pages.clear()
+        else:
+            self._forget(change.id)
 
 
 def _may_add(change: Change) -> bool:

@@ -120,7 +120,12 @@ class HttpSettings(_Group):
     persisted_queries: bool = Field(default=True, description="Let clients name a valid document they sent by its hash")
     compression: bool = Field(default=True, description="Compress answers for clients that accept it")
     first_pages: int = Field(
-        default=100, ge=0, description="First pages of feeds, as everybody sees them, that a process keeps; 0: none"
+        default=0,
+        ge=0,
+        description="First pages of feeds that a process keeps, and may show for milliseconds after a change; 0: none",
+    )
+    media_in_memory: int = Field(
+        default=2_000, ge=0, description="Media of pages that a process keeps in memory, about 10 kB each; 0: none"
     )
     max_sockets: int = Field(
         default=10_000,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +11,7 @@ from pymongo import ReturnDocument, UpdateOne
 
 from service.documents import MediaDocument
 from service.lifecycle import AWAITING_BYTES, TERMINAL, MediaStatus, sources_of
-from service.models import MediaPurpose, StatusChange, Visibility
+from service.models import MediaPurpose, StatusChange
 from service.stores.database import Database
 from service.stores.expressions import (
     FIRST_VIEWABLE,
@@ -23,46 +22,14 @@ from service.stores.expressions import (
     insert_if_absent,
     literals,
 )
-from service.stores.restriction import restrict
+from service.stores.media_reads import MediaReads, Projection, projection
 
 SCHEMA_VERSION = 1
 
 # So many media with the contents of one batch are looked at; an owner with more of them merely gets another.
 MAX_SAME = 1_000
 
-# Enough to apply the access table to whatever else was asked for.
-ACCESS_FIELDS = ("owner_id", "visibility", "status")
-
-Projection = Collection[str]
 StatusCounter = Callable[[MediaStatus, MediaPurpose], None]
-AccessFilters = Sequence[Mapping[str, Any]]
-
-
-def projection(fields: Projection) -> dict[str, int]:
-    """What MongoDB is asked for, given the paths that are read."""
-    return {**_projection(frozenset(fields))}
-
-
-@lru_cache(1_000)
-def _projection(fields: frozenset[str]) -> Mapping[str, int]:
-    wanted = {*fields, *ACCESS_FIELDS, "_id"}
-    # MongoDB refuses a path together with one of its parents.
-    return {path: 1 for path in sorted(wanted) if not any(path.startswith(f"{other}.") for other in wanted)}
-
-
-# Left alone, the planner may gather these through the viewer's grants and sort them in memory.
-_INDEX_OF = {"capture_id": "capture", "subject.id": "subject", "album_ids": "albums", "tags": "tags"}
-
-
-def _index_for(query: Mapping[str, Any]) -> str | None:
-    return next((index for path, index in _INDEX_OF.items() if path in query), None)
-
-
-def _older_than(query: Mapping[str, Any], before: UUID | None) -> dict[str, Any]:
-    if before is None:
-        return dict(query)
-    span = query.get("_id", {})
-    return {**query, "_id": {**span, "$lt": min(before, span.get("$lt", before))}}
 
 
 def _count_nothing(_status: MediaStatus, _purpose: MediaPurpose) -> None:
@@ -75,60 +42,23 @@ _AFTER_CHANGE = {"purpose": 1, "created_at": 1, "status_history": {"$slice": -1}
 _AT_REST = TERMINAL - {MediaStatus.READY}
 
 
-class MediaStore:
+class MediaStore(MediaReads):
     """`count_status` is told of every status written and of the media's purpose, once per write."""
 
     def __init__(self, database: Database, *, count_status: StatusCounter = _count_nothing) -> None:
+        super().__init__(database)
         self._media = database.media
-        self._reads = database.media_reads
         self._handle = database.handle
         self._count_status = count_status
+        self._written: list[Callable[[UUID], None]] = []
 
-    async def get(
-        self, media_id: UUID, *, fields: Projection, access: AccessFilters | None = None
-    ) -> MediaDocument | None:
-        """One media, or None if unknown or not let through by `access` (None: no rule, for the service itself)."""
-        found = await self.get_many([media_id], fields=fields, access=access)
-        return found.get(media_id)
+    def after_writes(self, callback: Callable[[UUID], None]) -> None:
+        """Have `callback` called with the id of each media that this store has changed, before its caller goes on."""
+        self._written.append(callback)
 
-    async def get_many(
-        self, media_ids: Iterable[UUID], *, fields: Projection, access: AccessFilters | None = None
-    ) -> dict[UUID, MediaDocument]:
-        """Those of `media_ids` that exist and that `access` lets through, by id."""
-        ids = list(dict.fromkeys(media_ids))
-        by_id: dict[str, Any] = {"_id": ids[0] if len(ids) == 1 else {"$in": ids}}
-        query = by_id if access is None else restrict(by_id, access)
-        if not ids or query is None:
-            return {}
-        documents = await self._reads.find(query, projection(fields)).to_list(len(ids))
-        return {document["_id"]: document for document in documents}
-
-    async def list_page(
-        self, query: Mapping[str, Any], *, access: AccessFilters, before: UUID | None, limit: int, fields: Projection
-    ) -> list[MediaDocument]:
-        """Up to `limit` media that match, newest first, older than `before`. Ids are UUIDv7: their order is time's."""
-        narrowed = restrict(_older_than(query, before), access)
-        if narrowed is None:
-            return []
-        cursor = self._reads.find(narrowed, projection(fields)).sort("_id", -1).limit(limit)
-        if (index := _index_for(query)) is not None:
-            cursor = cursor.hint(index)
-        documents: list[MediaDocument] = await cursor.to_list(limit)
-        return documents
-
-    async def list_own_private(
-        self, owner_id: str, purpose: str, *, limit: int, fields: Projection
-    ) -> list[MediaDocument]:
-        """The newest READY media of one owner and purpose that nobody else may see."""
-        query = {
-            "owner_id": owner_id,
-            "purpose": purpose,
-            "status": MediaStatus.READY.value,
-            "visibility": Visibility.PRIVATE.value,
-        }
-        cursor = self._reads.find(query, projection(fields)).sort("_id", -1).limit(limit).hint("owner_private")
-        documents: list[MediaDocument] = await cursor.to_list(limit)
-        return documents
+    def _tell(self, media_id: UUID) -> None:
+        for callback in self._written:
+            callback(media_id)
 
     async def find_by_content(
         self, owner_id: str, sha256s: Collection[str], *, statuses: Collection[MediaStatus], fields: Projection
@@ -220,6 +150,7 @@ class MediaStore:
         )
         if after is None:
             return None
+        self._tell(media_id)
         self._count_status(target, MediaPurpose(after["purpose"]))
         [written] = after["status_history"]
         return StatusChange(media_id, target, written["sequence"], written["at"] - after["created_at"])
@@ -274,6 +205,8 @@ class MediaStore:
             **(revised if revise else {}),
         }
         written = await self._media.update_one(query, [{"$set": update}])
+        if written.matched_count:
+            self._tell(media_id)
         return bool(written.matched_count)
 
     async def learn_content(self, media_id: UUID, fence: int, sha256: str) -> None:

@@ -13,7 +13,7 @@ from service.documents import MediaDocument, RenditionDocument
 from service.lifecycle import MediaStatus
 from service.stores.database import Database
 from service.stores.expressions import NEXT_LOOK, NOW, RETIRED, REVISION, after_now, literals
-from service.stores.media import Projection, projection
+from service.stores.media_reads import Projection, projection
 
 _DUE_NOW = {"$map": {"input": RETIRED, "in": {"key": "$$this.key", "due_at": NOW}}}
 _RENDERED_ONCE_MORE = {"$add": [{"$ifNull": ["$processing.renders", 0]}, 1]}

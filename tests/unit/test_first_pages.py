@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +45,10 @@ class Store:
         self.media: dict[int, MediaDocument] = {}
         self.reads = 0
         self.gate: asyncio.Event | None = None
+        self.told: Callable[[UUID], None] = lambda _: None
+
+    def after_writes(self, callback: Callable[[UUID], None]) -> None:
+        self.told = callback
 
     def visible(self, purpose: str) -> list[dict[str, Any]]:
         found = [
@@ -163,6 +168,16 @@ async def test_a_reader_who_hangs_up_takes_nothing_from_the_others() -> None:
     await asyncio.sleep(0)
     store.gate.set()
     assert len(await second) == 1
+
+
+async def test_what_the_process_has_written_itself_is_forgotten_at_once() -> None:
+    store, feed = Store(), Feed()
+    store.media[1] = ready_media()
+    pages = pages_of(store, feed)
+    assert len(await read(pages)) == 1
+    media_id = store.media.pop(1)["_id"]
+    store.told(media_id)
+    assert await read(pages) == []
 
 
 async def test_nothing_is_kept_while_changes_cannot_be_heard() -> None:
