@@ -7,6 +7,7 @@ megapixels made of them, lying and upright. What is chosen is what the service w
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -90,9 +91,19 @@ def naive_bytes(feed: Sequence[list[RenditionDocument]]) -> int:
     )
 
 
-def chosen_bytes(feed: Sequence[list[RenditionDocument]], hint: DisplayHint) -> int:
-    chosen = [choose_for_slot(stored, hint.slot) for stored in feed]
-    return sum(each["bytes"] for each in chosen if each is not None)
+def chosen_for(feed: Sequence[list[RenditionDocument]], hint: DisplayHint) -> list[RenditionDocument]:
+    chosen = (choose_for_slot(stored, hint.slot) for stored in feed)
+    return [each for each in chosen if each is not None]
+
+
+def sizes_of(chosen: Sequence[RenditionDocument]) -> str:
+    """Which renditions they are and how wide: fewer bytes of a smaller picture are no saving but a choice."""
+    counts = Counter(each["name"] for each in chosen)
+    widths = {name: sorted({each["width"] for each in chosen if each["name"] == name}) for name in counts}
+    return ", ".join(
+        f"{count} {name} ({'-'.join(map(str, dict.fromkeys((widths[name][0], widths[name][-1]))))} px)"
+        for name, count in counts.most_common()
+    )
 
 
 def main() -> None:
@@ -100,16 +111,17 @@ def main() -> None:
     feed = [renditions_of(*each) for each in photos()]
     naive = naive_bytes(feed)
     print(f"{len(feed)} pictures; FULL as JPEG for everybody: {naive / 1000:,.0f} kB\n")
-    print(f"{'slot':20} {'accepts':12} {'network':9} {'kB':>7} {'of naive':>9} {'seconds':>8} {'naive':>7}")
+    print(f"{'slot':20} {'accepts':12} {'network':9} {'kB':>7} {'of naive':>9} {'seconds':>8} {'naive':>7}  shown")
     for device, accept, (network, kbits) in product(DEVICES, (JPEG_ONLY, MODERN), SPEEDS.items()):
         hint = DisplayHint(
             width=device.css_pixels, device_pixel_ratio=device.ratio, accept=list(accept), network=network
         )
-        size = chosen_bytes(feed, hint)
+        chosen = chosen_for(feed, hint)
+        size = sum(each["bytes"] for each in chosen)
         formats = "JPEG" if accept is JPEG_ONLY else "AVIF, WebP"
         print(
             f"{device.name:20} {formats:12} {network:9} {size / 1000:7,.0f} {size / naive:8.0%} "
-            f"{size * 8 / 1000 / kbits:8.1f} {naive * 8 / 1000 / kbits:7.1f}"
+            f"{size * 8 / 1000 / kbits:8.1f} {naive * 8 / 1000 / kbits:7.1f}  {sizes_of(chosen)}"
         )
 
 

@@ -12,6 +12,8 @@ SLOW = frozenset({NetworkQuality.SLOW_2G, NetworkQuality.TWO_G, NetworkQuality.T
 _JPEG_ONLY = frozenset({MediaFormat.JPEG})
 # An <img> shows no clip, whatever else the client can play: those are asked for by name.
 _STILL = frozenset(MediaFormat) - {MediaFormat.MP4}
+# The one that is cut to a square: it shows less of the picture, and so stands in for no other.
+_CROPPED = RenditionName.THUMBNAIL.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +30,27 @@ class Slot:
 
 
 def choose_for_slot(renditions: Sequence[RenditionDocument], slot: Slot) -> RenditionDocument | None:
-    """The rendition to show in `slot`, or None if there is none in a format the client can decode."""
+    """The rendition to show in `slot`, or None if there is none in a format the client can decode.
+
+    A slot as narrow as the crop gets the crop; a wider one gets whole pictures, also where the network is slow.
+    """
     sharp = _sharpest(renditions, slot.formats, slot.pixels)
-    if sharp is None or slot.network not in SLOW:
+    if sharp is not None and sharp["name"] == _CROPPED and sharp["width"] < slot.pixels:
+        sharp = _whole(renditions, slot.formats, slot.pixels) or sharp
+    if sharp is None or slot.network not in SLOW or sharp["name"] == _CROPPED:
         return sharp
-    narrower = {
-        each["width"] for each in renditions if each["format"] in slot.formats and each["width"] < sharp["width"]
-    }
-    return _sharpest(renditions, slot.formats, max(narrower)) if narrower else sharp
+    narrower = [
+        each["width"]
+        for each in renditions
+        if each["width"] < sharp["width"] and each["format"] in slot.formats and each["name"] != _CROPPED
+    ]
+    return _whole(renditions, slot.formats, max(narrower)) if narrower else sharp
+
+
+def _whole(
+    renditions: Sequence[RenditionDocument], formats: frozenset[MediaFormat], pixels: float
+) -> RenditionDocument | None:
+    return _sharpest([each for each in renditions if each["name"] != _CROPPED], formats, pixels)
 
 
 def _sharpest(
@@ -79,7 +94,7 @@ def choose_srcset(renditions: Sequence[RenditionDocument], accept: Collection[Me
     formats = _stills(accept)
     by_format: dict[str, list[RenditionDocument]] = {}
     for rendition in renditions:
-        if rendition["format"] in formats and rendition["name"] != RenditionName.THUMBNAIL:
+        if rendition["format"] in formats and rendition["name"] != _CROPPED:
             by_format.setdefault(rendition["format"], []).append(rendition)
     if not by_format:
         return []

@@ -101,12 +101,14 @@ def test_a_clip_is_never_shown_as_a_picture() -> None:
     assert choose_srcset(of_a_clip[-1:], every) == []
 
 
-# What the pipeline makes of a photo of 4032 x 3024 pixels, of the same one held upright, of a banner and of an icon.
-LANDSCAPE, PORTRAIT, BANNER, ICON = (
+# What the pipeline makes of a photo of 4032 x 3024 pixels, of the same one held upright, of a banner, of an icon, and
+# of something 100 pixels wide and 2,000 high.
+LANDSCAPE, PORTRAIT, BANNER, ICON, PILLAR = (
     {"THUMBNAIL": 200, "FEED": 720, "FULL": 1080},
     {"THUMBNAIL": 200, "FEED": 540, "FULL": 810},
     {"THUMBNAIL": 90, "FEED": 720, "FULL": 1080},
     {"THUMBNAIL": 64, "FEED": 64, "FULL": 64},
+    {"THUMBNAIL": 100, "FEED": 36, "FULL": 54},
 )
 
 
@@ -114,21 +116,25 @@ LANDSCAPE, PORTRAIT, BANNER, ICON = (
     ("photo", "css_pixels", "ratio", "quick", "slow"),
     [
         (LANDSCAPE, 100, 2, "THUMBNAIL", "THUMBNAIL"),
-        (LANDSCAPE, 101, 2, "FEED", "THUMBNAIL"),
-        (LANDSCAPE, 360, 2, "FEED", "THUMBNAIL"),
+        (LANDSCAPE, 101, 2, "FEED", "FEED"),
+        (LANDSCAPE, 360, 2, "FEED", "FEED"),
         (LANDSCAPE, 361, 2, "FULL", "FEED"),
         (LANDSCAPE, 360, 3, "FULL", "FEED"),
         (LANDSCAPE, 360, 3.5, "FULL", "FEED"),
         (LANDSCAPE, 1, 0.5, "THUMBNAIL", "THUMBNAIL"),
-        (PORTRAIT, 270, 2, "FEED", "THUMBNAIL"),
+        (PORTRAIT, 270, 2, "FEED", "FEED"),
         (PORTRAIT, 360, 2, "FULL", "FEED"),
         (PORTRAIT, 500, 3, "FULL", "FEED"),
         (BANNER, 90, 1, "THUMBNAIL", "THUMBNAIL"),
-        (BANNER, 91, 1, "FEED", "THUMBNAIL"),
-        (ICON, 48, 3, "THUMBNAIL", "THUMBNAIL"),
+        (BANNER, 91, 1, "FEED", "FEED"),
+        (ICON, 32, 2, "THUMBNAIL", "THUMBNAIL"),
+        (ICON, 48, 3, "FEED", "FEED"),
+        (PILLAR, 50, 2, "THUMBNAIL", "THUMBNAIL"),
+        (PILLAR, 51, 2, "FULL", "FEED"),
+        (PILLAR, 15, 2, "FEED", "FEED"),
     ],
 )
-def test_the_narrowest_that_is_sharp_and_one_less_where_the_network_is_slow(
+def test_the_narrowest_that_is_sharp_and_one_less_but_no_crop_where_the_network_is_slow(
     photo: dict[str, int], css_pixels: int, ratio: float, quick: str, slow: str
 ) -> None:
     stored = [rendition(name, "JPEG", width, 10 * width + place) for place, (name, width) in enumerate(photo.items())]
@@ -160,11 +166,23 @@ def test_whatever_is_stored_nothing_better_is_passed_over(
     if chosen is None:
         return
     assert chosen in usable
-    assert chosen["bytes"] == min(each["bytes"] for each in usable if each["width"] == chosen["width"])
-    widths = sorted({each["width"] for each in usable})
+    alike = [each for each in usable if (each["name"] == "THUMBNAIL") is (chosen["name"] == "THUMBNAIL")]
+    assert chosen["bytes"] == min(each["bytes"] for each in alike if each["width"] == chosen["width"])
+    whole = [each for each in usable if each["name"] != "THUMBNAIL"]
+    if chosen["name"] == "THUMBNAIL":
+        assert chosen["width"] >= pixels or not whole
+        assert all(each["width"] >= chosen["width"] or each["width"] < pixels for each in usable)
+        return
+    widths = sorted({each["width"] for each in whole})
     sharp = next((width for width in widths if width >= pixels), widths[-1])
     step = 1 if network in SLOW else 0
     assert chosen["width"] == widths[max(widths.index(sharp) - step, 0)]
+
+
+def test_a_crop_is_shown_in_a_wider_slot_only_while_there_is_nothing_else() -> None:
+    chosen = choose_for_slot(STORED[:2], Slot(720, BOTH))
+    assert chosen is not None
+    assert chosen["key"] == "THUMBNAIL.WEBP"
 
 
 @pytest.mark.parametrize(
