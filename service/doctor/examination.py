@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection
 
 from service.cloudfront import HashAlgorithm
 from service.delivery import load_signers
+from service.doctor.cookies import check_cookies
 from service.doctor.database import check_database, newest_public_media
 from service.doctor.edge import check_edge
 from service.doctor.findings import Finding, Level, ok, problem
@@ -62,7 +63,9 @@ async def _check_delivery(settings: Settings, *, is_readable: bool) -> list[Find
     except ConfigurationError as error:
         return [problem("keys", str(error))]
     shown = await newest_public_media(settings.mongo) if is_readable else None
+    of_cookies = await check_cookies(settings.delivery, settings.mongo) if is_readable else []
     return [
         *check_keys(signers, HashAlgorithm(settings.delivery.hash_algorithm)),
         *await check_edge(settings.delivery.base_url, signers, shown),
+        *of_cookies,
     ]

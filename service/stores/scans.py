@@ -8,11 +8,13 @@ from uuid import UUID
 
 from service.documents import ContentDocument, MediaDocument
 from service.lifecycle import MediaStatus
+from service.models import Visibility
+from service.object_keys import RENDITIONS_PATTERNS
 from service.stores.database import Database
 
 
 class ScanStore:
-    """Reads only, each page by an index on what it is ordered by."""
+    """Reads only, by indexes: each page by one on what it is ordered by."""
 
     def __init__(self, database: Database) -> None:
         self._media = database.media
@@ -35,6 +37,21 @@ class ScanStore:
         cursor = self._media.find(query, projection).sort("_id", 1).limit(limit).hint([("_id", 1)])
         documents: list[MediaDocument] = await cursor.to_list(limit)
         return documents
+
+    async def private_in_public_folder(self) -> UUID | None:
+        """A READY media that is PRIVATE while renditions of it lie where PUBLIC ones do, as releases up to 0.1.0 stored
+        them; None if there is none. Reads all PRIVATE media.
+
+        Those that a change of visibility moves at this moment do not count: it knows of them.
+        """
+        query = {
+            "status": MediaStatus.READY.value,
+            "visibility": Visibility.PRIVATE.value,
+            "renditions.key": {"$regex": RENDITIONS_PATTERNS[Visibility.PUBLIC].strip("*")},
+            "processing.made_for": {"$ne": Visibility.PUBLIC.value},
+        }
+        found = await self._media.find_one(query, {"_id": 1}, hint="recent")
+        return None if found is None else found["_id"]
 
     async def content_page(self, after: str | None, *, limit: int) -> list[ContentDocument]:
         """Up to `limit` contents whose id is greater than `after`."""
