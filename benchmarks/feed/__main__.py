@@ -21,7 +21,7 @@ from benchmarks.feed.growth import Examined, explain, growth
 from benchmarks.feed.measuring import Cell, Plan, loading, measure
 from benchmarks.feed.pages import CANNED, UNSIGNED, WILDCARD, Page, check, later
 from benchmarks.feed.population import media_document, populate
-from benchmarks.feed.servers import Keys, Row, keys_of, our_rows, our_server, peer_rows
+from benchmarks.feed.servers import Keys, Row, keys_of, our_rows, our_server, our_variants, peer_rows
 from benchmarks.feed.wire import Answer, ask
 from benchmarks.stack import machine
 from service.dev.environment import dev_settings
@@ -102,7 +102,12 @@ async def contest(stage: Stage, count: int, plan: Plan) -> list[report.Aim]:
     keys, server = keys_of(stage.settings), our_server(stage.settings, stage.folder)
     middle = media_document(count // 2)["_id"]
     pages = (UNSIGNED, later(UNSIGNED, middle), CANNED, later(CANNED, middle), WILDCARD)
-    rows = [*our_rows(server, stage.settings), *peer_rows(stage.settings, keys, pages, free_ports())]
+    ports = free_ports()
+    rows = [
+        *our_rows(server, stage.settings),
+        *our_variants(stage.settings, stage.folder, ports),
+        *peer_rows(stage.settings, keys, pages, ports),
+    ]
     parts = list(dict.fromkeys(row.server.part for row in rows))
     started = await asyncio.gather(*(start_part(stage.children, part) for part in parts))
     pids = {part.name: child.process.pid for part, child in zip(parts, started, strict=True)}

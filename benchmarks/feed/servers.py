@@ -107,21 +107,30 @@ def keys_of(settings: Settings) -> Keys:
     return Keys(fresh.decode(), ours.key_pair_id, ours.private_key.get_secret_value())
 
 
-def our_server(settings: Settings, folder: Path) -> Server:
-    """`python -m service api` as it is shipped, its access log included."""
+def our_server(settings: Settings, folder: Path, name: str = OURS, **http: int) -> Server:
+    """`python -m service api` as it is shipped, its access log included, but for these settings of its HTTP side."""
+    settings = settings.model_copy(update={"http": settings.http.model_copy(update=http)})
     environment = {**environment_of(settings, GROUPS["api"]), "TMPDIR": str(folder)}
     port = settings.http.port
-    part = Part(OURS, [sys.executable, "-m", "service", "api"], environment, f"http://127.0.0.1:{port}/healthz")
+    part = Part(name, [sys.executable, "-m", "service", "api"], environment, f"http://127.0.0.1:{port}/healthz")
     return Server(part, port)
 
 
 def our_rows(server: Server, settings: Settings) -> list[Row]:
+    """Ours as it is shipped, asked in three ways."""
     token = mint_token(settings.auth.issuers[0], "somebody")
     return [
         Row(server, OURS, ""),
         Row(server, OURS, "signed in", {"Authorization": f"Bearer {token}"}),
         Row(server, OURS, "compressed", {"Accept-Encoding": BROWSERS_ENCODINGS}),
     ]
+
+
+def our_variants(settings: Settings, folder: Path, ports: Iterator[int]) -> list[Row]:
+    """Ours with nothing of media in memory, and with whole first pages as well."""
+    bare = our_server(settings, folder, f"{OURS}-bare", port=next(ports), media_in_memory=0)
+    ready = our_server(settings, folder, f"{OURS}-first-pages", port=next(ports), first_pages=100)
+    return [Row(bare, OURS, "nothing in memory"), Row(ready, OURS, "first pages in memory")]
 
 
 def peer_rows(settings: Settings, keys: Keys, pages: Sequence[Page], ports: Iterator[int]) -> list[Row]:
