@@ -120,7 +120,7 @@ class HttpSettings(_Group):
     persisted_queries: bool = Field(default=True, description="Let clients name a valid document they sent by its hash")
     compression: bool = Field(default=True, description="Compress answers for clients that accept it")
     first_pages: int = Field(
-        default=0,
+        default=100,
         ge=0,
         description="First pages of feeds that a process keeps, and may show for milliseconds after a change; 0: none",
     )

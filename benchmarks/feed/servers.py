@@ -127,10 +127,10 @@ def our_rows(server: Server, settings: Settings) -> list[Row]:
 
 
 def our_variants(settings: Settings, folder: Path, ports: Iterator[int]) -> list[Row]:
-    """Ours with nothing of media in memory, and with whole first pages as well."""
-    bare = our_server(settings, folder, f"{OURS}-bare", port=next(ports), media_in_memory=0)
-    ready = our_server(settings, folder, f"{OURS}-first-pages", port=next(ports), first_pages=100)
-    return [Row(bare, OURS, "nothing in memory"), Row(ready, OURS, "first pages in memory")]
+    """Ours with nothing in memory, and with media but no whole pages."""
+    bare = our_server(settings, folder, f"{OURS}-bare", port=next(ports), first_pages=0, media_in_memory=0)
+    strict = our_server(settings, folder, f"{OURS}-strict", port=next(ports), first_pages=0)
+    return [Row(bare, OURS, "nothing in memory"), Row(strict, OURS, "no whole pages in memory")]
 
 
 def peer_rows(settings: Settings, keys: Keys, pages: Sequence[Page], ports: Iterator[int]) -> list[Row]:

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from schema.global_id import encode_id
-from service.first_pages import FirstPages
 from service.stores.changes import Change
 from tests.documents import ready_media
 from tests.integration.conftest import RunningService
 
 FEED = "{ feed(purpose: COMMUNITY, first: 5) { nodes { id title display { url } } } }"
-
-
-@pytest.fixture(autouse=True)
-async def pages(service: RunningService) -> AsyncIterator[None]:
-    """First pages kept, as by MEDIA_HTTP__FIRST_PAGES."""
-    state = service.app.state
-    state.first_pages = FirstPages(state.runtime.stores.media, service.change_feed, capacity=100)
-    yield
-    state.first_pages = None
 
 
 async def shown(service: RunningService, subject: str | None = None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,6 +15,14 @@ from tests.documents import ready_media
 from tests.integration.conftest import RunningService
 
 FEED = "{ feed(purpose: PET_TAG, first: 5) { nodes { id display { url } } } }"
+
+
+@pytest.fixture(autouse=True)
+async def strictly(service: RunningService) -> AsyncIterator[None]:
+    """No whole pages kept, as by MEDIA_HTTP__FIRST_PAGES=0."""
+    pages, service.app.state.first_pages = service.app.state.first_pages, None
+    yield
+    service.app.state.first_pages = pages
 
 
 async def shown(service: RunningService, subject: str | None = None) -> set[str]:
