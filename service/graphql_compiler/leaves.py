@@ -16,10 +16,10 @@ from graphql import (
     GraphQLInt,
     GraphQLLeafType,
     GraphQLString,
-    Undefined,
 )
 from graphql.execution import Executor
 
+from service.graphql_compiler.runtime import is_null
 from service.graphql_compiler.source import Source
 
 # Whether a value of the type is its own serialisation. NaN and the infinities compare unequal when subtracted.
@@ -63,19 +63,10 @@ def _names(enum: GraphQLEnumType) -> dict[Any, str]:
     return {**texts, **{member: texts[member.value] for member in members if member.value in texts}}
 
 
-def leaf_completer(
-    leaf: GraphQLLeafType, null_message: str | None, refuse_awaitable: Callable[[Any], None]
-) -> Callable[[Any], Any]:
+def leaf_completer(leaf: GraphQLLeafType, null_message: str | None) -> Callable[[Any], Any]:
     """graphql-core's `complete_value` for one leaf type. `null_message`: raised for null, unless None."""
 
     def complete(value: Any) -> Any:
-        if isinstance(value, Exception):
-            raise value
-        refuse_awaitable(value)
-        if value is not None and value is not Undefined:
-            return Executor.complete_leaf_value(leaf, value)
-        if null_message is not None:
-            raise TypeError(null_message)
-        return None
+        return None if is_null(value, null_message) else Executor.complete_leaf_value(leaf, value)
 
     return complete

@@ -25,6 +25,20 @@ def refuse_awaitable(value: Any) -> None:
         raise NeedsExecutor
 
 
+def is_null(value: Any, null_message: str | None) -> bool:
+    """Whether `value` is null; raises what graphql-core would raise for an error that was returned instead of raised,
+    and for null where there is a `null_message`, and NeedsExecutor for what has to be awaited.
+    """
+    if isinstance(value, Exception):
+        raise value
+    if value is None or value is Undefined:
+        if null_message is not None:
+            raise TypeError(null_message)
+        return True
+    refuse_awaitable(value)
+    return False
+
+
 class Place:
     """Where a value stands in the response, below the object that a generated function completes.
 
@@ -79,13 +93,8 @@ class ObjectCheck:
 
     def __call__(self, executor: Executor[Any], value: Any) -> Any:
         """`value`, or None where that is allowed; raises what graphql-core would raise."""
-        if isinstance(value, Exception):
-            raise value
-        if value is None or value is Undefined:
-            if self._null_message is not None:
-                raise TypeError(self._null_message)
+        if is_null(value, self._null_message):
             return None
-        refuse_awaitable(value)
         if self._type.is_type_of is not None:
             # Strawberry's own predicate looks at the value alone.
             answer = self._type.is_type_of(value, None)  # type: ignore[arg-type]
@@ -106,13 +115,8 @@ class ListCheck:
 
     def __call__(self, value: Any) -> Iterable[Any] | None:
         """Its items, or None where that is allowed; raises what graphql-core would raise."""
-        if isinstance(value, Exception):
-            raise value
-        if value is None or value is Undefined:
-            if self._null_message is not None:
-                raise TypeError(self._null_message)
+        if is_null(value, self._null_message):
             return None
-        refuse_awaitable(value)
         if not is_iterable(value):
             raise GraphQLError(f"Expected Iterable, but did not find one for field '{self._name}'.")
         return value

@@ -29,7 +29,6 @@ from service.graphql_compiler.runtime import (
     ListCheck,
     ObjectCheck,
     Place,
-    refuse_awaitable,
 )
 from service.graphql_compiler.selection import NotCompilable, Selection
 from service.graphql_compiler.source import MAX_BLOCKS, Source
@@ -142,7 +141,7 @@ class UnitWriter:
         if is_list_type(position.type):
             self._list(position, position.type, value, target)
         elif is_leaf_type(position.type):
-            completer = leaf_completer(position.type, position.null_message, refuse_awaitable)
+            completer = leaf_completer(position.type, position.null_message)
             write_leaf(self._source, position.type, value, target, self._source.constant("leaf", completer))
         elif is_abstract_type(position.type):
             self._abstract(position, value, target)
