@@ -21,7 +21,7 @@ from service.errors import ConfigurationError
 from service.failpoints import arm
 from service.models import MediaPurpose
 from service.production import Role, load_settings, read_settings
-from service.settings import Environment, Settings
+from service.settings import Settings
 from service.telemetry import configure_logging
 
 # 128 + SIGINT, as shells say it.
@@ -43,12 +43,13 @@ def dev() -> None:
 @app.command()
 def api() -> None:
     """Run the GraphQL API."""
+    from service.commands.serving import serve_api
     from service.runtime import preflight
 
     with explained():
         settings = _begin(Role.API)
         asyncio.run(preflight(settings))
-        _serve_api(settings)
+        serve_api(settings)
 
 
 def _begin(role: Role) -> Settings:
@@ -57,24 +58,6 @@ def _begin(role: Role) -> Settings:
     configure_logging(settings.log_level)
     arm(settings.failpoint)
     return settings
-
-
-def _serve_api(settings: Settings) -> None:
-    from service.app import create_app
-    from service.transport.server import GracefulServer
-
-    application = create_app(settings)
-    if settings.environment is Environment.DEVELOPMENT:
-        from service.dev.demo import demo_routes, graphiql_response
-        from service.dev.storage_events import created_object
-
-        application = create_app(
-            settings,
-            routes=demo_routes(settings),
-            graphiql=graphiql_response() if settings.http.graphiql else None,
-            read_storage_event=created_object,
-        )
-    GracefulServer(application, settings.http, application.state.drain).run()
 
 
 @app.command()
@@ -103,25 +86,12 @@ def edge(
     invalidation_s: Annotated[float, typer.Option(min=0, help="How many seconds an invalidation takes.")] = 1.0,
 ) -> None:
     """Run the development edge, a stand-in for CloudFront."""
-    from urllib.parse import urlsplit
-
-    import uvicorn
-
-    from service.dev.edge import edge_from_settings
+    from service.commands.serving import serve_edge
 
     with explained():
         settings = load_settings(Role.WORKER)
         configure_logging(settings.log_level)
-        uvicorn.run(
-            edge_from_settings(settings, invalidation_delay_s=invalidation_s),
-            # Whose address and scheme a policy is compared with is not for request headers to say.
-            proxy_headers=False,
-            host=settings.http.host,
-            port=urlsplit(settings.delivery.base_url).port or 8090,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-        )
+        serve_edge(settings, invalidation_s=invalidation_s)
 
 
 @app.command()

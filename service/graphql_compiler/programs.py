@@ -34,6 +34,10 @@ from service.graphql_compiler.unit import Completion, UnitWriter
 MAX_LINES = 2_000
 
 
+# What selected the fields of an object, by identity, and the name of its type.
+UnitKey = tuple[int, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Road:
     """Which way an operation goes. `reason` says what keeps it, or a part of it, from being compiled."""
@@ -51,7 +55,7 @@ class Program:
     """
 
     root_fields: GroupedFieldSet
-    units: dict[tuple[int, str], Completion]
+    units: dict[UnitKey, Completion]
     calls: dict[str, RootCall]
     road: Road
 
@@ -163,11 +167,12 @@ def compile_program(executor: Executor[Any]) -> Program:
 class _Compiling:
     def __init__(self, selection: Selection, root_fields: GroupedFieldSet, operation: Any) -> None:
         self.root_fields = root_fields
-        self.units: dict[tuple[int, str], Completion] = {}
+        self.units: dict[UnitKey, Completion] = {}
         self._selection = selection
         self._label = f"<compiled {operation.name.value if operation.name else 'operation'}>"
         self._waiting: list[tuple[GraphQLObjectType, FieldDetailsList]] = []
-        self._seen: set[tuple[int, str]] = set()
+        # What each unit hands objects to, besides itself.
+        self._needs: dict[UnitKey, set[UnitKey]] = {}
         self._reasons: list[str] = []
         self._lines_left = MAX_LINES
 
@@ -176,28 +181,39 @@ class _Compiling:
         return Road(compiled=bool(self.units) and not self._reasons, reason="; ".join(self._reasons))
 
     def need_values_of(self, type_: Any, selected_by: FieldDetailsList) -> None:
+        """Ask for units that complete values of a type, as far as they are objects."""
         if is_abstract_type(type_):
             for object_type in self._selection.schema.get_possible_types(type_):
                 self._need(object_type, selected_by)
         elif isinstance(type_, GraphQLObjectType):
             self._need(type_, selected_by)
 
-    def _need(self, object_type: GraphQLObjectType, selected_by: FieldDetailsList) -> None:
+    def _need(self, object_type: GraphQLObjectType, selected_by: FieldDetailsList) -> UnitKey:
         key = (id(selected_by), object_type.name)
-        if key not in self._seen:
-            self._seen.add(key)
+        if key not in self._needs:
+            self._needs[key] = set()
             self._waiting.append((object_type, selected_by))
+        return key
 
     def finish(self) -> None:
         """Write every unit that is needed, and those that they need."""
         while self._waiting:
-            object_type, selected_by = self._waiting.pop()
-            fields = self._selection.fields_of(object_type, selected_by)
-            writer = UnitWriter(self._selection, self._need, max_lines=self._lines_left)
-            try:
-                unit = writer.write(object_type, fields, self._label)
-            except (NotCompilable, TooLong) as refusal:
-                self._reasons.append(str(refusal) or "too many fields")
-            else:
-                self.units[id(selected_by), object_type.name] = unit
-            self._lines_left -= writer.lines
+            self._write(*self._waiting.pop())
+        # A unit that hands objects to the executor after all would get something back that has to be awaited.
+        while lost := [key for key in self.units if not self._needs[key] <= self.units.keys()]:
+            for key in lost:
+                del self.units[key]
+
+    def _write(self, object_type: GraphQLObjectType, selected_by: FieldDetailsList) -> None:
+        key = (id(selected_by), object_type.name)
+
+        def need(type_: GraphQLObjectType, selecting: FieldDetailsList) -> None:
+            self._needs[key].add(self._need(type_, selecting))
+
+        fields = self._selection.fields_of(object_type, selected_by)
+        writer = UnitWriter(self._selection, need, max_lines=self._lines_left)
+        try:
+            self.units[key] = writer.write(object_type, fields, self._label)
+        except (NotCompilable, TooLong) as refusal:
+            self._reasons.append(str(refusal) or "too many fields")
+        self._lines_left -= writer.lines

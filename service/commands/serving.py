@@ -1,0 +1,43 @@
+"""The processes that answer HTTP: the API, and the development edge."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import uvicorn
+
+from service.app import create_app
+from service.settings import Environment, Settings
+from service.transport.server import GracefulServer
+
+
+def serve_api(settings: Settings) -> None:
+    """Answer until told to stop; in development with the demo page, and with what the embedded storage posts."""
+    application = create_app(settings)
+    if settings.environment is Environment.DEVELOPMENT:
+        from service.dev.demo import demo_routes, graphiql_response
+        from service.dev.storage_events import created_object
+
+        application = create_app(
+            settings,
+            routes=demo_routes(settings),
+            graphiql=graphiql_response() if settings.http.graphiql else None,
+            read_storage_event=created_object,
+        )
+    GracefulServer(application, settings.http, application.state.drain).run()
+
+
+def serve_edge(settings: Settings, *, invalidation_s: float) -> None:
+    """Answer as CloudFront would, until told to stop; invalidations take `invalidation_s` seconds."""
+    from service.dev.edge import edge_from_settings
+
+    uvicorn.run(
+        edge_from_settings(settings, invalidation_delay_s=invalidation_s),
+        # Whose address and scheme a policy is compared with is not for request headers to say.
+        proxy_headers=False,
+        host=settings.http.host,
+        port=urlsplit(settings.delivery.base_url).port or 8090,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+    )
