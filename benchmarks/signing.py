@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import boto3
@@ -98,32 +99,32 @@ def main() -> None:
     delivery = Delivery(
         DeliverySettings(base_url=BASE, public_key=SigningKey(key_pair_id="K1", private_key=SecretStr(pem(ec_key))))
     )
-    feed = [
-        (
-            media_id,
-            [
-                (name, rendition_key(MediaPurpose.COMMUNITY, Visibility.PUBLIC, name, media_id, 1, MediaFormat.WEBP))
+    # As documents come from the database, with what the feed reads of them.
+    feed: list[Any] = [
+        {
+            "_id": media_id,
+            "purpose": "COMMUNITY",
+            "visibility": "PUBLIC",
+            "renditions": [
+                {
+                    "name": name.value,
+                    "key": rendition_key(
+                        MediaPurpose.COMMUNITY, Visibility.PUBLIC, name, media_id, 1, MediaFormat.WEBP
+                    ),
+                }
                 for name in NAMES
             ],
-        )
+        }
         for media_id in (uuid4() for _ in range(1_000))
     ]
 
     def page(index: int) -> object:
-        media_id, renditions = feed[index % len(feed)]
-        return delivery.rendition_urls(
-            media_id=media_id, purpose=MediaPurpose.COMMUNITY, visibility=Visibility.PUBLIC, renditions=renditions
-        )
+        media = feed[index % len(feed)]
+        return [delivery.sign(media, each, together=True) for each in media["renditions"]]
 
     def single(index: int) -> object:
-        media_id, renditions = feed[index % len(feed)]
-        return delivery.rendition_url(
-            media_id=media_id,
-            purpose=MediaPurpose.COMMUNITY,
-            visibility=Visibility.PUBLIC,
-            rendition=NAMES[0],
-            key=renditions[0][1],
-        )
+        media = feed[index % len(feed)]
+        return delivery.sign(media, media["renditions"][0], together=False)
 
     stock = per_second(lambda index: baseline.generate_presigned_url(f"{BASE}/a/{index}.webp", expires))
     for index in range(len(feed)):

@@ -63,15 +63,15 @@ def page(*, together: bool) -> dict[str, Any]:
     nodes = []
     for number in range(PAGE):
         media_id = UUID(int=(0x0193F2 << 104) | dice.getrandbits(104))
-        of_media = {"media_id": media_id, "purpose": MediaPurpose.COMMUNITY, "visibility": Visibility.PUBLIC}
-        keys = [
-            (name, rendition_key(MediaPurpose.COMMUNITY, Visibility.PUBLIC, name, media_id, 1, MediaFormat.WEBP))
+        media: Any = {"_id": media_id, "purpose": "COMMUNITY", "visibility": "PUBLIC"}
+        stored: list[Any] = [
+            {
+                "name": name,
+                "key": rendition_key(MediaPurpose.COMMUNITY, Visibility.PUBLIC, name, media_id, 1, MediaFormat.WEBP),
+            }
             for name in NAMES
         ]
-        if together:
-            signed = delivery.rendition_urls(**of_media, renditions=keys)
-        else:
-            signed = [delivery.rendition_url(**of_media, rendition=name, key=key) for name, key in keys]
+        signed = [delivery.sign(media, each, together=together) for each in stored]
         nodes.append(
             {
                 "id": str(media_id),

@@ -12,6 +12,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from cryptography.hazmat.primitives import serialization
@@ -136,13 +137,9 @@ def main() -> None:
     def ours(media_id: UUID, key: str, moment: int) -> str:
         nonlocal now
         now = moment
-        return delivery.rendition_url(
-            media_id=media_id,
-            purpose=MediaPurpose.COMMUNITY,
-            visibility=Visibility.PUBLIC,
-            rendition=FEED.name,
-            key=key,
-        ).url
+        media: Any = {"_id": media_id, "purpose": "COMMUNITY", "visibility": "PUBLIC"}
+        rendition: Any = {"name": FEED.name.value, "key": key}
+        return delivery.sign(media, rendition, together=False).url
 
     rows = {
         "signed anew for each answer": simulate(naive),

@@ -157,7 +157,9 @@ class Media(Node):
             matching = [each for each in matching if each["format"] in formats]
         if names is not None:
             matching = [each for each in matching if each["name"] in names]
-        delivery, together = info.context.delivery, len(matching) > 1
+        # By what is asked for and not by what there is: what is made meanwhile must not change anybody's address.
+        is_one = names is not None and formats is not None and len(names) == len(formats) == 1
+        delivery, together = info.context.delivery, not is_one
         return [
             Rendition(document=each, media=self.document, delivery=delivery, together=together) for each in matching
         ]
@@ -168,10 +170,8 @@ class Media(Node):
     )
     def srcset(self, info: Info, accept: list[MediaFormat] | None = None) -> str | None:
         chosen = choose_srcset(self._renditions(), accept or ())
-        together, sign = len(chosen) > 1, info.context.delivery.sign
-        return (
-            ", ".join(f"{sign(self.document, each, together=together).url} {each['width']}w" for each in chosen) or None
-        )
+        sign = info.context.delivery.sign
+        return ", ".join(f"{sign(self.document, each, together=True).url} {each['width']}w" for each in chosen) or None
 
     @strawberry.field(
         metadata=needs("original.key"), description="The untouched original: owner and moderators only, for minutes."

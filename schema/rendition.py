@@ -46,5 +46,5 @@ class Rendition:
         "cookies would open it, as for what is not PUBLIC.",
     )
     def unsigned_url(self) -> URL | None:
-        address = self.delivery.unsigned_url(self.document["key"])
+        address = self.delivery.unsigned_url(self.media, self.document)
         return None if address is None else URL(address)

@@ -17,14 +17,13 @@ from service.object_keys import media_of_original, rendition_prefix, visibility_
 from service.policies import ORIGINAL_URL_LIFETIME_S, POLICIES, UrlLifetime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from uuid import UUID
 
     from service.documents import MediaDocument, RenditionDocument
     from service.settings import DeliverySettings, SigningKey
 
-# In each of a few memories, about 1 kB each: enough for the media of many feeds at once, without a bound that matters
-# to the process.
+# In each of five memories, about 1 kB each: enough for the media of many feeds at once, and 100 MB where all are full.
 MEMOISED_URLS = 20_000
 
 # Looking a member up in its enumeration would be a tenth of a repeated URL.
@@ -128,7 +127,9 @@ class _Memory:
         return signed if since <= now < until and number == media_id.int else None
 
     def keep(self, key: str, media_id: UUID, lifetime: UrlLifetime, expires: int, url: str) -> SignedUrl:
-        if len(self._entries) >= MEMOISED_URLS and key not in self._entries:
+        # What is signed anew counts as new: it must not be the next to go because it was known before.
+        self._entries.pop(key, None)
+        if len(self._entries) >= MEMOISED_URLS:
             self._entries.popitem(last=False)
         signed = SignedUrl(url, datetime.fromtimestamp(expires, UTC))
         until = expires - lifetime.minimum_s
@@ -151,6 +152,9 @@ class Delivery:
     def sign(self, media: MediaDocument, rendition: RenditionDocument, *, together: bool) -> SignedUrl:
         """The URL of a rendition of `media`; `together`: under the signature that all renditions of it share.
 
+        A shared signature lives by the most short-lived rendition of the purpose, one of its own by its own policy.
+        MEDICAL renditions share none.
+
         ValueError if a document names another object than a rendition of its own.
         """
         media_id, key, is_public = media["_id"], rendition["key"], media["visibility"] == _PUBLIC
@@ -165,61 +169,27 @@ class Delivery:
             if since <= self._clock() < until and number == media_id.int:
                 return signed
         purpose, visibility = MediaPurpose(media["purpose"]), Visibility(media["visibility"])
-        name = RenditionName(rendition["name"])
+        name, now = RenditionName(rendition["name"]), self._clock()
+        signer = self._signer(media_id, purpose, visibility, name, key)
         if is_shared:
-            return self._shared_url(media_id, purpose, visibility, name, key)
-        return self.rendition_url(media_id=media_id, purpose=purpose, visibility=visibility, rendition=name, key=key)
-
-    def rendition_url(
-        self, *, media_id: UUID, purpose: MediaPurpose, visibility: Visibility, rendition: RenditionName, key: str
-    ) -> SignedUrl:
-        """The URL of one rendition. ValueError if `key` is not that rendition of this media."""
-        now = self._clock()
-        memory = self._public if visibility is _PUBLIC else self._private
-        if (known := memory.find(key, media_id, now)) is not None:
-            return known
-        signer = self._signer(media_id, purpose, visibility, rendition, key)
+            lifetime = _SHARED_LIFETIMES[purpose]
+            expires = window_end(now, media_id, lifetime)
+            folder = visibility_of_rendition(key) or visibility
+            query = self._sign_pattern(signer, f"{rendition_prefix(purpose, folder, '*', media_id)}*", expires)
+            return memory.keep(key, media_id, lifetime, expires, f"{self._base_url}/{key}?{query}")
         # Renditions outlive the policy that made them: one it no longer lists is as short-lived as any.
-        lifetime = _LIFETIMES.get((purpose, rendition), _SHARED_LIFETIMES[purpose])
+        lifetime = _LIFETIMES.get((purpose, name), _SHARED_LIFETIMES[purpose])
         expires = window_end(now, media_id, lifetime)
         return memory.keep(key, media_id, lifetime, expires, signer.sign(key, expires))
 
-    def rendition_urls(
-        self,
-        *,
-        media_id: UUID,
-        purpose: MediaPurpose,
-        visibility: Visibility,
-        renditions: Sequence[tuple[RenditionName, str]],
-    ) -> list[SignedUrl]:
-        """The URLs of several renditions of one media, in order, under one signature except where each needs its own.
+    def unsigned_url(self, media: MediaDocument, rendition: RenditionDocument) -> str | None:
+        """The address of a rendition of `media` for those who hold delivery cookies.
 
-        ValueError if a key is not the rendition of this media that it is said to be.
+        None where none are given out, and for a media that is not PUBLIC or whose objects are not (yet) among such.
         """
-        if len(renditions) == 1 or purpose in _SIGNED_ONE_BY_ONE:
-            return [
-                self.rendition_url(media_id=media_id, purpose=purpose, visibility=visibility, rendition=name, key=key)
-                for name, key in renditions
-            ]
-        return [self._shared_url(media_id, purpose, visibility, name, key) for name, key in renditions]
-
-    def _shared_url(
-        self, media_id: UUID, purpose: MediaPurpose, visibility: Visibility, rendition: RenditionName, key: str
-    ) -> SignedUrl:
-        now = self._clock()
-        memory = self._shared_public if visibility is _PUBLIC else self._shared_private
-        if (known := memory.find(key, media_id, now)) is not None:
-            return known
-        signer = self._signer(media_id, purpose, visibility, rendition, key)
-        lifetime = _SHARED_LIFETIMES[purpose]
-        expires = window_end(now, media_id, lifetime)
-        folder = visibility_of_rendition(key) or visibility
-        query = self._sign_pattern(signer, f"{rendition_prefix(purpose, folder, '*', media_id)}*", expires)
-        return memory.keep(key, media_id, lifetime, expires, f"{self._base_url}/{key}?{query}")
-
-    def unsigned_url(self, key: str) -> str | None:
-        """The address of a rendition for those who hold delivery cookies; None where no cookies would open it."""
-        is_opened = self._has_cookies and visibility_of_rendition(key) is _PUBLIC
+        key = rendition["key"]
+        is_public = media["visibility"] == _PUBLIC and visibility_of_rendition(key) is _PUBLIC
+        is_opened = self._has_cookies and is_public
         return f"{self._base_url}/{key}" if is_opened else None
 
     def original_url(self, *, media_id: UUID, key: str) -> SignedUrl:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from uuid6 import uuid7
 
+from service.delivery import Delivery, SignedUrl
 from service.documents import MediaDocument, RenditionDocument
 from service.models import MediaFormat, MediaPurpose, RenditionName, Visibility
 from service.object_keys import rendition_key
@@ -73,3 +74,19 @@ def ready_media(**changed: Any) -> MediaDocument:
     }
     document: MediaDocument = whole  # type: ignore[assignment]
     return document
+
+
+def signed(
+    delivery: Delivery,
+    media_id: UUID,
+    key: str,
+    name: RenditionName = RenditionName.FEED,
+    *,
+    purpose: MediaPurpose = MediaPurpose.COMMUNITY,
+    visibility: Visibility = Visibility.PUBLIC,
+    together: bool = False,
+) -> SignedUrl:
+    """What `delivery` signs for a media of which no more is known than this."""
+    media: Any = {"_id": media_id, "purpose": purpose.value, "visibility": visibility.value}
+    rendition: Any = {"name": name.value, "key": key}
+    return delivery.sign(media, rendition, together=together)

@@ -23,6 +23,7 @@ from service.dev.edge.origin import Answer, Failure, OriginObject, Unchanged, ta
 from service.models import MediaFormat, MediaPurpose, RenditionName, Visibility
 from service.object_keys import original_key, rendition_key
 from service.settings import DeliverySettings, SigningKey
+from tests.documents import signed
 
 BASE = "http://edge.test:8090"
 NOW = 1_767_250_000.0
@@ -121,9 +122,7 @@ class Stand:
 
     def signed(self, key: str = FEED, visibility: Visibility = Visibility.PUBLIC) -> str:
         rendition = RenditionName(key.split("/")[2].upper())
-        return self.delivery.rendition_url(
-            media_id=ID, purpose=MediaPurpose.COMMUNITY, visibility=visibility, rendition=rendition, key=key
-        ).url
+        return signed(self.delivery, ID, key, rendition, visibility=visibility).url
 
     def forget(self, items: list[str]) -> None:
         """An invalidation of its own."""

@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import SecretStr
 
 from service.delivery import Delivery
-from service.models import MediaPurpose, RenditionName, Visibility
 from service.settings import DeliverySettings, SigningKey
 
 
@@ -54,22 +53,14 @@ class OurSigning:
         self._delivery = Delivery(DeliverySettings(base_url=settings["baseUrl"], public_key=key))
 
     def one(self, media_id: UUID, rendition: Mapping[str, Any]) -> str:
-        return self._delivery.rendition_url(
-            media_id=media_id,
-            purpose=MediaPurpose.COMMUNITY,
-            visibility=Visibility.PUBLIC,
-            rendition=RenditionName(rendition["name"]),
-            key=rendition["key"],
-        ).url
+        return self._sign(media_id, rendition, together=False)
 
     def together(self, media_id: UUID, renditions: Sequence[Mapping[str, Any]]) -> list[str]:
-        urls = self._delivery.rendition_urls(
-            media_id=media_id,
-            purpose=MediaPurpose.COMMUNITY,
-            visibility=Visibility.PUBLIC,
-            renditions=[(RenditionName(each["name"]), each["key"]) for each in renditions],
-        )
-        return [each.url for each in urls]
+        return [self._sign(media_id, each, together=True) for each in renditions]
+
+    def _sign(self, media_id: UUID, rendition: Any, *, together: bool) -> str:
+        media: Any = {"_id": media_id, "purpose": "COMMUNITY", "visibility": "PUBLIC"}
+        return self._delivery.sign(media, rendition, together=together).url
 
 
 def signing_of(settings: Mapping[str, Any]) -> Signing:

@@ -22,6 +22,7 @@ from service.models import MediaFormat, MediaPurpose, RenditionName, Visibility
 from service.object_keys import original_key, rendition_key
 from service.object_store import ObjectStore
 from service.settings import Settings
+from tests.documents import signed
 from tests.servers import ORIGIN
 
 PURPOSE = MediaPurpose.COMMUNITY
@@ -39,13 +40,7 @@ class Served:
     base_url: str
 
     def url(self) -> str:
-        return self.delivery.rendition_url(
-            media_id=self.media_id,
-            purpose=PURPOSE,
-            visibility=Visibility.PUBLIC,
-            rendition=RenditionName.FEED,
-            key=self.feed,
-        ).url
+        return signed(self.delivery, self.media_id, self.feed, purpose=PURPOSE).url
 
 
 async def put(
@@ -114,12 +109,8 @@ async def test_an_original_opens_with_its_own_signature_only(served: Served) -> 
 
 
 async def test_raw_requests_reach_nothing_that_was_not_signed(served: Served) -> None:
-    query = served.delivery.rendition_urls(
-        media_id=served.media_id,
-        purpose=PURPOSE,
-        visibility=Visibility.PUBLIC,
-        renditions=[(RenditionName.FEED, served.feed), (RenditionName.FULL, served.feed.replace("feed", "full"))],
-    )[0].url.partition("?")[2]
+    shared = signed(served.delivery, served.media_id, served.feed, purpose=PURPOSE, together=True)
+    query = shared.url.partition("?")[2]
     folder = f"/{PURPOSE.slug}/processed/x/{served.media_id}"
     assert await exchange(served, f"/{served.feed}?{query}") == (200, PICTURE)
     for target in (

@@ -12,7 +12,7 @@ from PIL import Image
 
 from schema.global_id import decode_id
 from service.delivery import Delivery
-from service.models import MediaPurpose, RenditionName, Visibility
+from tests.documents import signed
 from tests.integration.conftest import RunningService
 from tests.photos import phone_photo
 
@@ -86,13 +86,7 @@ async def test_expired_url_is_refused(service: RunningService, ready: str, http:
     parts = decode_id(ready)
     assert parts is not None
     yesterday = Delivery(service.settings.delivery, clock=lambda: time.time() - 2 * 86_400)
-    expired = yesterday.rendition_url(
-        media_id=parts[1],
-        purpose=MediaPurpose.COMMUNITY,
-        visibility=Visibility.PUBLIC,
-        rendition=RenditionName.FEED,
-        key=media["display"]["cacheKey"],
-    )
+    expired = signed(yesterday, parts[1], media["display"]["cacheKey"])
     answer = await http.get(expired.url)
     assert answer.status_code == 403
     assert "<Code>AccessDenied</Code>" in answer.text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
@@ -22,7 +21,7 @@ from service.models import MediaFormat, MediaPurpose, RenditionName, Visibility
 from service.object_keys import original_key, rendition_key
 from service.policies import ORIGINAL_URL_LIFETIME_S, POLICIES, UrlLifetime
 from service.settings import DeliverySettings, SigningKey
-from tests.documents import ready_media
+from tests.documents import ready_media, signed
 
 NOW = 1_767_250_000
 ID = UUID("0199a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
@@ -69,25 +68,29 @@ def one(
     name: RenditionName = RenditionName.FEED,
     folder: Visibility | None = None,
 ) -> SignedUrl:
-    return signed_by.rendition_url(
-        media_id=media_id,
-        purpose=purpose,
-        visibility=visibility,
-        rendition=name,
-        key=key_of(name, media_id, purpose, folder or visibility),
-    )
+    key = key_of(name, media_id, purpose, folder or visibility)
+    return signed(signed_by, media_id, key, name, purpose=purpose, visibility=visibility)
 
 
 def several(
-    signed_by: Delivery, purpose: MediaPurpose = MediaPurpose.COMMUNITY, visibility: Visibility = PUBLIC
+    signed_by: Delivery,
+    purpose: MediaPurpose = MediaPurpose.COMMUNITY,
+    visibility: Visibility = PUBLIC,
+    folder: Visibility | None = None,
+    media_id: UUID = ID,
 ) -> list[SignedUrl]:
-    names = [RenditionName.THUMBNAIL, RenditionName.FEED, RenditionName.FULL]
-    return signed_by.rendition_urls(
-        media_id=ID,
-        purpose=purpose,
-        visibility=visibility,
-        renditions=[(name, key_of(name, ID, purpose, visibility)) for name in names],
-    )
+    return [
+        signed(
+            signed_by,
+            media_id,
+            key_of(name, media_id, purpose, folder or visibility),
+            name,
+            purpose=purpose,
+            visibility=visibility,
+            together=True,
+        )
+        for name in (RenditionName.THUMBNAIL, RenditionName.FEED, RenditionName.FULL)
+    ]
 
 
 def query(url: SignedUrl) -> dict[str, str]:
@@ -136,11 +139,29 @@ def test_every_rendition_url_keeps_its_policy_whenever_it_is_asked_for(
     signed_by, lifetime = delivery(clock), POLICIES[made[0]].rendition(made[1]).url_lifetime
     for moment in times:
         clock.now = moment
-        signed = one(signed_by, media_id, purpose, visibility, name)
-        left = signed.expires_at.timestamp() - clock.now
+        url = one(signed_by, media_id, purpose, visibility, name)
+        left = url.expires_at.timestamp() - clock.now
         assert lifetime.minimum_s < left <= lifetime.minimum_s + lifetime.window_s
-        assert query(signed)["Expires"] == str(int(signed.expires_at.timestamp()))
-        assert signed == one(signed_by, media_id, purpose, visibility, name)
+        assert query(url)["Expires"] == str(int(url.expires_at.timestamp()))
+        assert url == one(signed_by, media_id, purpose, visibility, name)
+
+
+@given(
+    st.lists(st.floats(0, 4e9), min_size=1, max_size=5),
+    st.uuids(),
+    st.sampled_from(MediaPurpose),
+    st.sampled_from(Visibility),
+)
+def test_a_shared_signature_lives_by_the_most_short_lived_rendition_whenever_it_is_asked_for(
+    times: list[float], media_id: UUID, purpose: MediaPurpose, visibility: Visibility
+) -> None:
+    clock = Clock()
+    signed_by, lives = delivery(clock), [each.url_lifetime for each in POLICIES[purpose].renditions]
+    for moment in times:
+        clock.now = moment
+        for url in several(signed_by, purpose, visibility, media_id=media_id):
+            left = url.expires_at.timestamp() - clock.now
+            assert min(each.minimum_s for each in lives) < left <= min(each.minimum_s + each.window_s for each in lives)
 
 
 def test_polls_in_a_window_give_equal_bytes_from_any_process_and_the_next_window_gives_others() -> None:
@@ -165,16 +186,18 @@ def test_several_renditions_share_one_signature_that_opens_only_this_media() -> 
 @pytest.mark.parametrize("visibility", list(Visibility))
 def test_documents_are_signed_like_what_they_say(purpose: MediaPurpose, visibility: Visibility) -> None:
     media = ready_media(_id=ID, purpose=purpose.value, visibility=visibility.value)
-    named = {each["name"]: each for each in media["renditions"] if each["format"] == MediaFormat.WEBP}
-    stored = [(RenditionName(name), each["key"]) for name, each in named.items()]
-    asked: dict[str, Any] = {"media_id": ID, "purpose": purpose, "visibility": visibility}
-    signed_by, apart = delivery(), delivery()
+    stored = [each for each in media["renditions"] if each["format"] == MediaFormat.WEBP]
+    signed_by = delivery()
     for _ in range(2):
-        alone = [signed_by.sign(media, each, together=False) for each in named.values()]
-        assert alone == [apart.rendition_url(**asked, rendition=name, key=key) for name, key in stored]
-        together = [signed_by.sign(media, each, together=True) for each in named.values()]
-        assert together == apart.rendition_urls(**asked, renditions=stored)
+        alone, together = (
+            [signed_by.sign(media, each, together=shared) for each in stored] for shared in (False, True)
+        )
+        for urls in (alone, together):
+            assert [urlsplit(url.url).path for url in urls] == [f"/{each['key']}" for each in stored]
+        assert not any("Policy" in query(url) for url in alone)
         assert (alone == together) is (purpose is MediaPurpose.MEDICAL)
+        signers = {query(url)["Key-Pair-Id"] for url in (*alone, *together)}
+        assert signers == {"KPUBLIC" if visibility is PUBLIC else "KPRIVATE"}
 
 
 def test_a_document_that_lists_what_is_not_its_own_is_refused() -> None:
@@ -185,17 +208,6 @@ def test_a_document_that_lists_what_is_not_its_own_is_refused() -> None:
         for key in (other["renditions"][0]["key"], media["original"]["key"]):
             with pytest.raises(ValueError, match="is not rendition"):
                 signed_by.sign(media, {**media["renditions"][0], "key": key}, together=together)
-
-
-def test_a_selection_of_one_gets_the_shorter_canned_url() -> None:
-    [url] = delivery().rendition_urls(
-        media_id=ID,
-        purpose=MediaPurpose.COMMUNITY,
-        visibility=PUBLIC,
-        renditions=[(RenditionName.FEED, key_of(RenditionName.FEED))],
-    )
-    assert url == one(delivery())
-    assert "Policy" not in query(url)
 
 
 def test_medical_pictures_are_signed_one_by_one_for_minutes() -> None:
@@ -236,21 +248,9 @@ def test_keys_left_out_fall_back_to_the_next_wider_one() -> None:
 )
 def test_a_rendition_url_is_never_given_for_anything_else(key: str) -> None:
     signed_by = delivery()
-    with pytest.raises(ValueError, match="is not rendition FEED"):
-        signed_by.rendition_url(
-            media_id=ID,
-            purpose=MediaPurpose.COMMUNITY,
-            visibility=PUBLIC,
-            rendition=RenditionName.FEED,
-            key=key,
-        )
-    with pytest.raises(ValueError, match="is not rendition FEED"):
-        signed_by.rendition_urls(
-            media_id=ID,
-            purpose=MediaPurpose.COMMUNITY,
-            visibility=PUBLIC,
-            renditions=[(RenditionName.FEED, key), (RenditionName.FULL, key)],
-        )
+    for together in (False, True):
+        with pytest.raises(ValueError, match="is not rendition FEED"):
+            signed(signed_by, ID, key, RenditionName.FEED, together=together)
 
 
 def test_what_is_remembered_of_one_media_is_not_given_for_another() -> None:
@@ -258,13 +258,7 @@ def test_what_is_remembered_of_one_media_is_not_given_for_another() -> None:
     for key in (key_of(RenditionName.FEED), original_key(MediaPurpose.COMMUNITY, ID, "image/jpeg")):
         one(signed_by), several(signed_by)
         with pytest.raises(ValueError, match="is not"):
-            signed_by.rendition_url(
-                media_id=OTHER,
-                purpose=MediaPurpose.COMMUNITY,
-                visibility=PUBLIC,
-                rendition=RenditionName.FEED,
-                key=key,
-            )
+            signed(signed_by, OTHER, key, RenditionName.FEED)
         with pytest.raises(ValueError, match="is not"):
             signed_by.original_url(media_id=OTHER, key=key)
 
@@ -288,13 +282,7 @@ def test_a_key_signs_only_for_its_folder_and_for_who_may_see_the_media_now(
     several(signed_by, visibility=PUBLIC)
     one(signed_by, visibility=PRIVATE if visibility is PUBLIC else PUBLIC, folder=folder)
     assert query(one(signed_by, visibility=visibility, folder=folder))["Key-Pair-Id"] == signer
-    names = (RenditionName.FEED, RenditionName.FULL)
-    shared = signed_by.rendition_urls(
-        media_id=ID,
-        purpose=MediaPurpose.COMMUNITY,
-        visibility=visibility,
-        renditions=[(name, key_of(name, folder=folder)) for name in names],
-    )
+    shared = several(signed_by, visibility=visibility, folder=folder)
     assert {query(url)["Key-Pair-Id"] for url in shared} == {signer}
     [statement] = json.loads(decode(query(shared[0])["Policy"]))["Statement"]
     inner = {PUBLIC: "processed", PRIVATE: "private"}[folder]
@@ -329,6 +317,19 @@ def test_the_memory_is_bounded_and_forgets_the_oldest(monkeypatch: pytest.Monkey
     again = one(signed_by, ids[0])
     assert again == first[0]
     assert again is not first[0]
+
+
+def test_what_is_signed_anew_is_not_the_next_to_be_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.delivery.MEMOISED_URLS", 3)
+    clock = Clock()
+    signed_by = delivery(clock)
+    first, *others = (UUID(int=number) for number in range(4))
+    for media_id in (first, *others[:2]):
+        one(signed_by, media_id)
+    clock.now += 86_400
+    renewed = one(signed_by, first)
+    one(signed_by, others[2])
+    assert one(signed_by, first) is renewed
 
 
 @pytest.mark.parametrize("key", [key_of(RenditionName.FEED), original_key(MediaPurpose.COMMUNITY, OTHER, "image/png")])

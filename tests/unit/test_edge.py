@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from service.__main__ import app as command_line
 from service.cloudfront import encode, policy_text
-from service.models import MediaPurpose, RenditionName, Visibility
+from service.models import RenditionName, Visibility
 from service.settings import Settings, StorageSettings
+from tests.documents import signed
 from tests.edge_stand import BASE, FEED, FULL, ID, NOW, ORIGINAL, PICTURE, Stand, delivery_settings, xml
 
 
@@ -25,12 +26,10 @@ async def stand() -> AsyncIterator[Stand]:
 
 
 async def test_every_rendition_of_a_media_opens_under_their_one_signature(stand: Stand) -> None:
-    urls = stand.delivery.rendition_urls(
-        media_id=ID,
-        purpose=MediaPurpose.COMMUNITY,
-        visibility=Visibility.PRIVATE,
-        renditions=[(RenditionName.FEED, FEED), (RenditionName.FULL, FULL)],
-    )
+    urls = [
+        signed(stand.delivery, ID, key, name, visibility=Visibility.PRIVATE, together=True)
+        for name, key in ((RenditionName.FEED, FEED), (RenditionName.FULL, FULL))
+    ]
     assert [(await stand.get(url.url)).status_code for url in urls] == [200, 200]
     other = urls[0].url.replace(str(ID), str(UUID(int=1)))
     assert (await stand.get(other)).text == xml("AccessDenied", "Access denied")

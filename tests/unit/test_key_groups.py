@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 import httpx
 import pytest
@@ -22,6 +20,7 @@ from service.models import MediaFormat, MediaPurpose, RenditionName, Visibility
 from service.object_keys import original_key, rendition_key
 from service.policies import POLICIES
 from service.settings import DeliverySettings, Settings, SigningKey, StorageSettings, TrustedKey
+from tests.documents import signed
 from tests.edge_stand import BASE, ID, NOW, PICTURE, Bucket, Clock
 
 PUBLIC, PRIVATE = Visibility.PUBLIC, Visibility.PRIVATE
@@ -67,11 +66,9 @@ def edge(of: Settings, clock: Clock) -> tuple[Bucket, httpx.AsyncClient]:
 
 def handed_out(of: Settings, clock: Clock) -> set[str]:
     delivery = Delivery(of.delivery, clock=clock)
-    common: Mapping[str, Any] = {"media_id": ID, "purpose": MediaPurpose.COMMUNITY}
-    named = {"rendition": RenditionName.FEED}
     return {
-        delivery.rendition_url(**common, **named, visibility=PUBLIC, key=PUBLIC_KEY).url,
-        delivery.rendition_url(**common, **named, visibility=PRIVATE, key=PRIVATE_KEY).url,
+        signed(delivery, ID, PUBLIC_KEY, visibility=PUBLIC).url,
+        signed(delivery, ID, PRIVATE_KEY, visibility=PRIVATE).url,
         delivery.original_url(media_id=ID, key=ORIGINAL).url,
     }
 

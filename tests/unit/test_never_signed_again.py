@@ -31,7 +31,7 @@ fragment Signed on Media {
   id
   display { url urlExpiresAt }
   sized: display(hint: { width: 360, devicePixelRatio: 2, accept: [WEBP] }) { url }
-  renditions { url urlExpiresAt }
+  renditions { url urlExpiresAt unsignedUrl }
   small: renditions(names: [THUMBNAIL], formats: [JPEG]) { url }
   srcset(accept: [WEBP])
   original { url expiresAt }
@@ -107,6 +107,9 @@ class State:
             answer = await self.library.run(QUERY, viewer, **asked)
             found = list(_shown(answer, asked["id"]))
             urls = [url for each in found for url in _urls(each)]
+            # No signature decides who opens these: they are given for what is open to everybody, and for nothing else.
+            is_open = self.is_ready and self.is_public and self.folder is Visibility.PUBLIC
+            assert all((each["unsignedUrl"] is not None) is is_open for one in found for each in one["renditions"])
             if not self.is_ready or not (self.is_public or viewer in INSIDERS):
                 assert urls == []
                 assert self.library.delivery.signed == before
@@ -175,6 +178,7 @@ async def test_nothing_is_signed_that_is_not_ready_and_for_this_viewer(
     visibility = POLICIES[purpose].default_visibility
     state = State(ready_media(purpose=purpose.value, visibility=visibility.value), library, folder=visibility)
     library.delivery._clock = lambda: state.now
+    library.delivery._has_cookies = True
     await library.add(state.media)
     await state.check()
     for step in steps:

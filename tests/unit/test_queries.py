@@ -79,6 +79,37 @@ async def test_each_field_of_a_rendition_can_be_read_alone(library: Library, hol
     assert selected == "unsignedUrl" or "None" not in str(answer)
 
 
+@pytest.mark.parametrize(
+    "selected",
+    ["renditions { cacheKey url }", "renditions(names: [THUMBNAIL]) { cacheKey url }", "srcset(accept: [JPEG])"],
+)
+async def test_addresses_stay_the_same_while_more_renditions_are_made(library: Library, selected: str) -> None:
+    media = ready_media()
+    every = media["renditions"]
+    # What makes it viewable comes first: JPEG, and no FULL.
+    first = [each for each in every if each["format"] == "JPEG" and each["name"] != "FULL"]
+
+    async def addresses() -> set[str]:
+        node = (await library.run(f"{{ feed(purpose: COMMUNITY) {{ nodes {{ it: {selected} }} }} }}"))["feed"]["nodes"]
+        it = node[0]["it"]
+        return {part.split()[0] for part in it.split(", ")} if isinstance(it, str) else {each["url"] for each in it}
+
+    await library.add({**media, "renditions": first})
+    before = await addresses()
+    await library.runtime.database.media.update_one({"_id": media["_id"]}, {"$set": {"renditions": every}})
+    assert before < await addresses()
+
+
+async def test_one_rendition_that_was_asked_for_has_a_short_address_of_its_own(library: Library) -> None:
+    await library.add(ready_media())
+    shown = await library.run(
+        "{ feed(purpose: COMMUNITY) { nodes { renditions(names: [FEED], formats: [JPEG]) { url } display { url } } } }"
+    )
+    [media] = shown["feed"]["nodes"]
+    assert media["renditions"] == [media["display"]]
+    assert "Policy=" not in media["display"]["url"]
+
+
 async def test_nothing_is_signed_that_was_not_selected(library: Library) -> None:
     await library.add(*(ready_media() for _ in range(3)))
     await library.run("{ feed(purpose: COMMUNITY) { nodes { display { width cacheKey } renditions { name } } } }")

@@ -21,6 +21,7 @@ from service.object_keys import rendition_key
 from service.policies import POLICIES
 from service.settings import DeliverySettings, Environment, HttpSettings, Settings
 from service.signed_cookies import PURPOSES_WITH_COOKIES, CookieIssuer, SignedCookies
+from tests.documents import ready_media
 from tests.edge_stand import BASE, FEED, ID, NOW, PICTURE, Clock, Stand, delivery_settings
 
 APP = "https://app.example.org"
@@ -32,6 +33,11 @@ def with_cookies(domain: str = "edge.test", **changed: Any) -> DeliverySettings:
 
 def header(values: dict[str, str]) -> dict[str, str]:
     return {"cookie": "; ".join(f"{name}={value}" for name, value in values.items())}
+
+
+def unsigned(settings: DeliverySettings, key: str, visibility: str = "PUBLIC") -> str | None:
+    rendition: Any = {"key": key}
+    return Delivery(settings).unsigned_url(ready_media(visibility=visibility), rendition)
 
 
 def community(clock: Clock | None = None, **changed: Any) -> SignedCookies:
@@ -68,7 +74,7 @@ async def test_a_page_gets_cookies_that_open_public_pictures_at_the_edge() -> No
     body = answer.json()
     stand.clock.now = datetime.fromisoformat(body["expiresAt"]).timestamp() - 1
     given_out = {name: cookie.value for name, cookie in jar.items()}
-    address = Delivery(with_cookies()).unsigned_url(FEED)
+    address = unsigned(with_cookies(), FEED)
     assert address == f"{BASE}/{FEED}"
     assert (await stand.client.get(address, headers=header(given_out))).content == PICTURE.body
     assert (await stand.client.get(address)).status_code == 403
@@ -100,7 +106,18 @@ async def test_purposes_without_public_pictures_have_none(purpose: str) -> None:
 async def test_without_a_domain_there_are_neither_cookies_nor_unsigned_addresses() -> None:
     async with api(domain="") as client:
         assert (await client.post("/delivery/cookies/community", headers={"origin": APP})).status_code == 404
-    assert Delivery(delivery_settings()).unsigned_url(FEED) is None
+    assert unsigned(delivery_settings(), FEED) is None
+
+
+def test_the_address_without_a_signature_is_for_what_is_public_and_lies_among_such() -> None:
+    private = FEED.replace("/processed/", "/private/")
+    given = {
+        (visibility, key): unsigned(with_cookies(), key, visibility)
+        for visibility in ("PUBLIC", "PRIVATE")
+        for key in (FEED, private)
+    }
+    # Objects move a while after the write that turned their media private, or public.
+    assert {case for case, address in given.items() if address is not None} == {("PUBLIC", FEED)}
 
 
 async def test_they_open_neither_private_pictures_nor_originals_nor_other_purposes() -> None:
@@ -117,7 +134,7 @@ async def test_they_open_neither_private_pictures_nor_originals_nor_other_purpos
         answer = await stand.client.get(f"{BASE}/{key}", headers=header(dict(cookies.values)))
         assert answer.status_code == 403
     assert stand.bucket.asked == []
-    assert Delivery(with_cookies()).unsigned_url(private) is None
+    assert unsigned(with_cookies(), private, "PRIVATE") is None
 
 
 @given(st.floats(0, 200_000), st.floats(0, 200_000), st.sampled_from(sorted(PURPOSES_WITH_COOKIES)))
