@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -9,6 +10,17 @@ import uvicorn
 from service.app import create_app
 from service.settings import Environment, Settings
 from service.transport.server import GracefulServer
+
+# How uvicorn serves the edge.
+EDGE_OPTIONS: Final[dict[str, Any]] = {
+    # Hands on the request target as it arrived; httptools would take fragments and other hosts out of it unseen.
+    "http": "h11",
+    # Whose address and scheme a policy is compared with is not for request headers to say.
+    "proxy_headers": False,
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+}
 
 
 def serve_api(settings: Settings) -> None:
@@ -33,11 +45,7 @@ def serve_edge(settings: Settings, *, invalidation_s: float) -> None:
 
     uvicorn.run(
         edge_from_settings(settings, invalidation_delay_s=invalidation_s),
-        # Whose address and scheme a policy is compared with is not for request headers to say.
-        proxy_headers=False,
         host=settings.http.host,
         port=urlsplit(settings.delivery.base_url).port or 8090,
-        log_config=None,
-        access_log=False,
-        server_header=False,
+        **EDGE_OPTIONS,
     )

@@ -13,6 +13,7 @@ import httpx
 import pytest
 import uvicorn
 
+from service.commands.serving import EDGE_OPTIONS
 from service.delivery import Delivery, cache_control
 from service.dev.edge import edge_from_settings
 from service.dev.edge.origin import Failure, OriginObject, StorageOrigin, Unchanged
@@ -69,8 +70,7 @@ async def served(settings: Settings, dev_keys: DevKeys) -> AsyncIterator[Served]
     await put(store, store.media_bucket, feed, PICTURE, "image/webp")
     await put(store, store.upload_bucket, original, SECRET, "image/jpeg")
     await store.close()
-    # uvicorn's own log configuration would outlive this test.
-    config = uvicorn.Config(edge_from_settings(settings), lifespan="on", log_config=None, access_log=False)
+    config = uvicorn.Config(edge_from_settings(settings), lifespan="on", **EDGE_OPTIONS)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     yield Served(media_id, feed, original, Delivery(settings.delivery), base_url)
@@ -78,11 +78,11 @@ async def served(settings: Settings, dev_keys: DevKeys) -> AsyncIterator[Served]
     await serving
 
 
-async def exchange(served: Served, target: str, host: str | None = None) -> tuple[int, bytes]:
-    """One request with its target exactly as written: HTTP clients would tidy it up."""
+async def exchange(served: Served, target: str, host: str | None = None, more: str = "") -> tuple[int, bytes]:
+    """One request with its target exactly as written, and `more` headers: HTTP clients would tidy it up."""
     address = served.base_url.removeprefix("http://")
     reader, writer = await asyncio.open_connection(*address.split(":"))
-    writer.write(f"GET {target} HTTP/1.1\r\nHost: {host or address}\r\nConnection: close\r\n\r\n".encode())
+    writer.write(f"GET {target} HTTP/1.1\r\nHost: {host or address}\r\n{more}Connection: close\r\n\r\n".encode())
     answer = await reader.read()
     writer.close()
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -133,6 +133,25 @@ async def test_a_host_header_cannot_lend_a_signature_to_another_path(served: Ser
     for forged in (f"{host}{path}?{query}#", f"{host}{path}", "other.example.org"):
         status, body = await exchange(served, f"/{served.feed}?{query}", forged)
         assert (status, PICTURE in body) == (403, False), forged
+
+
+async def test_what_others_would_read_in_another_way_does_not_open(served: Served) -> None:
+    address = served.url()
+    target, host = address.removeprefix(served.base_url), served.base_url.removeprefix("http://")
+    assert await exchange(served, target) == (200, PICTURE)
+    for odd, more in (
+        (f"{target}#x", ""),
+        (address, ""),
+        (f"http://other.example.org{target}", ""),
+        (f"http://someone@{host}{target}", ""),
+        (target, f"Host: {host}\r\n"),
+        (target, "Host: other.example.org\r\n"),
+        (target.removeprefix("/"), ""),
+        ("*", ""),
+    ):
+        status, body = await exchange(served, odd, more=more)
+        assert status in {400, 403}, (odd, more)
+        assert PICTURE not in body
 
 
 async def test_storage_is_asked_only_for_what_changed(settings: Settings) -> None:

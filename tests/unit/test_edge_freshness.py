@@ -39,6 +39,8 @@ async def stand() -> AsyncIterator[Stand]:
         (None, LATER, 600, 600),
         (None, EARLIER, 0, 60),
         (None, "0", 0, 60),
+        (None, "Mon, 01 Jan 99999999999999999999 00:00:00 GMT", 0, 60),
+        (None, "Mon, 01 Jan 0001 00:00:00 +2359", 0, 60),
         ("immutable", LATER, 600, 600),
         ("no-cache", LATER, 0, 60),
         ("no-store", None, None, 60),

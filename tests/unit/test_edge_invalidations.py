@@ -124,6 +124,8 @@ async def test_three_thousand_items_and_fifteen_wildcards_may_be_in_progress(sta
         (batch("/a").replace(XMLNS, "urn:other"), "MalformedXML"),
         (batch("/a", reference=""), "MalformedXML"),
         ('<!DOCTYPE x [<!ENTITY a "aaaa">]>' + batch("/a"), "MalformedXML"),
+        (('<?xml version="1.0" encoding="UTF-16"?>' + batch("/a")).encode("utf-16"), "MalformedXML"),
+        (('<!DOCTYPE x [<!ENTITY a "aaaa">]>' + batch("/a")).encode("utf-16"), "MalformedXML"),
         (batch("/a", quantity=2), "InconsistentQuantities"),
         (batch(), "InvalidArgument"),
         (batch("a"), "InvalidArgument"),
@@ -165,5 +167,7 @@ async def test_they_are_listed_from_the_newest_on_in_pages(stand: Stand) -> None
     assert (listed(first), listed(second)) == ([ids[2], ids[1]], [ids[0]])
     assert fromstring(first).findtext(f"{{{XMLNS}}}NextMarker") == ids[1]
     assert fromstring(second).findtext(f"{{{XMLNS}}}IsTruncated") == "false"
-    assert (await stand.client.get(API, params={"MaxItems": "x"})).status_code == 400
+    for odd in ({"MaxItems": "x"}, {"Marker": "\x01"}, {"Marker": ids[0].lower()}):
+        refused = await stand.client.get(API, params=odd)
+        assert (refused.status_code, described(refused)["Code"]) == (400, "InvalidArgument")
     assert described(await stand.client.get(f"{API}/NONE"))["Code"] == "NoSuchInvalidation"

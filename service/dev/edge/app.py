@@ -86,6 +86,11 @@ class Edge:
 
     def _admit(self, request: Request, path: str, query: str) -> Behavior:
         """The behaviour of a request that may pass. Raises Denied."""
+        # What a proxy or a server on the way would read in another way than the one that signed.
+        if not path.startswith("/") or "#" in path or "#" in query:
+            raise Denied(DenialCode.ACCESS_DENIED, "not a path and a query")
+        if len(request.headers.getlist("host")) != 1:
+            raise Denied(DenialCode.ACCESS_DENIED, "not one host")
         normal = normal_form(path)
         behavior = next((each for each in self._settings.behaviors if each.covers(normal)), None)
         if behavior is None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
+
+from service.dev.edge.dates import http_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,9 +70,6 @@ def _directives(cache_control: str | None) -> Mapping[str, str]:
 
 
 def _until(date: str, now: float) -> int:
-    try:
-        moment = parsedate_to_datetime(date)
-    except ValueError:
-        # RFC 9111 5.3: what is not a date, 0 above all, is in the past.
-        return 0
-    return max(0, int(moment.timestamp() - now))
+    moment = http_date(date)
+    # RFC 9111 5.3: what is not a date, 0 above all, is in the past.
+    return 0 if moment is None else max(0, int(moment.timestamp() - now))

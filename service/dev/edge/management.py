@@ -32,6 +32,7 @@ _DISTRIBUTION: Final = "/2020-05-31/distribution/{distribution_id}"
 _PATH: Final = f"{_DISTRIBUTION}/invalidation"
 _MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 _MAX_ITEMS: Final = 100
+_ID: Final = re.compile(r"[A-Z0-9]{0,64}")
 _DIGITS: Final = re.compile(r"[0-9]{1,6}")
 
 Handler = Callable[["Request"], Awaitable[Response]]
@@ -53,6 +54,8 @@ def management_routes(invalidations: Invalidations) -> list[Route]:
         marker, asked = request.query_params.get("Marker", ""), request.query_params.get("MaxItems", str(_MAX_ITEMS))
         if not _DIGITS.fullmatch(asked) or int(asked) == 0:
             raise InvalidationRefused(400, "InvalidArgument", "MaxItems must be a number above 0.")
+        if not _ID.fullmatch(marker):
+            raise InvalidationRefused(400, "InvalidArgument", "Marker must be the id of an invalidation.")
         return _xml(_page(invalidations.newest_first(), marker, min(int(asked), _MAX_ITEMS)))
 
     async def get_config(_: Request) -> Response:
@@ -96,12 +99,14 @@ async def _body(request: Request) -> bytes:
 
 def _batch(body: bytes) -> tuple[str, list[str]]:
     """The reference and the items of an `InvalidationBatch`."""
-    # Entities are declared in a document type, and only they can make a small document large.
-    if b"<!" in body:
-        raise _malformed()
     try:
-        root = fromstring(body)  # noqa: S314 - what makes it unsafe is refused above
-    except (ParseError, ValueError, LookupError) as error:
+        # Not what the document calls its encoding: in another one the next line would see nothing.
+        text = body.decode()
+        # Entities are declared in a document type, and only they can make a small document large.
+        if "<!" in text:
+            raise _malformed()
+        root = fromstring(text)  # noqa: S314 - what makes it unsafe is refused above
+    except (ParseError, ValueError) as error:
         raise _malformed() from error
     within = {"c": _NAMESPACE}
     reference = root.findtext("c:CallerReference", "", within)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import format_datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 from xml.sax.saxutils import escape
 
 from starlette.responses import Response
 
+from service.dev.edge.dates import http_date
 from service.dev.edge.origin import Failure
 from service.dev.edge.ranges import parse_ranges
 
@@ -130,12 +131,8 @@ def _unchanged(asked: Headers, found: OriginObject) -> bool:
 def _changed_since(date: str | None, found: OriginObject) -> bool:
     if date is None:
         return True
-    try:
-        since = parsedate_to_datetime(date)
-    except ValueError:
-        return True
-    # A date without a zone cannot be compared; HTTP dates always carry GMT.
-    return since.tzinfo is None or found.last_modified.replace(microsecond=0) > since
+    since = http_date(date)
+    return since is None or found.last_modified.replace(microsecond=0) > since
 
 
 def _range_applies(asked: Headers, found: OriginObject) -> bool:
