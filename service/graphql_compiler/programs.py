@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections import OrderedDict
 from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,6 +35,9 @@ from service.graphql_compiler.unit import Completion, UnitWriter
 # the database than for the executor.
 MAX_LINES = 2_000
 
+# Of all programs of a process; a line takes one to two kilobytes.
+MAX_KEPT_LINES = 20_000
+
 
 # What selected the fields of an object, by identity, and the name of its type.
 UnitKey = tuple[int, str]
@@ -51,21 +56,53 @@ class Program:
     """What an operation runs, for one set of values of the variables in its directives.
 
     `units` complete objects, by the identity of what selected them, which `root_fields` keep alive, and by type.
-    `calls` are the root fields, by response key, whose resolvers are called straight.
+    `calls` are the root fields, by response key, whose resolvers are called straight. `selections` keeps what the units
+    were made for: as long as a list lives, no other has its identity.
     """
 
     root_fields: GroupedFieldSet
     units: dict[UnitKey, Completion]
     calls: dict[str, RootCall]
+    selections: tuple[FieldDetailsList, ...]
+    lines: int
     road: Road
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class _Variant:
     """An operation with one set of values of the variables in its directives."""
 
     runs: int = 0
     program: Program | None = None
+
+
+class _Shelf:
+    """Keeps programs to MAX_KEPT_LINES in all: those that were run longest ago are taken from their variants."""
+
+    def __init__(self) -> None:
+        self._variants: OrderedDict[int, tuple[weakref.ref[_Variant], int]] = OrderedDict()
+        self._lines = 0
+
+    def put(self, variant: _Variant, program: Program) -> None:
+        """Give `variant` its program."""
+        key = id(variant)
+        variant.program = program
+        self._variants[key] = (weakref.ref(variant, lambda _: self._remove(key)), program.lines)
+        self._lines += program.lines
+        while self._lines > MAX_KEPT_LINES:
+            oldest = next(iter(self._variants))
+            dropped = self._variants[oldest][0]()
+            self._remove(oldest)
+            if dropped is not None:
+                dropped.program, dropped.runs = None, 0
+
+    def touch(self, variant: _Variant) -> None:
+        """Note that the program of `variant` is run."""
+        self._variants.move_to_end(id(variant))
+
+    def _remove(self, key: int) -> None:
+        if (entry := self._variants.pop(key, None)) is not None:
+            self._lines -= entry[1]
 
 
 @dataclass(slots=True)
@@ -84,15 +121,19 @@ class Programs:
     def __init__(self, *, after: int = 3) -> None:
         self._after = after
         self._operations: PerOperation[_Known] = PerOperation(_Known)
+        self._shelf = _Shelf()
 
     def of(self, executor: Executor[Any]) -> Program | None:
         """What to run for an executor that is about to begin, or None: nothing but the executor itself."""
         variant = self._variant(executor)
         if variant is None:
             return None
+        if variant.program is not None:
+            self._shelf.touch(variant)
+            return variant.program
         variant.runs += 1
-        if variant.program is None and variant.runs >= self._after:
-            variant.program = self._compile(executor)
+        if variant.runs >= self._after and (program := self._compile(executor)) is not None:
+            self._shelf.put(variant, program)
         return variant.program
 
     def road(self, executor: Executor[Any]) -> Road:
@@ -161,7 +202,14 @@ def compile_program(executor: Executor[Any]) -> Program:
         with suppress(NotCompilable):
             calls[key] = RootCall(executor, definition, selected_by)
     compiling.finish()
-    return Program(compiling.root_fields, compiling.units, calls, compiling.road)
+    return Program(
+        compiling.root_fields,
+        compiling.units,
+        calls,
+        tuple(compiling.selections),
+        MAX_LINES - compiling.lines_left,
+        compiling.road,
+    )
 
 
 class _Compiling:
@@ -174,7 +222,8 @@ class _Compiling:
         # What each unit hands objects to, besides itself.
         self._needs: dict[UnitKey, set[UnitKey]] = {}
         self._reasons: list[str] = []
-        self._lines_left = MAX_LINES
+        self.selections: list[FieldDetailsList] = []
+        self.lines_left = MAX_LINES
 
     @property
     def road(self) -> Road:
@@ -192,6 +241,7 @@ class _Compiling:
         key = (id(selected_by), object_type.name)
         if key not in self._needs:
             self._needs[key] = set()
+            self.selections.append(selected_by)
             self._waiting.append((object_type, selected_by))
         return key
 
@@ -211,9 +261,9 @@ class _Compiling:
             self._needs[key].add(self._need(type_, selecting))
 
         fields = self._selection.fields_of(object_type, selected_by)
-        writer = UnitWriter(self._selection, need, max_lines=self._lines_left)
+        writer = UnitWriter(self._selection, need, max_lines=self.lines_left)
         try:
             self.units[key] = writer.write(object_type, fields, self._label)
         except (NotCompilable, TooLong) as refusal:
             self._reasons.append(str(refusal) or "too many fields")
-        self._lines_left -= writer.lines
+        self.lines_left -= writer.lines

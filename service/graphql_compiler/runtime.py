@@ -119,6 +119,9 @@ class ListCheck:
             return None
         if not is_iterable(value):
             raise GraphQLError(f"Expected Iterable, but did not find one for field '{self._name}'.")
+        if iter(value) is value:
+            # It can be read once, and the executor may have to read it after all.
+            raise NeedsExecutor
         return value
 
 

@@ -12,6 +12,7 @@ import strawberry
 from graphql import OperationDefinitionNode, parse
 
 from service.graphql_compiler import inline, inlined
+from service.graphql_compiler.programs import MAX_KEPT_LINES
 from service.graphql_compiler.selection import MAX_SPECIALISATIONS, PerOperation
 from service.settings import HttpSettings
 from service.transport.documents import GraphQLRequest
@@ -39,6 +40,10 @@ class Picture:
     def later(self) -> int:
         calls.append("later")
         return _later(self.number)  # type: ignore[return-value]
+
+    @strawberry.field
+    def counted(self) -> list[int]:
+        return (number for number in range(2))  # type: ignore[return-value]
 
     @strawberry.field
     def among(self) -> list[Picture]:
@@ -124,6 +129,29 @@ async def test_many_documents_leave_nothing_behind() -> None:
     gc.collect()
     # As many as the parsed documents that are remembered.
     assert len(on._programs._operations._values) < 600
+
+
+async def test_programs_take_no_more_than_they_may_and_come_back_when_they_are_run_again() -> None:
+    on = operations(compile_after=1)
+    fields = " ".join(f"a{number}: number" for number in range(200))
+    queries = [f"query Q{number} {{ pictures {{ {fields} }} }}" for number in range(40)]
+    for query in queries:
+        await run(on, query)
+    assert 0 < on._programs._shelf._lines <= MAX_KEPT_LINES
+    assert not is_generated(on, queries[0])
+    assert is_generated(on, queries[-1])
+    await run(on, queries[0])
+    assert is_generated(on, queries[0])
+    del on._documents
+    gc.collect()
+    assert on._programs._shelf._lines == 0
+
+
+async def test_what_can_be_read_once_is_left_to_the_executor() -> None:
+    on = operations(compile_after=1)
+    for _ in range(3):
+        body = (await run(on, "{ pictures(first: 1) { counted later } }")).body
+        assert body["data"] == {"pictures": [{"counted": [0, 1], "later": 0}]}
 
 
 async def test_what_has_to_be_awaited_after_all_is_given_back() -> None:
