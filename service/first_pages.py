@@ -13,8 +13,12 @@ from service.access import ANONYMOUS, Action, Viewer, granted_filters
 from service.change_feed import ChangeFeed
 from service.documents import MediaDocument
 from service.lifecycle import MediaStatus
+from service.media_memory import is_bounded
 from service.stores.changes import Change
 from service.stores.media import MediaStore
+
+# What a page is taken to hold; clients may ask for more, and then fewer pages are kept.
+MEDIA_A_PAGE = 30
 
 Key = tuple[str, int, frozenset[str]]
 
@@ -32,7 +36,7 @@ class _Loading:
 
 
 class FirstPages:
-    """Reads them, at most `capacity` from memory; the least recently used go first.
+    """Reads them, from memory as far as `capacity` pages of MEDIA_A_PAGE reach; the least recently used go first.
 
     A page is kept only while the change stream is live, and goes with the first write to any of its media, with a media
     that becomes READY and with any change of visibility. The stream tells of a write some milliseconds after it is
@@ -72,7 +76,7 @@ class FirstPages:
     async def read(self, purpose: str, *, limit: int, fields: frozenset[str]) -> list[MediaDocument]:
         """The newest READY media of a purpose that anybody may see. The documents must not be changed."""
         key = (purpose, limit, fields)
-        if not self._capacity or not self._change_feed.is_live():
+        if not self._capacity or not is_bounded(fields) or not self._change_feed.is_live():
             return await self._read(key)
         if (page := self._pages.get(key)) is not None:
             self._pages.move_to_end(key)
@@ -91,7 +95,7 @@ class FirstPages:
                 del self._loading[key]
         if heard == self._heard and self._change_feed.is_live():
             self._pages[key] = _Page(documents, frozenset([document["_id"] for document in documents]))
-            if len(self._pages) > self._capacity:
+            while sum(1 + len(page.documents) for page in self._pages.values()) > self._capacity * MEDIA_A_PAGE:
                 self._pages.popitem(last=False)
         return documents
 

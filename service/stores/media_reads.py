@@ -105,9 +105,9 @@ class MediaReads:
 
     async def list_ids(
         self, query: Mapping[str, Any], *, access: AccessFilters, before: UUID | None, limit: int
-    ) -> list[bytes]:
+    ) -> list[bytes] | None:
         """The ids of what `list_page` would answer, as 16 bytes each, from an index alone where one holds all that is
-        asked for.
+        asked for. None where one of them is no UUID.
         """
         narrowed = restrict(_older_than(query, before), access)
         if narrowed is None:
@@ -115,7 +115,10 @@ class MediaReads:
         cursor = self._reads.find_raw_batches(narrowed, {"_id": 1}).sort("_id", -1).limit(limit)
         if (index := _index_for(query)) is not None:
             cursor = cursor.hint(index)
-        return [media_id for batch in await cursor.to_list(None) for media_id in ids_of(batch)]
+        try:
+            return [media_id for batch in await cursor.to_list(None) for media_id in ids_of(batch)]
+        except ValueError:
+            return None
 
     async def list_own_private(
         self, owner_id: str, purpose: str, *, limit: int, fields: Projection

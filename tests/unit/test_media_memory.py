@@ -55,7 +55,7 @@ class Store:
         self.asked.append("page")
         return self.page()
 
-    async def list_ids(self, _query: Any, **_asked: Any) -> list[bytes]:
+    async def list_ids(self, _query: Any, **_asked: Any) -> list[bytes] | None:
         self.asked.append("ids")
         ids = [each["_id"].bytes for each in self.page()]
         self.between()
@@ -175,6 +175,37 @@ async def test_what_goes_between_the_two_questions_does_not_leave_a_hole() -> No
     world.hear()
     world.store.between = lambda: world.write(LIMIT, status="DELETED")
     assert len(await world.read()) == LIMIT
+
+
+async def test_a_cold_page_now_and_then_does_not_turn_it_off() -> None:
+    world = World()
+    for number in range(3):
+        world.write(number)
+    world.hear()
+    await world.warm()
+    for turn in range(60):
+        if turn % 5 == 0:
+            world.memory._documents.clear()
+        await world.read()
+    assert world.store.asked.count("page") == 0
+
+
+async def test_what_may_be_of_any_size_is_not_kept() -> None:
+    world = World()
+    world.write(0)
+    access = granted_filters(ANONYMOUS, Action.READ)
+    fields = frozenset({"annotations"})
+    for _ in range(40):
+        await world.memory.list_page(COMMUNITY, access=access, before=None, limit=LIMIT, fields=fields)
+    assert not world.memory._documents
+
+
+async def test_pages_of_more_than_one_visibility_are_read_whole() -> None:
+    world = World()
+    world.write(0)
+    for _ in range(40):
+        await world.read(Viewer("anna"))
+    assert set(world.store.asked) == {"page"}
 
 
 async def test_what_the_process_has_written_itself_is_forgotten_at_once() -> None:
