@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from benchmarks.peers.python_delivery import Signing, signing_of
+from service.transport.server import spare_the_garbage_collector
 
 FEED = {"purpose": "COMMUNITY", "status": "READY", "visibility": "PUBLIC"}
 WANTED = frozenset({"THUMBNAIL", "FEED"})
@@ -140,6 +141,8 @@ def create_app(settings: Mapping[str, Any]) -> Starlette:
         for name, projection in projections.items():
             answer = page(collection, projection, pages[name.removeprefix("Later")])
             app.router.routes.append(Route(f"/{name}", answer))
+        if settings["advantages"]:
+            spare_the_garbage_collector()
         yield
 
     app.router.lifespan_context = lifespan

@@ -182,5 +182,7 @@ if __name__ == "__main__":
     quick = SETTINGS["advantages"]
     scalars = StrawberryConfig(scalar_map={datetime: SCALAR_MAP[datetime]})
     extensions: list[Any] = [ParserCache(), ValidationCache()] if quick else []
+    if quick:
+        spare_the_garbage_collector()
     app = (QuickApp if quick else App)(strawberry.Schema(Query, config=scalars, extensions=extensions))
     uvicorn.run(app, host="127.0.0.1", port=SETTINGS["port"], log_level="warning", access_log=False)

@@ -46,14 +46,14 @@ class GracefulServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        _spare_the_garbage_collector()
+        spare_the_garbage_collector()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._drain()
         await super().shutdown(sockets)
 
 
-def _spare_the_garbage_collector() -> None:
+def spare_the_garbage_collector() -> None:
     """Look for cycles less often, and never among what lives as long as the process.
 
     A page makes thousands of dicts, none of them in a cycle. By default the collector would walk them after every 700,
