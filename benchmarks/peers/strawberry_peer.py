@@ -23,6 +23,7 @@ from strawberry.schema.config import StrawberryConfig
 from benchmarks.peers.python_delivery import Signing, signing_of
 from benchmarks.peers.starlette_peer import choose, id_of
 from schema.scalars import SCALAR_MAP
+from service.transport.server import spare_the_garbage_collector
 
 SETTINGS: Mapping[str, Any] = orjson.loads(os.environ["PEER_SETTINGS"])
 SIGNING: Signing = signing_of(SETTINGS)
