@@ -45,7 +45,8 @@ class CacheBehavior:
     key_groups: tuple[KeyGroup, ...]
 
 
-# In the order in which they are tried, with the keys of `key_groups.path_rules`. What matches none is refused.
+# In the order in which they are tried; what matches none is refused. What turned private is signed with the private key
+# at once and moved a little later: hence two groups for public renditions.
 BEHAVIORS: Final = (
     CacheBehavior(ORIGINALS_PATTERN, Origin.UPLOADS, (KeyGroup.ORIGINALS,)),
     CacheBehavior(RENDITIONS_PATTERNS[Visibility.PRIVATE], Origin.RENDITIONS, (KeyGroup.PRIVATE,)),

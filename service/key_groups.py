@@ -1,16 +1,16 @@
-"""Which paths the CDN serves, from which bucket, and whose signatures open them: one place for every kind of CDN."""
+"""The behaviours of the distribution as a service's settings fill them in: buckets by name, key groups as keys."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from service.cloudfront import check_public_key
 from service.delivery import load_signers
+from service.distribution import BEHAVIORS, KeyGroup, Origin
 from service.errors import ConfigurationError
-from service.models import Visibility
-from service.object_keys import ORIGINALS_PATTERN, RENDITIONS_PATTERNS
 
 if TYPE_CHECKING:
     from service.cloudfront import Signer
@@ -33,14 +33,15 @@ def path_rules(settings: Settings) -> tuple[PathRule, ...]:
     """
     keys, signers, storage = settings.delivery, load_signers(settings.delivery), settings.storage
     private_key = keys.private_key or keys.public_key
-    public = _key_group(signers.public, keys.public_key)
-    private = _key_group(signers.private, private_key)
-    original = _key_group(signers.original, keys.original_key or private_key)
-    return (
-        PathRule(ORIGINALS_PATTERN, storage.upload_bucket, original),
-        PathRule(RENDITIONS_PATTERNS[Visibility.PRIVATE], storage.media_bucket, private),
-        # What turned private is signed with the private key at once, and moved a little later.
-        PathRule(RENDITIONS_PATTERNS[Visibility.PUBLIC], storage.media_bucket, _joined(public, private)),
+    groups = {
+        KeyGroup.PUBLIC: _key_group(signers.public, keys.public_key),
+        KeyGroup.PRIVATE: _key_group(signers.private, private_key),
+        KeyGroup.ORIGINALS: _key_group(signers.original, keys.original_key or private_key),
+    }
+    buckets = {Origin.UPLOADS: storage.upload_bucket, Origin.RENDITIONS: storage.media_bucket}
+    return tuple(
+        PathRule(each.path_pattern, buckets[each.origin], reduce(_joined, (groups[name] for name in each.key_groups)))
+        for each in BEHAVIORS
     )
 
 

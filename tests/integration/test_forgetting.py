@@ -16,9 +16,7 @@ import pytest
 
 from schema.global_id import encode_id
 from service.dev.environment import environment_of
-from service.distribution import BEHAVIORS
 from service.errors import MalwareFound
-from service.key_groups import path_rules
 from service.lifecycle import MediaStatus
 from service.models import JobKind, Lane, MediaPurpose
 from service.quarantine import quarantine
@@ -36,12 +34,6 @@ PROGRESS = "query D($id: ID!) { deletion(id: $id) { stage cdnInvalidatedAt } }"
 @pytest.fixture(autouse=True)
 async def empty_queue(service: RunningService) -> None:
     await service.runtime.database.jobs.delete_many({})
-
-
-def test_the_distribution_is_named_as_the_edge_runs_it(settings: Settings) -> None:
-    rules = path_rules(settings)
-    assert [rule.path_pattern for rule in rules] == [behavior.path_pattern for behavior in BEHAVIORS]
-    assert [len(rule.trusted_keys) for rule in rules] == [len(behavior.key_groups) for behavior in BEHAVIORS]
 
 
 async def cached(service: RunningService, media_id: UUID, http: httpx.AsyncClient) -> list[str]:
