@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from service.settings import DeliverySettings
 
 _DOMAIN = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
+# Top-level domains, CloudFront's own one and the rests of IP addresses. Other public suffixes (co.uk) browsers know.
+_SHARED_BY_STRANGERS = re.compile(r"[a-z0-9-]+|cloudfront\.net|(?:.*\.)?[0-9]+")
 # Everybody has the same cookies, so their windows need no phases.
 _NOBODYS = UUID(int=0)
 
@@ -73,8 +75,9 @@ class CookieIssuer:
 
 def _check_domain(domain: str, base_url: str) -> None:
     host = urlsplit(base_url).hostname or ""
-    if not _DOMAIN.fullmatch(domain) or not f".{host}".endswith(f".{domain}"):
+    is_above = f".{host}".endswith(f".{domain}") and not _SHARED_BY_STRANGERS.fullmatch(domain)
+    if not _DOMAIN.fullmatch(domain) or not (domain == host or is_above):
         raise ConfigurationError(
-            f"MEDIA_DELIVERY__COOKIE_DOMAIN {domain!r} must be the host of MEDIA_DELIVERY__BASE_URL or a domain above "
-            "it, such as example.org: browsers would not send the cookies there."
+            f"MEDIA_DELIVERY__COOKIE_DOMAIN {domain!r} must be the host of MEDIA_DELIVERY__BASE_URL or a domain of yours "
+            "above it, such as example.org: browsers would not take the cookies, or not send them there."
         )

@@ -173,6 +173,20 @@ def test_domains_that_browsers_would_not_send_to_the_cdn_are_refused(domain: str
         CookieIssuer(with_cookies(domain))
 
 
+@pytest.mark.parametrize(
+    ("domain", "host"),
+    [("org", "media.example.org"), ("cloudfront.net", "d111111abcdef8.cloudfront.net"), ("0.0.1", "127.0.0.1")],
+)
+def test_domains_that_others_have_a_part_in_are_refused(domain: str, host: str) -> None:
+    with pytest.raises(ConfigurationError, match="MEDIA_DELIVERY__COOKIE_DOMAIN"):
+        CookieIssuer(with_cookies(domain, base_url=f"https://{host}"))
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "media.example.org"])
+def test_the_host_of_the_cdn_may_be_the_domain(host: str) -> None:
+    assert CookieIssuer(with_cookies(host, base_url=f"https://{host}")).cookies_for(MediaPurpose.COMMUNITY) is not None
+
+
 def test_a_domain_above_the_cdn_serves_api_and_cdn() -> None:
     key = delivery_settings().public_key
     assert key is not None
