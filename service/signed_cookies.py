@@ -78,6 +78,6 @@ def _check_domain(domain: str, base_url: str) -> None:
     is_above = f".{host}".endswith(f".{domain}") and not _SHARED_BY_STRANGERS.fullmatch(domain)
     if not _DOMAIN.fullmatch(domain) or not (domain == host or is_above):
         raise ConfigurationError(
-            f"MEDIA_DELIVERY__COOKIE_DOMAIN {domain!r} must be the host of MEDIA_DELIVERY__BASE_URL or a domain of yours "
-            "above it, such as example.org: browsers would not take the cookies, or not send them there."
+            f"MEDIA_DELIVERY__COOKIE_DOMAIN {domain!r} must be the host of MEDIA_DELIVERY__BASE_URL or a domain of "
+            "yours above it, such as example.org: browsers would not take the cookies, or not send them there."
         )
