@@ -8,16 +8,18 @@ from uuid import UUID
 
 from service.access import Action, Viewer, granted_filters
 from service.documents import MediaDocument, UploadDocument
-from service.errors import InvalidInput, NotFound, NotPermitted, StorageRefused
+from service.errors import InvalidInput, NotFound, NotPermitted
 from service.lifecycle import MediaStatus
 from service.models import DeletionStage, Job, JobKind, Lane, MediaPurpose, UploadMethod
 from service.object_keys import media_of_original, media_of_rendition
 from service.object_store import ObjectStore
 from service.original_content import give_up_content
 from service.policies import LATE_BYTES, POLICIES
+from service.removal import remove_for_good
 from service.stored_renditions import stored_renditions
 from service.stores import Stores
 from service.stores.deletions import DeletionDocument
+from service.stores.invalidations import InvalidationDocument
 
 MAX_IDS = 100
 
@@ -81,37 +83,57 @@ async def remove_objects(job: Job, *, stores: Stores, object_store: ObjectStore)
         raise NotFound(f"No deletion was requested for media {job.media_id}.")
     await stores.media.transition(job.media_id, MediaStatus.DELETED)
     upload = await stores.uploads.get(job.media_id)
-    now = await stores.media.server_time()
-    window_ends = _window_ends(deletion)
+    now, window_ends = await stores.media.server_time(), _window_ends(deletion)
     keys = await _renditions(job.media_id, deletion, object_store)
     if upload is not None and upload["method"] == UploadMethod.MULTIPART and not upload.get("linked"):
         await object_store.multipart.abort_all(upload["key"])
     if now >= window_ends:
-        await give_up_content(job.media_id, stores=stores, object_store=object_store)
-        keys |= {original for original in _originals(deletion, upload) if await stores.contents.is_free(original[1])}
-    await _plan_invalidation(job, deletion, keys, stores)
-    await _remove(keys, object_store)
+        keys |= await _give_up_originals(deletion, upload, stores, object_store)
+    requests = [] if stores.invalidations is None else await stores.invalidations.list_of_media(job.media_id)
+    begun = _begun_by_others(requests)
+    keys |= {(object_store.media_bucket, key) for each in begun for key in each["keys"]}
+    await stores.deletions.add_objects(job.media_id, keys)
+    planned = await _plan_invalidation(job, keys, deletion, requests, stores)
+    await remove_for_good(keys, object_store)
     await stores.media.strip_deleted(job.media_id)
     await stores.uploads.strip_deleted(job.media_id)
     await _look_again(job, upload, now, window_ends, stores)
     if now >= window_ends:
-        await stores.deletions.mark_objects_removed(job.media_id, keys=sorted(keys))
+        awaits_cdn = stores.invalidations is not None
+        await stores.deletions.mark_objects_removed(job.media_id, keys=sorted(keys), awaits_cdn=awaits_cdn)
     # After the stage, which is the last but one.
     if stores.invalidations is not None:
-        await stores.invalidations.release(job.id)
+        await stores.invalidations.release([planned, *(each["_id"] for each in begun)])
 
 
-async def _plan_invalidation(job: Job, deletion: DeletionDocument, keys: set[tuple[str, str]], stores: Stores) -> None:
-    """Note what edges may hold, as far as no earlier run of the deletion did."""
+def _begun_by_others(requests: Sequence[InvalidationDocument]) -> list[InvalidationDocument]:
+    """What edges are to forget once others have removed it, who may have died: this deletion removes it with the rest.
+
+    Of renditions alone, which go at once, whereas an original may have to stay.
+    """
+    return [each for each in requests if each["state"] == "planned" and all(map(media_of_rendition, each["keys"]))]
+
+
+async def _plan_invalidation(
+    job: Job,
+    keys: set[tuple[str, str]],
+    deletion: DeletionDocument,
+    requests: Sequence[InvalidationDocument],
+    stores: Stores,
+) -> str:
+    """Note what edges may hold, as far as no earlier run of the deletion did; the id of the request.
+
+    Whether one did is written down, and does not follow from its number: there may have been no CDN to tell then.
+    """
     if stores.invalidations is None:
-        return
-    known = {(each["bucket"], each["key"]) for each in deletion["objects"]}
-    if deletion["stage"] == DeletionStage.HIDDEN:
-        # The first run removes every rendition; the last also the original, or finds that it stays.
-        known = set() if job.generation == 1 else {each for each in known if media_of_rendition(each[1])}
-    elif keys <= known:
-        return
-    await stores.invalidations.plan(job.id, job.media_id, [key for _, key in keys - known])
+        return ""
+    by_deletion = f"{job.media_id}:{job.kind}:"
+    known = {key for each in requests if each["_id"].startswith(by_deletion) for key in each["keys"]}
+    new = {key for _, key in keys} - known
+    # The last run needs a request also where the original stays: what comes of that ends the deletion.
+    if new or deletion["stage"] == DeletionStage.HIDDEN:
+        return await stores.invalidations.plan(job.id, job.media_id, new)
+    return job.id
 
 
 def _window_ends(deletion: DeletionDocument) -> datetime:
@@ -125,18 +147,18 @@ async def _renditions(media_id: UUID, deletion: DeletionDocument, object_store: 
     return listed | {(object_store.media_bucket, key) for key in stored}
 
 
+async def _give_up_originals(
+    deletion: DeletionDocument, upload: UploadDocument | None, stores: Stores, object_store: ObjectStore
+) -> set[tuple[str, str]]:
+    """Those that are to be removed: nobody else needs them."""
+    await give_up_content(deletion["_id"], stores=stores, object_store=object_store)
+    return {original for original in _originals(deletion, upload) if await stores.contents.is_free(original[1])}
+
+
 def _originals(deletion: DeletionDocument, upload: UploadDocument | None) -> set[tuple[str, str]]:
     """What the media had as its original, and what its own session may have stored besides."""
     listed = {(each["bucket"], each["key"]) for each in deletion["objects"] if media_of_original(each["key"])}
     return listed if upload is None else listed | {(upload["bucket"], upload["key"])}
-
-
-async def _remove(keys: set[tuple[str, str]], object_store: ObjectStore) -> None:
-    for bucket in sorted({bucket for bucket, _ in keys}):
-        await object_store.delete(bucket, sorted(key for holder, key in keys if holder == bucket))
-    for bucket, key in sorted(keys):
-        if await object_store.head(bucket, key) is not None:
-            raise StorageRefused(f"Storage still holds {key} after its deletion; it will be removed again.")
 
 
 async def _look_again(

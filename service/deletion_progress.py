@@ -21,10 +21,9 @@ async def follow_deletion(
 ) -> AsyncIterator[DeletionDocument]:
     """The deletion of `media_id` as it is now, then as it changes, until its last stage.
 
-    Without a CDN that could be told, that is the removal of its objects. Raises NotFound if there is no such deletion
-    or the media is not the viewer's to delete.
+    That is the removal of its objects where there is no CDN that could be told, or was none by then. Raises NotFound if
+    there is no such deletion or the media is not the viewer's to delete.
     """
-    ends = _ENDS if has_cdn else _ENDS | {DeletionStage.OBJECTS_REMOVED}
     shown: DeletionDocument | None = None
     with change_feed.follow([Topic("deletion", media_id)]) as follower:
         await change_feed.ready()
@@ -35,6 +34,7 @@ async def follow_deletion(
             if deletion != shown:
                 shown = deletion
                 yield deletion
-            if deletion["stage"] in ends:
+            awaits_cdn = has_cdn and deletion.get("awaits_cdn", False)
+            if deletion["stage"] in _ENDS or (deletion["stage"] == DeletionStage.OBJECTS_REMOVED and not awaits_cdn):
                 return
             await follower.changes()

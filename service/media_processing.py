@@ -29,7 +29,7 @@ from service.quarantine import (
     refuse_known_malware,
 )
 from service.receipts import Receipts
-from service.rendition_storage import store_renditions, withdraw_if_deleted
+from service.rendition_storage import store_renditions, withdraw
 from service.scanner import Scanner, scan_original
 from service.stores import Stores
 from service.wanted_renditions import (
@@ -85,7 +85,7 @@ async def process_media(
         else:
             await refuse_known_malware(media["owner_id"], sha256, stores=stores)
         if not await store_once(job, media, sha256, stores=stores, object_store=object_store):
-            await withdraw_if_deleted(job.media_id, media, stores, object_store)
+            await withdraw(job.media_id, MediaPurpose(media["purpose"]), stores, object_store)
             return None
         file = await jail.process(path, _urgent_request(media, keep_base=bases.keeps_any))
     receipts.add(file.receipts)
@@ -96,7 +96,7 @@ async def process_media(
             stored = await store_renditions(media, file.renditions, generation, object_store)
             step.parameters["generation"] = generation
     except MediaServiceError:
-        await withdraw_if_deleted(job.media_id, media, stores, object_store)
+        await withdraw(job.media_id, MediaPurpose(media["purpose"]), stores, object_store)
         raise
     done = await stores.media.transition(
         job.media_id,
@@ -114,7 +114,7 @@ async def process_media(
     )
     reach(Failpoint.READY_WRITTEN)
     if done is None:
-        await withdraw_if_deleted(job.media_id, media, stores, object_store)
+        await withdraw(job.media_id, MediaPurpose(media["purpose"]), stores, object_store)
         return None
     if file.base is not None:
         bases.keep(sha256, file.base)
@@ -129,7 +129,7 @@ async def _finish_earlier_attempt(media: MediaDocument, stores: Stores, object_s
     """It may have died after it wrote: before it enqueued the rest, or before it saw a deletion."""
     if media["status"] == MediaStatus.READY and lacks_rendering(media):
         await enqueue_rendering(media, stores.jobs)
-    await withdraw_if_deleted(media["_id"], media, stores, object_store)
+    await withdraw(media["_id"], MediaPurpose(media["purpose"]), stores, object_store)
 
 
 async def _scan(path: Path, scanner: Scanner, receipts: Receipts) -> None:

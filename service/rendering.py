@@ -26,7 +26,7 @@ from service.rendition_storage import (
     confirmed_renditions,
     copy_renditions,
     store_renditions,
-    withdraw_if_deleted,
+    withdraw,
 )
 from service.stores import Stores
 from service.wanted_renditions import (
@@ -96,7 +96,9 @@ async def _copy(job: Job, media: MediaDocument, *, stores: Stores, object_store:
         values={"processing.made_for": media["visibility"], "processing.rendition_generation": generation},
     )
     reach(Failpoint.RENDITIONS_COPIED)
-    if written and turned_private:
+    if not written:
+        await _withdraw(job, stores, object_store)
+    elif turned_private:
         await enqueue_retirement(media, stores.jobs, lane=Lane.STANDARD)
 
 
@@ -140,7 +142,7 @@ def _url_life(media: MediaDocument) -> timedelta:
 async def _withdraw(job: Job, stores: Stores, object_store: ObjectStore) -> None:
     media = await stores.media.get(job.media_id, fields=("purpose",))
     if media is not None:
-        await withdraw_if_deleted(job.media_id, media, stores, object_store)
+        await withdraw(job.media_id, MediaPurpose(media["purpose"]), stores, object_store)
 
 
 async def _make(

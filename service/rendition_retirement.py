@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from service.documents import MediaDocument
 from service.lifecycle import MediaStatus
 from service.models import Job, MediaPurpose
 from service.object_store import ObjectStore
 from service.quarantine import QUARANTINE_TOPIC
+from service.removal import remove_for_good
 from service.stored_renditions import stored_renditions
 from service.stores import Stores
 
@@ -18,35 +19,44 @@ _FIELDS = ("status", "purpose", "retired_renditions", "renditions.key")
 async def retire_renditions(job: Job, *, stores: Stores, object_store: ObjectStore) -> None:
     """Remove from storage what is due, and have the CDN forget it.
 
-    For a job of the quarantine, that is every rendition; nothing if its media was released in the meantime. May be run
-    any number of times. Raises TemporarilyUnavailable; what is left is tried again.
+    For a job of the quarantine, that is every rendition; nothing if its media is QUARANTINED no longer. May be run any
+    number of times. Raises TemporarilyUnavailable, also if storage keeps an object; what is left is tried again.
     """
     media = await stores.media.get(job.media_id, fields=_FIELDS)
-    if media is None:
+    if media is not None:
+        await (_remove_all if job.topic == QUARANTINE_TOPIC else _remove_due)(job, media, stores, object_store)
+    if stores.invalidations is not None:
+        # Also where nothing is left to do: a deletion would wait for ever for what an earlier attempt planned.
+        await stores.invalidations.release([job.id])
+
+
+async def _remove_all(job: Job, media: MediaDocument, stores: Stores, object_store: ObjectStore) -> None:
+    if media["status"] != MediaStatus.QUARANTINED:
         return
-    if job.topic == QUARANTINE_TOPIC:
-        if media["status"] == MediaStatus.QUARANTINED:
-            every = await stored_renditions(job.media_id, MediaPurpose(media["purpose"]), object_store)
-            await _remove(job, sorted({*_listed(media), *every}), stores, object_store)
-            await stores.renditions.forget_quarantined(job.media_id)
-        return
+    stored = await stored_renditions(job.media_id, MediaPurpose(media["purpose"]), object_store)
+    retired = {each["key"] for each in media.get("retired_renditions", [])}
+    await _remove(job, {*_listed(media), *retired, *stored}, stores, object_store)
+    await stores.renditions.forget_quarantined(job.media_id)
+
+
+async def _remove_due(job: Job, media: MediaDocument, stores: Stores, object_store: ObjectStore) -> None:
     now, listed = await stores.media.server_time(), _listed(media)
-    due = [each["key"] for each in media.get("retired_renditions", []) if each["due_at"] <= now]
+    due = {each["key"] for each in media.get("retired_renditions", []) if each["due_at"] <= now}
     # One that is listed again stays.
-    gone = await _remove(job, [key for key in due if key not in listed], stores, object_store)
-    await stores.renditions.forget_retired(job.media_id, [*gone, *listed & set(due)])
+    await _remove(job, due - listed, stores, object_store)
+    await stores.renditions.forget_retired(job.media_id, sorted(due))
 
 
 def _listed(media: MediaDocument) -> set[str]:
     return {rendition["key"] for rendition in media.get("renditions", [])}
 
 
-async def _remove(job: Job, keys: Sequence[str], stores: Stores, object_store: ObjectStore) -> Sequence[str]:
-    """Remove `keys`, or what an earlier attempt at the job had begun to; those that were removed."""
-    if stores.invalidations is not None and keys:
-        # Only what was written down will be forgotten by edges: what fell due since then is for another job.
-        keys = (await stores.invalidations.plan(job.id, job.media_id, keys))["keys"]
-    await object_store.delete(object_store.media_bucket, keys)
+async def _remove(job: Job, keys: Collection[str], stores: Stores, object_store: ObjectStore) -> None:
+    if not keys:
+        return
+    request_id = None
     if stores.invalidations is not None:
-        await stores.invalidations.release(job.id)
-    return keys
+        request_id = await stores.invalidations.plan(job.id, job.media_id, keys)
+    await remove_for_good({(object_store.media_bucket, key) for key in keys}, object_store)
+    if stores.invalidations is not None and request_id is not None:
+        await stores.invalidations.release([request_id])

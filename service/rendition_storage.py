@@ -14,11 +14,15 @@ from service.errors import StorageRefused
 from service.failpoints import Failpoint, reach
 from service.lifecycle import MediaStatus
 from service.models import DeletionStage, MediaFormat, MediaPurpose, Rendition, RenditionName, Visibility
-from service.object_keys import generation_of_rendition, rendition_key
+from service.object_keys import generation_of_rendition, rendition_key, visibility_of_rendition
 from service.object_store import ObjectStore
 from service.original_content import give_up_content
+from service.removal import remove_for_good
 from service.stored_renditions import stored_renditions
 from service.stores import Stores
+
+_WITHDRAWAL_FIELDS = ("visibility", "renditions.key", "retired_renditions")
+_WITHDRAWN = frozenset({MediaStatus.DELETED, MediaStatus.QUARANTINED, MediaStatus.READY})
 
 
 async def store_renditions(
@@ -111,15 +115,35 @@ async def confirmed_renditions(
     return [each for each, is_stored in zip(listed, stored, strict=True) if is_stored]
 
 
-async def withdraw_if_deleted(media_id: UUID, media: MediaDocument, stores: Stores, object_store: ObjectStore) -> None:
-    """Remove what was written for a media that was deleted meanwhile."""
-    # The deletion may have listed storage before these were written. A mere loss of the lease leaves them alone:
-    # the worker that took over writes the same keys.
-    now = await stores.media.get(media_id, fields=())
-    if now is None or now["status"] == MediaStatus.DELETED:
-        keys = await stored_renditions(media_id, MediaPurpose(media["purpose"]), object_store)
-        await object_store.delete(object_store.media_bucket, keys)
+async def withdraw(media_id: UUID, purpose: MediaPurpose, stores: Stores, object_store: ObjectStore) -> None:
+    """Remove what was written for a media that was deleted or quarantined meanwhile, or turned private or public.
+
+    What storage had may have been listed before it was written, and the media's addresses may open it. In every other
+    status somebody else may be writing the same keys, after the loss of a lease or a retry: those stay. Raises
+    TemporarilyUnavailable, also if storage keeps an object.
+    """
+    now = await stores.media.get(media_id, fields=_WITHDRAWAL_FIELDS)
+    status = MediaStatus.DELETED if now is None else MediaStatus(now["status"])
+    if status not in _WITHDRAWN:
+        return
+    keys = set(await stored_renditions(media_id, purpose, object_store))
+    if now is not None and status is MediaStatus.READY:
+        # Nobody writes what is for others than may see it now, and can still have it listed.
+        known = {each["key"] for each in (*now.get("renditions", []), *now.get("retired_renditions", []))}
+        keys = {key for key in keys - known if visibility_of_rendition(key) != now["visibility"]}
+    await _remove(media_id, keys, stores, object_store)
+    if status is MediaStatus.DELETED:
         deletion = (await stores.deletions.get_many([media_id])).get(media_id)
         # One that is still under way gives up the content itself, when its window ends.
         if deletion is None or deletion["stage"] != DeletionStage.HIDDEN:
             await give_up_content(media_id, stores=stores, object_store=object_store)
+
+
+async def _remove(media_id: UUID, keys: set[str], stores: Stores, object_store: ObjectStore) -> None:
+    if not keys:
+        return
+    # An edge may have fetched them in between: the generation is that of what was shown.
+    request_id = None if stores.invalidations is None else await stores.invalidations.plan_apart(media_id, keys)
+    await remove_for_good({(object_store.media_bucket, key) for key in keys}, object_store)
+    if stores.invalidations is not None and request_id is not None:
+        await stores.invalidations.release([request_id])

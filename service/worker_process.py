@@ -37,6 +37,7 @@ from service.rendition_retirement import retire_renditions
 from service.runtime import Runtime, open_runtime
 from service.scanner import open_scanner
 from service.settings import Settings, WorkerSettings
+from service.stores.distributions import DistributionStore
 from service.stores.invalidation_batches import InvalidationBatchStore
 from service.sweeper import sweep
 from service.telemetry import Metrics
@@ -161,6 +162,8 @@ def open_dispatch(runtime: Runtime) -> InvalidationDispatch | None:
         invalidations=stores.invalidations,
         batches=InvalidationBatchStore(runtime.database),
         deletions=stores.deletions,
+        distributions=DistributionStore(runtime.database),
+        jobs=stores.job_inspection,
         metrics=runtime.metrics,
         poll_s=settings.cdn.poll_s,
     )

@@ -21,6 +21,7 @@ from service.object_store import ObjectStore
 from service.settings import CdnSettings, StorageSettings
 from service.stores import Stores
 from service.stores.database import Database
+from service.stores.distributions import DistributionStore
 from service.stores.invalidation_batches import InvalidationBatchStore
 from service.telemetry import Metrics
 
@@ -86,17 +87,18 @@ class Stand:
             invalidations=self.stores.invalidations,
             batches=InvalidationBatchStore(self.database),
             deletions=self.stores.deletions,
+            distributions=DistributionStore(self.database),
+            jobs=self.stores.job_inspection,
             metrics=self.metrics,
             poll_s=0.01,
         )
 
     async def settle(self) -> None:
         """Carry on until nothing is left to be forgotten."""
-        assert self.stores.invalidations is not None
         one = self.dispatch()
         async with asyncio.timeout(20):
             await one.advance()
-            while await self.stores.invalidations.oldest_age_s() > 0:
+            while await is_to_be_forgotten(self.database):
                 await asyncio.sleep(0.01)
                 await one.advance()
 
@@ -116,6 +118,12 @@ class Stand:
 
     async def stage(self, media_id: UUID) -> str:
         return (await self.stores.deletions.get_many([media_id]))[media_id]["stage"]
+
+
+async def is_to_be_forgotten(database: Database) -> bool:
+    """Whether edges are to be told of something that storage has lost, or are being told."""
+    query = {"state": {"$in": ["waiting", "gathered"]}}
+    return await database.handle["invalidations"].find_one(query) is not None
 
 
 async def wait_out_leases(database: Database) -> None:

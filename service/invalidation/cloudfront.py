@@ -21,7 +21,8 @@ from service.settings import CdnSettings, StorageSettings
 _TRUSTED_S: Final = 300.0
 # Too many on their way, or too many calls; everything else that is refused needs a person.
 _BUSY: Final = frozenset({"TooManyInvalidationsInProgress", "Throttling", "ThrottlingException", "TooManyRequests"})
-_UNSENDABLE: Final = frozenset({"InvalidationBatchAlreadyExists", "BatchTooLarge"})
+_TOO_LARGE: Final = "BatchTooLarge"
+_UNSENDABLE: Final = frozenset({"InvalidationBatchAlreadyExists", _TOO_LARGE})
 
 log = structlog.get_logger(__name__)
 
@@ -29,9 +30,17 @@ log = structlog.get_logger(__name__)
 class UnsendableBatch(Exception):
     """Too much for one call, or under a reference that was used for other items: this batch will never be taken."""
 
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.is_too_large = code == _TOO_LARGE
+
 
 class InvalidationRefused(TemporarilyUnavailable):
-    """CloudFront answered, and refused: it is for a person to mend the distribution or the rights."""
+    """CloudFront answered, and refused for `reason`: it is for a person to mend the distribution or the rights."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"CloudFront refused an invalidation: {reason}.")
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,7 @@ class CloudFront:
     """One distribution. Safe to use from many tasks."""
 
     def __init__(self, cdn: CdnSettings, storage: StorageSettings) -> None:
-        self._distribution_id = cdn.distribution_id
+        self.distribution_id = cdn.distribution_id
         self._may_use_tags = cdn.cache_tags
         self._reads_tags: tuple[float, bool] | None = None
         self._client: Any = boto3.session.Session(
@@ -98,22 +107,30 @@ class CloudFront:
             self._reads_tags = (now + _TRUSTED_S, await self._is_configured_for_tags())
         return self._reads_tags[1]
 
-    async def _is_configured_for_tags(self) -> bool:
+    async def tag_header(self) -> str:
+        """In which header of its origins the distribution looks for cache tags, in lower case; empty if in none.
+
+        Raises InvalidationRefused, TemporarilyUnavailable.
+        """
         try:
-            answer = await to_thread.run_sync(lambda: self._client.get_distribution_config(Id=self._distribution_id))
+            answer = await to_thread.run_sync(lambda: self._client.get_distribution_config(Id=self.distribution_id))
         except BotoCoreError as error:
             raise _no_answer() from error
         except ClientError as error:
-            if _is_outage(error):
-                raise _no_answer() from error
-            log.warning("the distribution does not say whether it reads cache tags; paths are used", code=_code(error))
+            raise _refusal(error) from error
+        header: str = answer["DistributionConfig"].get("CacheTagConfig", {}).get("HeaderName", "")
+        return header.lower()
+
+    async def _is_configured_for_tags(self) -> bool:
+        try:
+            return await self.tag_header() == CACHE_TAG_HEADER
+        except InvalidationRefused as error:
+            log.warning("the distribution does not say whether it reads cache tags; paths are used", code=error.reason)
             return False
-        header = answer["DistributionConfig"].get("CacheTagConfig", {}).get("HeaderName", "")
-        return bool(header.lower() == CACHE_TAG_HEADER)
 
     async def _call(self, method: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
         try:
-            answer = await to_thread.run_sync(lambda: method(DistributionId=self._distribution_id, **arguments))
+            answer = await to_thread.run_sync(lambda: method(DistributionId=self.distribution_id, **arguments))
         except BotoCoreError as error:
             raise _no_answer() from error
         said: dict[str, Any] = answer["Invalidation"]
@@ -136,7 +153,7 @@ def _is_outage(error: ClientError) -> bool:
 def _refusal(error: ClientError) -> TemporarilyUnavailable:
     if _is_outage(error):
         return _no_answer()
-    return InvalidationRefused(f"CloudFront refused an invalidation: {_code(error)}.")
+    return InvalidationRefused(_code(error))
 
 
 def _no_answer() -> TemporarilyUnavailable:

@@ -5,6 +5,7 @@ Each step is safe to repeat and to run in several processes at once; whoever die
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -13,16 +14,24 @@ from uuid6 import uuid7
 
 from service.errors import TemporarilyUnavailable
 from service.invalidation.cloudfront import CloudFront, InvalidationRefused, Progress, UnsendableBatch
-from service.invalidation.paths import Room, cover, fitting
+from service.invalidation.paths import By, Room, cover, fitting
+from service.policies import POLICIES
 from service.stores.deletions import DeletionStore
+from service.stores.distributions import DistributionStore
 from service.stores.invalidation_batches import BatchDocument, InvalidationBatchStore
 from service.stores.invalidations import InvalidationStore
+from service.stores.job_inspection import JobInspection
 from service.telemetry import Metrics
 
 # Longer than a call may take with its repeats: until then, nobody else sends the same batch.
 _LEASE_S: Final = 60.0
 _LONGEST_PAUSE_S: Final = 120.0
 _AT_ONCE: Final = 1_000
+# What edges cached before they read tags is found by its path alone, for as long as they may keep it. Besides, a change
+# of a distribution takes a while to reach all of them.
+_UNTAGGED_UNTIL: Final = timedelta(days=1) + timedelta(
+    seconds=max(rendition.cache_max_age_s for policy in POLICIES.values() for rendition in policy.renditions)
+)
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +46,8 @@ class InvalidationDispatch:
         invalidations: InvalidationStore,
         batches: InvalidationBatchStore,
         deletions: DeletionStore,
+        distributions: DistributionStore,
+        jobs: JobInspection,
         metrics: Metrics,
         poll_s: float,
     ) -> None:
@@ -44,6 +55,8 @@ class InvalidationDispatch:
         self._invalidations = invalidations
         self._batches = batches
         self._deletions = deletions
+        self._distributions = distributions
+        self._jobs = jobs
         self._metrics = metrics
         self._poll_s = poll_s
         self._at_once = _AT_ONCE
@@ -51,6 +64,7 @@ class InvalidationDispatch:
     async def advance(self) -> None:
         """One round. What CloudFront does not take now is tried again in a later one, however long that takes."""
         try:
+            await self._release_forgotten()
             await self._write_down_abandoned()
             await self._gather()
         except TemporarilyUnavailable as error:
@@ -67,12 +81,19 @@ class InvalidationDispatch:
         if not waiting:
             return
         room = Room().without(await self._batches.list_open_paths())
-        chosen = fitting(waiting, room, by_tag=await self._cloudfront.reads_tags())
+        chosen = fitting(waiting, room, by=await self._naming())
         if not chosen:
             return
         batch_id = uuid7()
         await self._invalidations.gather(chosen, batch_id)
         await self._write_down(batch_id, room)
+
+    async def _release_forgotten(self) -> None:
+        """What nobody will release any more: its job has ended, or there never was one."""
+        planned = await self._invalidations.list_forgotten(limit=_AT_ONCE)
+        if planned:
+            unfinished = await self._jobs.unfinished(set(planned.values()))
+            await self._invalidations.release([each for each, job_id in planned.items() if job_id not in unfinished])
 
     async def _write_down_abandoned(self) -> None:
         for batch_id in await self._batches.missing(await self._invalidations.list_abandoned()):
@@ -82,15 +103,23 @@ class InvalidationDispatch:
         # Only what is in it: another process may have been faster with some.
         gathered = await self._invalidations.list_gathered(batch_id)
         if gathered:
-            await self._batches.open(batch_id, cover(gathered, room, by_tag=await self._cloudfront.reads_tags()))
+            await self._batches.open(batch_id, cover(gathered, room, by=await self._naming()))
+
+    async def _naming(self) -> By:
+        reads_tags = await self._cloudfront.reads_tags()
+        since = await self._distributions.note(self._cloudfront.distribution_id, reads_tags=reads_tags)
+        if not reads_tags:
+            return By.PATH
+        return By.TAG if since > _UNTAGGED_UNTIL else By.PATH | By.TAG
 
     async def _carry_on(self, batch: BatchDocument) -> None:
         try:
             progress = await self._ask(batch)
         except UnsendableBatch as error:
-            log.error("a batch of invalidations cannot be sent; its requests go into smaller ones", code=str(error))
-            # Whatever CloudFront found too large, the same again would be, too.
-            self._at_once = max(1, self._at_once // 2)
+            log.error("a batch of invalidations cannot be sent; its requests go into others", code=str(error))
+            if error.is_too_large:
+                # The same again would be, too.
+                self._at_once = max(1, self._at_once // 2)
             await self._invalidations.scatter(batch["_id"])
             await self._batches.close(batch["_id"])
         except TemporarilyUnavailable as error:
@@ -104,6 +133,7 @@ class InvalidationDispatch:
         if "invalidation_id" in batch:
             return await self._cloudfront.look(batch["invalidation_id"])
         progress = await self._cloudfront.create(str(batch["_id"]), batch["paths"])
+        self._at_once = min(_AT_ONCE, self._at_once * 2)
         self._metrics.count_invalidation("created", paths=len(batch["paths"]))
         return progress
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,13 @@ MAX_WILDCARDS: Final = 15
 _WILDCARD: Final = "*"
 
 
+class By(enum.Flag):
+    """How renditions are named to CloudFront; both ways, while it holds some that it cached without their tags."""
+
+    PATH = enum.auto()
+    TAG = enum.auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """How many items CloudFront would still take now; of those, how many with a wildcard."""
@@ -38,53 +46,55 @@ class Room:
         return self.paths < 0 or self.wildcards < 0
 
 
-def fitting(requests: Sequence[InvalidationDocument], room: Room, *, by_tag: bool) -> list[str]:
+def fitting(requests: Sequence[InvalidationDocument], room: Room, *, by: By) -> list[str]:
     """The ids of as many `requests` as there is room for, in their order: none overtakes one that needs more room."""
     chosen: list[str] = []
-    for request, left in _spend(requests, room, {}, by_tag=by_tag):
+    for request, left in _spend(requests, room, {}, by=by):
         if left.is_overdrawn:
             break
         chosen.append(request["_id"])
     return chosen
 
 
-def cover(requests: Sequence[InvalidationDocument], room: Room, *, by_tag: bool) -> list[str]:
+def cover(requests: Sequence[InvalidationDocument], room: Room, *, by: By) -> list[str]:
     """The items that stand for all of `requests`, whether or not there is room for them; each once."""
     items: dict[str, None] = {}
-    for _ in _spend(requests, room, items, by_tag=by_tag):
+    for _ in _spend(requests, room, items, by=by):
         pass
     return list(items)
 
 
 def _spend(
-    requests: Sequence[InvalidationDocument], room: Room, items: dict[str, None], *, by_tag: bool
+    requests: Sequence[InvalidationDocument], room: Room, items: dict[str, None], *, by: By
 ) -> Iterator[tuple[InvalidationDocument, Room]]:
     """Add what each request needs to `items`, and tell what room is left beside all until then."""
     for request in requests:
-        more = [item for item in items_of(request, room, by_tag=by_tag) if item not in items]
+        more = [item for item in items_of(request, room, by=by) if item not in items]
         room = room.without(more)
         items |= dict.fromkeys(more)
         yield request, room
 
 
-def items_of(request: InvalidationDocument, room: Room, *, by_tag: bool) -> list[str]:
+def items_of(request: InvalidationDocument, room: Room, *, by: By) -> list[str]:
     """The items of one request: its media's tag for all renditions, or paths, those of a folder as one if that is less.
 
     Where `room` has no wildcards left, a folder's paths are listed one by one. Originals are listed in any case: their
     uploaders wrote them, without tags.
     """
     renditions = [key for key in request["keys"] if media_of_rendition(key) is not None]
-    items = [f"/{key}" for key in request["keys"] if media_of_rendition(key) is None]
-    if by_tag:
-        return [*_tags([request["media_id"]] if renditions else []), *items]
+    tags = _tags([request["media_id"]] if renditions and By.TAG in by else [])
+    items = [*tags, *(f"/{key}" for key in request["keys"] if media_of_rendition(key) is None)]
+    return [*items, *_paths(renditions, room)] if By.PATH in by else items
+
+
+def _paths(renditions: Iterable[str], room: Room) -> Iterator[str]:
     wildcards = room.wildcards
     for folder, keys in _by_folder(renditions).items():
         if len(keys) > 1 and wildcards > 0:
             wildcards -= 1
-            items.append(f"/{folder}/{_WILDCARD}")
+            yield f"/{folder}/{_WILDCARD}"
         else:
-            items += [f"/{key}" for key in keys]
-    return items
+            yield from (f"/{key}" for key in keys)
 
 
 def _tags(media_ids: Iterable[UUID]) -> list[str]:

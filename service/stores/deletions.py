@@ -14,6 +14,8 @@ from service.stores.expressions import NOW, insert_if_absent
 
 
 class DeletionDocument(TypedDict):
+    """`objects`: what is to be removed, as far as known. `awaits_cdn`: edges were to be told when storage was empty."""
+
     _id: UUID
     owner_id: str
     purpose: str
@@ -22,6 +24,7 @@ class DeletionDocument(TypedDict):
     stage: str
     objects: list[dict[str, str]]
     objects_removed: int
+    awaits_cdn: NotRequired[bool]
     cdn_invalidated_at: NotRequired[Any]
 
 
@@ -54,9 +57,19 @@ class DeletionStore:
         cursor = self._deletions.find({"_id": {"$in": list(media_ids)}})
         return {document["_id"]: document async for document in cursor}
 
-    async def mark_objects_removed(self, media_id: UUID, *, keys: Sequence[tuple[str, str]]) -> None:
-        """Storage was asked for every one of `keys` (bucket, key) and no longer holds one of them."""
-        objects = [{"bucket": bucket, "key": key} for bucket, key in keys]
+    async def add_objects(self, media_id: UUID, keys: Collection[tuple[str, str]]) -> None:
+        """One run of a deletion removes `keys` (bucket, key), which a later one has to know of once they are gone."""
+        await self._deletions.update_one(
+            {"_id": media_id, "stage": DeletionStage.HIDDEN.value},
+            {"$addToSet": {"objects": {"$each": _objects(sorted(keys))}}},
+        )
+
+    async def mark_objects_removed(self, media_id: UUID, *, keys: Sequence[tuple[str, str]], awaits_cdn: bool) -> None:
+        """Storage was asked for every one of `keys` (bucket, key) and no longer holds one of them.
+
+        `awaits_cdn`: edges are being told.
+        """
+        objects = _objects(keys)
         await self._deletions.update_one(
             {"_id": media_id, "stage": DeletionStage.HIDDEN.value},
             {
@@ -64,17 +77,30 @@ class DeletionStore:
                     "stage": DeletionStage.OBJECTS_REMOVED.value,
                     "objects": objects,
                     "objects_removed": len(objects),
+                    "awaits_cdn": awaits_cdn,
                 },
                 "$currentDate": {"objects_removed_at": True},
             },
         )
 
     async def mark_cdn_invalidated(self, media_ids: Collection[UUID]) -> None:
-        """Every edge has forgotten these media; those whose objects are not all removed yet stay as they are."""
+        """Every edge has forgotten these media.
+
+        Those whose objects are not all removed yet stay as they are, and those of which edges were not told everything.
+        """
         await self._deletions.update_many(
-            {"_id": {"$in": list(media_ids)}, "stage": DeletionStage.OBJECTS_REMOVED.value},
+            {
+                "_id": {"$in": list(media_ids)},
+                "stage": DeletionStage.OBJECTS_REMOVED.value,
+                # One that an earlier release removed does not say.
+                "awaits_cdn": {"$ne": False},
+            },
             {
                 "$set": {"stage": DeletionStage.CDN_INVALIDATED.value},
                 "$currentDate": {"cdn_invalidated_at": True},
             },
         )
+
+
+def _objects(keys: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"bucket": bucket, "key": key} for bucket, key in keys]

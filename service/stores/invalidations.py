@@ -8,19 +8,24 @@ from typing import Any, TypedDict
 from uuid import UUID
 
 from pymongo import ReturnDocument
+from uuid6 import uuid7
 
 from service.stores.database import Database
-from service.stores.expressions import NOW, after_now, insert_if_absent
+from service.stores.expressions import NOW, after_now
 
 _RETENTION_S = 30 * 86_400
 # A batch that was begun this long ago and never written down has lost its process.
 _ABANDONED_S = 60
+# One that was planned this long ago may have lost its job.
+_FORGOTTEN_S = 3_600
+# Between the id of a job and what tells several requests of one job apart.
+_APART = "+"
 _IN_ORDER = [("requested_at", 1), ("_id", 1)]
 
 
 class InvalidationDocument(TypedDict):
-    """`_id`: the job that removes the objects under `keys`. `state`: `planned` while it does, `waiting` once it has,
-    `gathered` into the batch `batch_id`, `completed` by the CDN.
+    """`_id`: begins with the job that removes the objects under `keys`. `state`: `planned` while it does, `waiting`
+    once it has, `gathered` into the batch `batch_id`, `completed` by the CDN.
     """
 
     _id: str
@@ -34,27 +39,51 @@ class InvalidationStore:
     def __init__(self, database: Database) -> None:
         self._invalidations = database.handle["invalidations"]
 
-    async def plan(self, request_id: str, media_id: UUID, keys: Collection[str]) -> InvalidationDocument:
-        """Note that edges are to forget `keys` once storage has lost them; a request that exists stays as it is."""
-        fresh = {
+    async def plan(self, request_id: str, media_id: UUID, keys: Collection[str]) -> str:
+        """Note that edges are to forget `keys` once storage has lost them; the id under which to release them.
+
+        What an earlier attempt noted under `request_id` and did not release is released with them. What it released
+        without some of them stays as it is: those become a request of their own.
+        """
+        noted = {"$literal": sorted(keys)}
+        is_planned = {"$eq": [{"$ifNull": ["$state", "planned"]}, "planned"]}
+        values = {
             "media_id": {"$literal": media_id},
-            "keys": {"$literal": sorted(keys)},
-            "state": "planned",
-            "requested_at": NOW,
+            "keys": {"$cond": [is_planned, {"$setUnion": [{"$ifNull": ["$keys", []]}, noted]}, "$keys"]},
+            "state": {"$ifNull": ["$state", "planned"]},
+            "requested_at": {"$ifNull": ["$requested_at", NOW]},
         }
         document: InvalidationDocument = await self._invalidations.find_one_and_update(
             {"_id": request_id},
-            insert_if_absent(fresh, marker="state"),
+            [{"$set": values}],
             upsert=True,
             return_document=ReturnDocument.AFTER,
         )
-        return document
+        overlooked = set(keys) - set(document["keys"])
+        return request_id if not overlooked else await self.plan(_apart(request_id), media_id, overlooked)
 
-    async def release(self, request_id: str) -> None:
+    async def plan_apart(self, media_id: UUID, keys: Collection[str]) -> str:
+        """As `plan`, for what is removed in passing: no later attempt goes on with it, but none that is lost blocks."""
+        return await self.plan(_apart(str(media_id)), media_id, keys)
+
+    async def release(self, request_ids: Collection[str]) -> None:
         """Storage has lost the objects: what edges forget from now on, they cannot fetch again. Repeats are free."""
-        await self._invalidations.update_one(
-            {"_id": request_id, "state": "planned"}, [{"$set": {"state": "waiting", "released_at": NOW}}]
+        await self._invalidations.update_many(
+            {"_id": {"$in": list(request_ids)}, "state": "planned"},
+            [{"$set": {"state": "waiting", "released_at": NOW}}],
         )
+
+    async def list_of_media(self, media_id: UUID) -> list[InvalidationDocument]:
+        """Every request for objects of a media, whatever has come of it; those of a month at least."""
+        documents: list[InvalidationDocument] = await self._invalidations.find({"media_id": media_id}).to_list(None)
+        return documents
+
+    async def list_forgotten(self, *, limit: int) -> dict[str, str]:
+        """Requests that were planned an hour ago or more, and the job that each was planned by."""
+        cursor = self._invalidations.find(
+            {"state": "planned", "$expr": {"$lt": ["$requested_at", after_now(-_FORGOTTEN_S)]}}, {"_id": 1}
+        ).limit(limit)
+        return {each["_id"]: each["_id"].partition(_APART)[0] async for each in cursor}
 
     async def list_waiting(self, *, limit: int) -> list[InvalidationDocument]:
         """Requests that are in no batch yet, oldest first."""
@@ -105,12 +134,15 @@ class InvalidationStore:
         return set(await self._invalidations.distinct("media_id", query))
 
     async def oldest_age_s(self) -> float:
-        """For how many seconds the oldest request that storage is done with has not been completed; 0 without one."""
-        query = {"state": {"$in": ["waiting", "gathered"]}}
+        """For how many seconds the oldest request has not been completed, be it for storage or the CDN; 0 without."""
         pipeline: list[dict[str, Any]] = [
-            {"$match": query},
+            {"$match": {"state": {"$in": ["planned", "waiting", "gathered"]}}},
             {"$group": {"_id": None, "oldest": {"$min": "$requested_at"}}},
             {"$project": {"age_ms": {"$subtract": [NOW, "$oldest"]}}},
         ]
         rows = await self._invalidations.aggregate(pipeline).to_list(1)
         return max(rows[0]["age_ms"] / 1000, 0.0) if rows else 0.0
+
+
+def _apart(request_id: str) -> str:
+    return f"{request_id}{_APART}{uuid7()}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -125,6 +125,11 @@ class JobInspection:
         ]
         rows = await self._jobs.aggregate(pipeline).to_list(1)
         return rows[0]["number"] if rows else 0
+
+    async def unfinished(self, job_ids: Collection[str]) -> set[str]:
+        """Those of `job_ids` that are to be done, or were given up and may be tried anew."""
+        rows = self._jobs.find({"_id": {"$in": list(job_ids)}, "state": {"$in": ["open", "dead"]}}, {"_id": 1})
+        return {row["_id"] async for row in rows}
 
     async def waiting_s(self) -> dict[Lane, float]:
         """For how many seconds the oldest open job of each lane could have been begun; 0 where none could.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 import pytest
 import uvicorn
+from anyio import to_thread
 from starlette.applications import Starlette
 
 from indexes.ensure import ensure
@@ -19,14 +20,20 @@ from service.change_feed import ChangeFeed
 from service.dev.edge import edge_from_settings
 from service.dev.storage_events import created_object
 from service.dev.tokens import mint_token
+from service.invalidation.cloudfront import CloudFront
+from service.object_store import ObjectStore
 from service.processing.jail import Jail
 from service.runtime import Runtime, open_runtime
 from service.settings import CdnSettings, Settings
+from service.stores import bind_stores
+from service.stores.database import Database, open_database
 from service.telemetry import Metrics
 from service.worker_process import build_worker, dispatch_forever, open_dispatch
 from tests.api_client import ApiClient
 from tests.audit_storage import Auditor
 from tests.integration.effects import Witness
+from tests.invalidation_stand import ROOT, Distribution, Stand, create_distribution
+from tests.servers import StorageServer
 
 
 @asynccontextmanager
@@ -131,3 +138,35 @@ def no_deletion_window(monkeypatch: pytest.MonkeyPatch) -> None:
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(timeout=30) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+async def distribution(ministack: StorageServer) -> AsyncIterator[Distribution]:
+    made = await to_thread.run_sync(create_distribution, ministack.endpoint)
+    yield made
+    made.client.close()
+
+
+@pytest.fixture(scope="module")
+def cloudfront(distribution: Distribution) -> CloudFront:
+    return CloudFront(distribution.settings(), ROOT)
+
+
+@pytest.fixture(scope="module")
+async def connected(settings: Settings) -> AsyncIterator[tuple[Database, ObjectStore]]:
+    object_store = ObjectStore(settings.storage)
+    async with open_database(settings.mongo) as database:
+        await ensure(database.handle)
+        yield database, object_store
+    await object_store.close()
+
+
+@pytest.fixture
+async def stand(
+    connected: tuple[Database, ObjectStore], distribution: Distribution, cloudfront: CloudFront
+) -> AsyncIterator[Stand]:
+    database, object_store = connected
+    since_now = replace(distribution, before=distribution.ids())
+    yield Stand(database, bind_stores(database, invalidates=True), object_store, since_now, cloudfront, Metrics())
+    for name in ("invalidations", "invalidation_batches", "deletions", "distributions"):
+        await database.handle[name].delete_many({})

@@ -14,6 +14,7 @@ from service.worker_process import open_dispatch
 from tests.integration.conftest import RunningService
 from tests.integration.jobs_by_hand import run_next
 from tests.integration.mutation_scenarios import uuid_of
+from tests.invalidation_stand import is_to_be_forgotten
 from tests.photos import phone_photo
 
 ANNA = Viewer("anna")
@@ -52,12 +53,11 @@ async def retire(service: RunningService) -> None:
 
 async def forget(service: RunningService) -> None:
     """Carry invalidations on until the edge has confirmed all of them."""
-    dispatch, store = open_dispatch(service.runtime), service.runtime.stores.invalidations
+    dispatch = open_dispatch(service.runtime)
     assert dispatch is not None
-    assert store is not None
     async with asyncio.timeout(20):
         await dispatch.advance()
-        while await store.oldest_age_s() > 0:
+        while await is_to_be_forgotten(service.runtime.database):
             await asyncio.sleep(0.02)
             await dispatch.advance()
 

@@ -4,65 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from anyio import to_thread
 from uuid6 import uuid7
 
-from indexes.ensure import ensure
 from service.distribution import CACHE_TAG_HEADER
 from service.invalidation import dispatch
 from service.invalidation.cloudfront import CloudFront, UnsendableBatch
 from service.object_store import ObjectStore
-from service.settings import CdnSettings, Settings
+from service.settings import CdnSettings
 from service.stores import bind_stores
-from service.stores.database import Database, open_database
 from service.stores.deletions import DeletionStore
 from service.stores.invalidation_batches import InvalidationBatchStore
 from service.stores.invalidations import InvalidationStore
-from service.telemetry import Metrics
 from tests.edge_stand import Stand as EdgeStand
 from tests.integration.conftest import served
-from tests.invalidation_stand import ROOT, Distribution, Stand, create_distribution, folders
-from tests.servers import StorageServer
+from tests.invalidation_stand import ROOT, Stand, folders
 
 
 class Killed(BaseException):
     """The process is gone: nothing of it runs any more."""
-
-
-@pytest.fixture(scope="module")
-async def distribution(ministack: StorageServer) -> AsyncIterator[Distribution]:
-    made = await to_thread.run_sync(create_distribution, ministack.endpoint)
-    yield made
-    made.client.close()
-
-
-@pytest.fixture(scope="module")
-def cloudfront(distribution: Distribution) -> CloudFront:
-    return CloudFront(distribution.settings(), ROOT)
-
-
-@pytest.fixture(scope="module")
-async def connected(settings: Settings) -> AsyncIterator[tuple[Database, ObjectStore]]:
-    object_store = ObjectStore(settings.storage)
-    async with open_database(settings.mongo) as database:
-        await ensure(database.handle)
-        yield database, object_store
-    await object_store.close()
-
-
-@pytest.fixture
-async def stand(
-    connected: tuple[Database, ObjectStore], distribution: Distribution, cloudfront: CloudFront
-) -> AsyncIterator[Stand]:
-    database, object_store = connected
-    since_now = replace(distribution, before=distribution.ids())
-    yield Stand(database, bind_stores(database, invalidates=True), object_store, since_now, cloudfront, Metrics())
-    for name in ("invalidations", "invalidation_batches", "deletions"):
-        await database.handle[name].delete_many({})
 
 
 async def test_a_deletion_ends_when_edges_have_forgotten(stand: Stand) -> None:
