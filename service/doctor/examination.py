@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection
 
 from service.cloudfront import HashAlgorithm
 from service.delivery import load_signers
+from service.doctor.cdn import check_agreement, check_distribution
 from service.doctor.cookies import check_cookies
 from service.doctor.database import check_database, newest_public_media
 from service.doctor.edge import check_edge
@@ -36,11 +37,13 @@ async def examine(settings: Settings, *, roles: Collection[Role] = BOTH) -> Asyn
         yield finding
     if Role.API in roles:
         is_readable = all(finding.level is not Level.PROBLEM for finding in of_database if finding.check == "database")
-        for finding in await _check_delivery(settings, is_readable=is_readable):
+        of_cdn = await check_agreement(settings.cdn, settings.mongo) if is_readable else []
+        for finding in [*await _check_delivery(settings, is_readable=is_readable), *of_cdn]:
             yield finding
     if Role.WORKER in roles:
         of_events = await check_queue(settings.events, settings.storage)
-        for finding in [*of_events, *await check_job_queues(settings.jobs, settings.storage)]:
+        of_hints = await check_job_queues(settings.jobs, settings.storage)
+        for finding in [*of_events, *of_hints, *await check_distribution(settings.cdn, settings.storage)]:
             yield finding
         for finding in await check_scanner(settings.scanner, settings.environment):
             yield finding
