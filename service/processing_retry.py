@@ -67,7 +67,7 @@ async def _decide(media: MediaDocument, object_store: ObjectStore) -> dict[str, 
 async def why_not_again(media: MediaDocument, object_store: ObjectStore) -> str | None:
     """A sentence if processing `media` (with RETRY_FIELDS) again cannot help. Raises TemporarilyUnavailable."""
     if media["status"] == MediaStatus.QUARANTINED:
-        return "The file looks hostile; only a moderator can release it."
+        return "The file looks hostile: it stays locked away."
     if media["status"] != MediaStatus.FAILED:
         return f"Only FAILED media can be processed again; this one is {media['status']}."
     failure = media.get("failure") or {}

@@ -63,7 +63,7 @@ async def quarantine(
 
 
 async def _enqueue_removal(media: MediaDocument, sequence: int, stores: Stores) -> None:
-    """Close the addresses that were given out, and edges' copies: a release makes renditions anew, of the original.
+    """Close the addresses that were given out, and edges' copies. The original stays, for whoever examines it.
 
     `sequence`: of the status, so that each quarantine has a job of its own.
     """
