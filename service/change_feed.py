@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
@@ -10,12 +11,16 @@ from uuid import UUID
 
 from service.coalesced_reads import CoalescedReads, Found
 from service.lifecycle import MediaStatus
-from service.stores.changes import DELETIONS, Change, Signal, watch_documents
+from service.stores.change_streams import Signal, Told
+from service.stores.changes import DELETIONS, Change, watch_documents
 from service.stores.database import Database
 from service.stores.media import MediaStore
 
-# The server is asked once a second at least; after this long without an answer something is wrong with the connection.
-SILENCE_S = 3.0
+# How late the stream may be and still pass for live. It is asked three times a second at least.
+MAX_LAG_S = 2.0
+
+# Followers that are woken at once; each then has an answer to make, and others must have their turn in between.
+_WOKEN_AT_ONCE = 200
 
 # Ids that may wait for one follower.
 MAX_WAITING = 100
@@ -84,39 +89,45 @@ class ChangeFeed:
         self._followers: dict[Topic, set[Follower]] = {}
         self._listeners: list[Listener] = []
         self._watching = asyncio.Event()
-        self._connected = False
-        self._heard_at = 0.0
+        self._is_connected = False
+        self._told_until = time.monotonic()
 
     async def run(self) -> None:
         """Read the change stream until cancelled."""
-        clock = asyncio.get_running_loop().time
         try:
             async for event in watch_documents(self._database):
-                silence, self._heard_at = clock() - self._heard_at, clock()
-                if self._connected and silence > SILENCE_S:
-                    # What was kept is out of date by whatever now comes late.
-                    self._tell(None)
-                if isinstance(event, Signal):
-                    self._hear_signal(event)
+                if isinstance(event, Told):
+                    self._hear_told(event.until)
+                elif isinstance(event, Signal):
+                    await self._hear_signal(event)
                 else:
-                    self._hear_change(event)
+                    await self._hear_change(event)
         finally:
-            self._hear_signal(Signal.INTERRUPTED)
+            self._is_connected = False
+            self._tell(None)
 
     async def ready(self) -> None:
         """Return once the stream is open: what changes from now on will be heard."""
         await self._watching.wait()
 
     def is_live(self) -> bool:
-        """Whether changes are being heard now. What is kept in memory must not be served while they are not."""
-        return self._connected and asyncio.get_running_loop().time() - self._heard_at < SILENCE_S
+        """Whether all that a majority had written `MAX_LAG_S` ago has been heard.
+
+        What is kept in memory must not be served while it has not.
+        """
+        return self._is_connected and self.lag_s() < MAX_LAG_S
+
+    def lag_s(self) -> float:
+        """How long ago the database was as far as what has been heard of it, in seconds; below 1 where all is well."""
+        return time.monotonic() - self._told_until
 
     def listen(self, callback: Listener) -> Callable[[], None]:
         """Have `callback` called, within the event loop, for every write to a media; call the result to end that.
 
-        It is given the change, or None where any media may have changed unheard: when the stream begins, when it falls
-        silent or is interrupted, and where it has to begin anew. It hears of a write once a majority has it, some
-        milliseconds after the writer's acknowledgement. It must be quick and must not raise.
+        It is given the change, or None where any media may have changed unheard: when the stream begins, when it is
+        interrupted, when it is live again after having been late, and where it has to begin anew. It hears of a write
+        once a majority has it, some milliseconds after the writer's acknowledgement. It must be quick and must not
+        raise.
         """
         self._listeners.append(callback)
         return lambda: self._listeners.remove(callback)
@@ -154,24 +165,38 @@ class ChangeFeed:
         for listener in self._listeners:
             listener(change)
 
-    def _hear_change(self, change: Change) -> None:
+    async def _hear_change(self, change: Change) -> None:
         if change.collection != DELETIONS:
             self._tell(change)
         for topic in _topics(change):
-            for follower in self._followers.get(topic, ()):
-                follower.notify(change.id)
+            if topic in self._followers:
+                await _wake(self._followers[topic], lambda follower: follower.notify(change.id))
 
-    def _hear_signal(self, signal: Signal) -> None:
-        if signal is Signal.QUIET:
-            return
-        self._connected = signal is not Signal.INTERRUPTED
+    def _hear_told(self, until: float) -> None:
+        was_late, self._told_until = self.lag_s() >= MAX_LAG_S, max(self._told_until, until)
+        if was_late and self.is_live():
+            # What was kept before was not looked after meanwhile.
+            self._tell(None)
+
+    async def _hear_signal(self, signal: Signal) -> None:
+        self._is_connected = signal is not Signal.INTERRUPTED
         if signal is Signal.RESUMED:
             return
+        if signal is Signal.BEGUN:
+            self._told_until = time.monotonic()
         self._tell(None)
         if signal is Signal.BEGUN:
             self._watching.set()
-            for follower in {follower for group in self._followers.values() for follower in group}:
-                follower.miss()
+            everybody = {follower for group in self._followers.values() for follower in group}
+            await _wake(everybody, Follower.miss)
+
+
+async def _wake(followers: Collection[Follower], tell: Callable[[Follower], None]) -> None:
+    # Who leaves meanwhile is told in vain, who comes reads the present state.
+    for number, follower in enumerate(tuple(followers), start=1):
+        tell(follower)
+        if not number % _WOKEN_AT_ONCE:
+            await asyncio.sleep(0)
 
 
 def _topics(change: Change) -> Iterator[Topic]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection
 from uuid import UUID
 
 from service.access import Action, Viewer, may
 from service.change_feed import READY, ChangeFeed
 from service.documents import MediaDocument
 from service.errors import TemporarilyUnavailable
+from service.fresh_documents import FreshDocuments
 from service.lifecycle import MediaStatus
 from service.models import MediaPurpose
 
@@ -25,6 +26,13 @@ async def follow_feed(
     or the database's own record of changes does not reach back far enough: a gap must not go unnoticed.
     """
     wanted = frozenset({*fields, "purpose"})
+
+    async def look(media_ids: Collection[UUID]) -> list[MediaDocument]:
+        documents = await change_feed.read(media_ids, wanted)
+        found = (documents[each] for each in media_ids if each in documents)
+        return [media for media in found if _belongs(media, purpose) and may(viewer, Action.READ, media)]
+
+    shown = FreshDocuments(look)
     await change_feed.ready()
     with change_feed.follow([READY]) as follower:
         while True:
@@ -33,16 +41,10 @@ async def follow_feed(
                 raise TemporarilyUnavailable("Updates were missed; subscribe again, then read the feed once more.")
             waiting = sorted(changed)
             for start in range(0, len(waiting), _AT_ONCE):
-                for media in await _read(waiting[start : start + _AT_ONCE], purpose, wanted, viewer, change_feed):
+                await shown.load(waiting[start : start + _AT_ONCE])
+                while (media := await shown.foremost()) is not None:
+                    shown.drop()
                     yield media
-
-
-async def _read(
-    media_ids: Sequence[UUID], purpose: MediaPurpose, fields: frozenset[str], viewer: Viewer, change_feed: ChangeFeed
-) -> list[MediaDocument]:
-    documents = await change_feed.read(media_ids, fields)
-    found = (documents[each] for each in media_ids if each in documents)
-    return [media for media in found if _belongs(media, purpose) and may(viewer, Action.READ, media)]
 
 
 def _belongs(media: MediaDocument, purpose: MediaPurpose) -> bool:

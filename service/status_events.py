@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections import deque
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -13,6 +12,7 @@ from service.access import Action, Viewer, granted_filters, may
 from service.change_feed import ChangeFeed, Topic
 from service.documents import MediaDocument
 from service.errors import InvalidInput, NotFound
+from service.fresh_documents import FreshDocuments
 from service.lifecycle import TERMINAL, MediaStatus
 from service.stores import Stores
 
@@ -68,19 +68,26 @@ class _Course:
         self.seen: dict[UUID, int] = {} if after is None else decode_cursor(after)
         self.ended: set[UUID] = set()
 
-    def news(self, media: MediaDocument) -> list[StatusEvent]:
-        """What the subscriber has not seen: of a media it has never seen, the present status."""
+    def next_event(self, media: MediaDocument) -> StatusEvent | None:
+        """The first that the subscriber has not seen: of a media it has never seen, the present status."""
         media_id, history = media["_id"], media["status_history"]
         last = self.seen.get(media_id)
-        fresh = history[-1:] if last is None else [entry for entry in history if entry["sequence"] > last]
-        if media["status"] in TERMINAL:
-            self.ended.add(media_id)
-        events = []
-        for entry in fresh:
-            self.seen[media_id] = entry["sequence"]
-            status = MediaStatus(entry["status"])
-            events.append(StatusEvent(media, status, entry["sequence"], encode_cursor(self.seen)))
-        return events
+        unseen = history[-1:] if last is None else [entry for entry in history if entry["sequence"] > last]
+        if not unseen:
+            if media["status"] in TERMINAL:
+                self.ended.add(media_id)
+            return None
+        sequence = self.seen[media_id] = unseen[0]["sequence"]
+        return StatusEvent(media, MediaStatus(unseen[0]["status"]), sequence, encode_cursor(self.seen))
+
+    async def tell(self, documents: FreshDocuments) -> AsyncIterator[StatusEvent]:
+        """What the subscriber has not seen of these."""
+        while (media := await documents.foremost()) is not None:
+            event = self.next_event(media)
+            if event is None:
+                documents.drop()
+            else:
+                yield event
 
     def keep_only(self, media_ids: Collection[UUID]) -> None:
         """Forget what the cursor said of other media: they are not of this subscription."""
@@ -99,27 +106,26 @@ async def follow_media(
         raise InvalidInput(f"Give 1 to {MAX_FOLLOWED} ids.", field=["ids"])
     course, wanted = _Course(after), _FIELDS.union(fields)
     course.keep_only(media_ids)
+
+    async def look(pending: Collection[UUID]) -> list[MediaDocument]:
+        documents = await change_feed.read(pending, wanted)
+        visible = [media for each in pending if (media := documents.get(each)) and may(viewer, Action.FOLLOW, media)]
+        if len(visible) < len(pending):
+            raise NotFound("There is no such media.", field=["ids"])
+        return visible
+
+    shown = FreshDocuments(look)
     with change_feed.follow(_statuses(media_ids)) as follower:
         await change_feed.ready()
         changed: set[UUID] | None = None
         while True:
             pending = [each for each in media_ids if each not in course.ended and (changed is None or each in changed)]
-            events = await _look(viewer, pending, course, wanted, change_feed)
-            while events:
-                yield events.popleft()
+            await shown.load(pending)
+            async for event in course.tell(shown):
+                yield event
             if len(course.ended) == len(media_ids):
                 return
             changed = await follower.changes()
-
-
-async def _look(
-    viewer: Viewer, media_ids: Sequence[UUID], course: _Course, fields: frozenset[str], change_feed: ChangeFeed
-) -> deque[StatusEvent]:
-    documents = await change_feed.read(media_ids, fields)
-    visible = [media for each in media_ids if (media := documents.get(each)) and may(viewer, Action.FOLLOW, media)]
-    if len(visible) < len(media_ids):
-        raise NotFound("There is no such media.", field=["ids"])
-    return deque(event for media in visible for event in course.news(media))
 
 
 async def follow_capture(
@@ -137,6 +143,11 @@ async def follow_capture(
     """
     members = _Members(viewer, capture_id, _Course(after))
     wanted = _FIELDS.union(fields)
+
+    async def look(media_ids: Collection[UUID]) -> list[MediaDocument]:
+        return members.look(media_ids, await change_feed.read(media_ids, wanted))
+
+    shown = FreshDocuments(look)
     with change_feed.follow([Topic("capture", capture_id)]) as follower:
         await change_feed.ready()
         changed: set[UUID] | None = None
@@ -145,9 +156,9 @@ async def follow_capture(
                 changed = members.known | await _list_capture(viewer, capture_id, stores)
             changed -= members.course.ended
             change_feed.follow_also(follower, _statuses(changed))
-            events = members.look(changed, await change_feed.read(changed, wanted))
-            while events:
-                yield events.popleft()
+            await shown.load(changed)
+            async for event in members.course.tell(shown):
+                yield event
             if members.known <= members.course.ended:
                 return
             changed = await follower.changes()
@@ -164,8 +175,11 @@ class _Members:
         self.course = course
         self.known = set(course.seen)
 
-    def look(self, media_ids: Collection[UUID], documents: Mapping[UUID, MediaDocument]) -> deque[StatusEvent]:
-        """What is new of `media_ids`, in the order in which they were announced. Raises as `follow_capture` does."""
+    def look(self, media_ids: Collection[UUID], documents: Mapping[UUID, MediaDocument]) -> list[MediaDocument]:
+        """Those of `media_ids` that are of the capture, in the order in which they were announced.
+
+        Raises as `follow_capture` does.
+        """
         members = [documents[each] for each in sorted(media_ids) if each in documents and self._has(documents[each])]
         self.known -= set(media_ids)
         self.known.update(media["_id"] for media in members)
@@ -174,7 +188,7 @@ class _Members:
             raise NotFound("There is no such capture.", field=["captureId"])
         if len(self.known) > MAX_FOLLOWED:
             raise _too_many()
-        return deque(event for media in members for event in self.course.news(media))
+        return members
 
     def _has(self, media: MediaDocument) -> bool:
         # A deleted media no longer says which capture it was of.

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import enum
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import structlog
-from pymongo.errors import OperationFailure
-
 from service.models import Lane
-from service.stores.database import OUTAGE_ERRORS, Database
+from service.stores.change_streams import Signal, Told, watch
+from service.stores.database import Database
 
 MEDIA = "media"
 DELETIONS = "deletions"
@@ -49,23 +45,6 @@ _AWAITED_JOBS: list[Mapping[str, Any]] = [
     {"$match": {"operationType": "insert", "fullDocument.lane": {"$ne": Lane.BACKFILL.value}}},
     {"$project": {"documentKey": 1}},
 ]
-_RETRY_S = 0.5
-
-log = structlog.get_logger(__name__)
-
-
-class Signal(enum.Enum):
-    """What a change stream has to say besides changes.
-
-    BEGUN: changes before this moment may have been missed, those after it will not. QUIET: all that a majority had
-    written a moment ago has been told. INTERRUPTED: until RESUMED or BEGUN nothing is told; RESUMED: what happened in
-    between follows.
-    """
-
-    BEGUN = enum.auto()
-    QUIET = enum.auto()
-    INTERRUPTED = enum.auto()
-    RESUMED = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,47 +62,37 @@ class Change:
     capture_id: str | None = None
 
 
-async def watch_documents(database: Database) -> AsyncIterator[Change | Signal]:
+async def watch_documents(database: Database) -> AsyncIterator[Change | Signal | Told]:
     """Every change of a media or of a deletion, in order; BEGUN first, and again where any may have been missed.
 
-    Never ends by itself: it resumes after outages and elections, and begins anew where the oplog no longer reaches
-    back (ChangeStreamHistoryLost, code 286).
+    Never ends by itself. Documents whose id is no UUID are not the service's: nothing is said of them.
     """
-    async for event in _watch(database.watching, _DOCUMENTS):
-        yield event if isinstance(event, Signal) else _change_of(event)
+    async for event in watch(database.watching, _DOCUMENTS):
+        if isinstance(event, Signal | Told):
+            yield event
+        elif isinstance(event["documentKey"]["_id"], UUID):
+            yield _change_of(event)
 
 
 async def watch_jobs(database: Database) -> AsyncIterator[None]:
     """Once for every job that somebody waits for, as it is enqueued, and whenever some may have been missed."""
-    async for event in _watch(database.watching["jobs"], _AWAITED_JOBS):
-        if event is Signal.BEGUN or not isinstance(event, Signal):
+    async for event in watch(database.watching, _AWAITED_JOBS, collection="jobs"):
+        if event is Signal.BEGUN or not isinstance(event, Signal | Told):
             yield None
 
 
 def _change_of(event: Mapping[str, Any]) -> Change:
     names = (*event["updated"], *(event.get("removed") or ()), *(event.get("truncated") or ()))
     fields = None if event["whole"] else frozenset(name.partition(".")[0] for name in names)
-    status, capture_id = event.get("status"), event.get("capture_id")
-    return Change(event["collection"], event["documentKey"]["_id"], fields, status, capture_id)
+    return Change(
+        event["collection"],
+        event["documentKey"]["_id"],
+        fields,
+        _text(event.get("status")),
+        _text(event.get("capture_id")),
+    )
 
 
-async def _watch(source: Any, pipeline: list[Mapping[str, Any]]) -> AsyncIterator[Mapping[str, Any] | Signal]:
-    token = None
-    while True:
-        try:
-            async with source.watch(pipeline, resume_after=token, max_await_time_ms=1_000) as stream:
-                # The server's cursor is open only after the first look, so what follows cannot fall in between.
-                event = await stream.try_next()
-                yield Signal.BEGUN if token is None else Signal.RESUMED
-                while stream.alive:
-                    yield Signal.QUIET if event is None else event
-                    # Also without news: a token that is never renewed falls out of the oplog.
-                    token = stream.resume_token
-                    event = await stream.try_next()
-        except OUTAGE_ERRORS as error:
-            log.warning("change stream interrupted; resuming", error=repr(error))
-        except OperationFailure as error:
-            log.warning("change stream cannot resume; beginning anew", code=error.code)
-            token = None
-        yield Signal.INTERRUPTED
-        await asyncio.sleep(_RETRY_S)
+def _text(value: Any) -> str | None:
+    # Whoever writes by hand may have written anything.
+    return value if isinstance(value, str) else None

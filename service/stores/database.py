@@ -12,6 +12,7 @@ from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient, ReadPreference
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
     ConnectionFailure,
     ExecutionTimeout,
@@ -37,6 +38,7 @@ from motor.motor_asyncio import (
 Collection = AsyncIOMotorCollection[Any]
 # What both drivers offer in the same words: find, sort, limit, hint, to_list, iteration.
 ReadCollection = AsyncIOMotorCollection[Any] | AsyncCollection[Any]
+WatchedDatabase = AsyncDatabase[Any]
 
 # The outcome is unknown and the same call may be made again.
 OUTAGE_ERRORS: tuple[type[Exception], ...] = (
@@ -63,7 +65,7 @@ class Database:
     """The collections, and what is needed to watch them. `watching` has no operation deadline: change streams wait.
 
     `media_reads` is `media` again, for pages: PyMongo's own asyncio client needs no threads, which cost motor as much
-    as all the rest of a page.
+    as all the rest of a page and far more than a change stream's event.
     """
 
     media: Collection
@@ -74,7 +76,7 @@ class Database:
     deletions: Collection
     idempotency: Collection
     handle: AsyncIOMotorDatabase[Any]
-    watching: AsyncIOMotorDatabase[Any]
+    watching: WatchedDatabase
 
     async def ping(self) -> None:
         """Answers within the operation deadline, or raises one of `OUTAGE_ERRORS`."""
@@ -96,9 +98,7 @@ class Database:
             )
 
 
-def _bind(
-    handle: AsyncIOMotorDatabase[Any], watching: AsyncIOMotorDatabase[Any], media_reads: ReadCollection
-) -> Database:
+def _bind(handle: AsyncIOMotorDatabase[Any], watching: WatchedDatabase, media_reads: ReadCollection) -> Database:
     return Database(
         media=handle["media"],
         media_reads=media_reads,
@@ -131,19 +131,19 @@ async def open_database(settings: MongoSettings) -> AsyncIterator[Database]:
     }
     uri = settings.uri.get_secret_value()
     client: AsyncIOMotorClient[Any] = AsyncIOMotorClient(uri, timeoutMS=settings.timeout_ms, **options)
-    watching: AsyncIOMotorClient[Any] = AsyncIOMotorClient(uri, **options)
+    watching: AsyncMongoClient[Any] = AsyncMongoClient(uri, **options)
     reading: AsyncMongoClient[Any] = AsyncMongoClient(uri, timeoutMS=settings.timeout_ms, **options)
     codec: CodecOptions[Any] = CodecOptions(tz_aware=True, uuid_representation=UuidRepresentation.STANDARD)
     try:
         yield _bind(
             client.get_database(settings.database, codec_options=codec),
-            watching.get_database(settings.database, codec_options=codec),
-            # What a viewer may see is decided on what it answers: never by a secondary that lags behind.
+            # What a viewer may see is decided on what these answer: never by a secondary that lags behind.
+            watching.get_database(settings.database, codec_options=codec, read_preference=ReadPreference.PRIMARY),
             reading.get_database(settings.database, codec_options=codec, read_preference=ReadPreference.PRIMARY)[
                 "media"
             ],
         )
     finally:
         client.close()
-        watching.close()
+        await watching.close()
         await reading.close()

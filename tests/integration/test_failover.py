@@ -152,14 +152,18 @@ class Aged:
         self.is_broken = False
         self.resumptions: list[Any] = []
 
-    def watch(self, pipeline: Any, *, resume_after: Any, **options: Any) -> Any:
+    @property
+    def client(self) -> Any:
+        return self._watching.client
+
+    async def watch(self, pipeline: Any, *, resume_after: Any, **options: Any) -> Any:
         self.resumptions.append(resume_after)
         if resume_after is not None:
             # A token begins with a type byte and the seconds since 1970.
             data = resume_after["_data"]
             resume_after = {"_data": f"{data[:2]}00000001{data[10:]}"}
             self.is_broken = False
-        stream = self._watching.watch(pipeline, resume_after=resume_after, **options)
+        stream = await self._watching.watch(pipeline, resume_after=resume_after, **options)
         try_next = stream.try_next
 
         async def next_or_break() -> Any:

@@ -204,7 +204,7 @@ async def test_a_reader_who_is_too_slow_is_told_so_and_costs_no_memory(service: 
     waiting = asyncio.create_task(anext(updates))
     await followers(feed, 1)
     for _ in range(10 * MAX_WAITING):
-        feed._hear_change(Change("media", uuid7(), None, "READY"))
+        await feed._hear_change(Change("media", uuid7(), None, "READY"))
     [follower] = feed._followers[READY]
     assert len(follower._changed or ()) <= MAX_WAITING
     with pytest.raises(TemporarilyUnavailable):
