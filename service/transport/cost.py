@@ -16,14 +16,10 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLCompositeType,
-    GraphQLField,
     GraphQLSchema,
     InlineFragmentNode,
-    IntValueNode,
-    ListValueNode,
     NamedTypeNode,
     NonNullTypeNode,
-    ObjectValueNode,
     OperationDefinitionNode,
     OperationType,
     SelectionNode,
@@ -36,26 +32,8 @@ from graphql import (
     is_leaf_type,
 )
 
-from service.transport.variables import count_values
-
-# Arguments that say how many objects a field answers with.
-_SIZE_ARGUMENTS = ("first", "last", "ids", "sha256")
-
-# Values of one argument that cost nothing: any list of formats or names, any hint.
-_FREE_VALUES = 20
-
-# Fields that ask object storage, and what such a question weighs in fields of a document.
-_ASKS_STORAGE = frozenset(
-    {
-        ("Upload", "parts"),
-        ("Upload", "bytesConfirmed"),
-        ("Mutation", "completeUpload"),
-        ("Mutation", "abortUpload"),
-        ("Mutation", "signUploadParts"),
-        ("Mutation", "signStorageRequest"),
-    }
-)
-_QUESTION = 200
+from service.transport.field_costs import LIST_SIZES, SURCHARGES
+from service.transport.sizes import FREE_VALUES, ONE, Size, Values, count_literals, size_of
 
 # Fields, inline fragments and spreads inside one another; the walk below must stay far from the interpreter's limit.
 MAX_NESTING = 100
@@ -63,33 +41,6 @@ MAX_NESTING = 100
 
 class NestedTooDeeply(Exception):
     """Selections and fragments are nested beyond MAX_NESTING."""
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How many objects: `count`, or what the variable says."""
-
-    count: int
-    variable: str | None = None
-
-    def given(self, variables: Mapping[str, Any]) -> int:
-        value = variables.get(self.variable) if self.variable is not None else None
-        if isinstance(value, list):
-            return max(1, len(value))
-        return max(1, value) if isinstance(value, int) else self.count
-
-
-_ONE = Size(1)
-
-
-@dataclass(frozen=True, slots=True)
-class Values(Size):
-    """How many values of a list or an input object are read for each object that the field is asked of."""
-
-    def given(self, variables: Mapping[str, Any]) -> int:
-        if self.variable is None:
-            return self.count
-        return max(0, count_values({"": variables.get(self.variable)}) - _FREE_VALUES)
 
 
 @dataclass(eq=False, slots=True)
@@ -182,7 +133,7 @@ class Scales:
             size, inner, step = self._weigh_selection(selection, parent, nesting + 1)
             fields += step
             depth = max(depth, inner.depth + step)
-            if size is _ONE and not inner.below:
+            if size is ONE and not inner.below:
                 fields += inner.fields
             else:
                 below.append((size, inner))
@@ -195,26 +146,27 @@ class Scales:
             return self._weigh_field(selection, parent, nesting)
         if isinstance(selection, InlineFragmentNode):
             condition = self._named(selection.type_condition) or parent
-            return _ONE, self._weigh(selection.selection_set, condition, nesting), 0
+            return ONE, self._weigh(selection.selection_set, condition, nesting), 0
         if isinstance(selection, FragmentSpreadNode):
-            return _ONE, self._weigh_fragment(selection.name.value, nesting), 0
-        return _ONE, Weight(), 0
+            return ONE, self._weigh_fragment(selection.name.value, nesting), 0
+        return ONE, Weight(), 0
 
     def _weigh_field(
         self, field: FieldNode, parent: GraphQLCompositeType | None, nesting: int
     ) -> tuple[Size, Weight, int]:
         definition = self._schema.get_field(parent, field.name.value) if parent else None
-        question = _QUESTION if parent and (parent.name, field.name.value) in _ASKS_STORAGE else 0
+        key = (parent.name if parent else "", field.name.value)
+        size = size_of(field, definition, LIST_SIZES.get(key), self._defaults)
+        own = SURCHARGES.get(key, 0)
         read = tuple((values, _VALUE) for values in self._values_of(field))
         if not field.selection_set:
-            return _ONE, Weight(question, 0, read), 1
+            return ONE, Weight(own + size.count - 1 if key in LIST_SIZES else own, 0, read), 1
         child = _composite(get_named_type(definition.type)) if definition else None
         inner = self._weigh(field.selection_set, child, nesting)
-        size = self._size(field, definition)
-        if not question and not read:
+        if not own and not read:
             return size, inner, 1
         # Arguments are read once for the field, not for each of the objects it answers with.
-        return _ONE, Weight(question, inner.depth, ((size, inner), *read)), 1
+        return ONE, Weight(own, inner.depth, ((size, inner), *read)), 1
 
     def _weigh_fragment(self, name: str, nesting: int) -> Weight:
         if (weight := self._known.get(name)) is not None:
@@ -233,21 +185,8 @@ class Scales:
             if isinstance(argument.value, VariableNode):
                 if argument.value.name.value in self._collections:
                     yield Values(0, argument.value.name.value)
-            elif (count := _count_literals(argument.value) - _FREE_VALUES) > 0:
+            elif (count := count_literals(argument.value) - FREE_VALUES) > 0:
                 yield Values(count)
-
-    def _size(self, field: FieldNode, definition: GraphQLField | None) -> Size:
-        default = _default_size(definition)
-        for argument in field.arguments or ():
-            if argument.name.value in _SIZE_ARGUMENTS:
-                return self._size_of(argument.value, default)
-        return _ONE if default == 1 else Size(default)
-
-    def _size_of(self, value: ValueNode, default: int) -> Size:
-        if isinstance(value, VariableNode):
-            literal = self._defaults.get(value.name.value)
-            return Size(_literal_size(literal) if literal else default, value.name.value)
-        return Size(_literal_size(value))
 
     def _root_type(self, operation: OperationType) -> GraphQLCompositeType | None:
         return self._schema.get_root_type(operation)
@@ -259,35 +198,6 @@ class Scales:
 
     def _named(self, condition: NamedTypeNode | None) -> GraphQLCompositeType | None:
         return _composite(self._schema.get_type(condition.name.value)) if condition else None
-
-
-def _count_literals(value: ValueNode) -> int:
-    """Values in a literal, one that is nested in it counted too; a document has 2,000 tokens at most."""
-    count, pending = 0, [value]
-    while pending:
-        count += 1
-        node = pending.pop()
-        if isinstance(node, ListValueNode):
-            pending += node.values
-        elif isinstance(node, ObjectValueNode):
-            pending += (entry.value for entry in node.fields)
-    return count
-
-
-def _default_size(field: GraphQLField | None) -> int:
-    for name in _SIZE_ARGUMENTS if field else ():
-        if field and (argument := field.args.get(name)):
-            default = argument.default.value if argument.default else argument.default_value
-            if isinstance(default, int):
-                return default
-    return 1
-
-
-def _literal_size(value: ValueNode) -> int:
-    if isinstance(value, IntValueNode):
-        # More digits than any page has: heavy enough to refuse, without parsing thousands of them.
-        return max(1, int(value.value)) if len(value.value) < 12 else 10**12
-    return max(1, len(value.values)) if isinstance(value, ListValueNode) else 1
 
 
 def _composite(type_: Any) -> GraphQLCompositeType | None:
