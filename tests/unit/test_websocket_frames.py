@@ -7,11 +7,13 @@ import base64
 import os
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
+import structlog
 
 from service.transport.socket_protocol import MAX_FRAGMENTS, SocketProtocol
+from service.transport.unfinished_messages import UnfinishedMessages
 from tests.graphql_app import GraphQLApp, Listener, listening
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 0x1, 0x2, 0x0, 0x8, 0x9, 0xA
@@ -169,3 +171,65 @@ async def test_pings_of_a_client_that_does_not_read_cost_no_memory(app: GraphQLA
                 answers += 1
     assert 0 < answers < 80_000
     assert most < 1_000_000
+
+
+async def test_a_message_that_does_not_end_closes_its_socket(
+    app: GraphQLApp, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.transport.socket_protocol.MESSAGE_S", 0.3)
+    for begun in (frame(TEXT, b"{", flags=0), frame(TEXT, b"{   }")[:-3], frame(TEXT, b"", length=100)):
+        async with connect(listener) as socket:
+            await socket.send(INIT)
+            assert (await socket.receive())[0] == TEXT
+            await socket.send(begun)
+            # Neither pings nor more of the same message give it more time.
+            await socket.send(frame(CONTINUATION, b" ", flags=0) if begun[0] == TEXT else b"x")
+            assert await socket.closed_with() == 1008
+
+
+async def test_messages_that_end_may_follow_each_other_for_as_long_as_one_likes(
+    app: GraphQLApp, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.transport.socket_protocol.MESSAGE_S", 0.3)
+    ping = frame(TEXT, b'{"type":"ping"}')
+    async with connect(listener) as socket:
+        await socket.send(INIT + ping[:7])
+        assert (await socket.receive())[0] == TEXT
+        for _ in range(6):
+            await asyncio.sleep(0.1)
+            # Each packet ends in the midst of the next message.
+            await socket.send(ping[7:] + ping[:7])
+            assert (await socket.receive())[1] == b'{"type":"pong"}'
+
+
+async def test_unfinished_messages_share_a_bounded_memory(
+    app: GraphQLApp, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SocketProtocol, "unfinished", UnfinishedMessages(limit=500_000))
+    begun = frame(TEXT, b"x" * 200_000, flags=0)
+    async with AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(connect(listener)) for _ in range(6)]
+        for socket in sockets:
+            await socket.send(INIT)
+            assert (await socket.receive())[0] == TEXT
+            await socket.send(begun)
+            await socket.send(frame(PING, b"all of it"))
+            # Who has taken longest is told to go; this one is not.
+            assert (await socket.receive())[0] == PONG
+        assert [await socket.closed_with() for socket in sockets[:4]] == [1013] * 4
+        for socket in sockets[4:]:
+            await socket.send(frame(CONTINUATION, b"x"))
+            assert (await socket.receive())[1][:2] == struct.pack("!H", 4400)
+
+
+@pytest.mark.parametrize("bad", ["invalid UTF-8", "a reserved bit", "oversize by its header alone"])
+async def test_a_bad_frame_beside_a_good_one_is_no_crash_of_ours(app: GraphQLApp, listener: Listener, bad: str) -> None:
+    sent, code = BAD_FRAMES[bad]
+    subscribe = frame(TEXT, b'{"id":"1","type":"subscribe","payload":{"query":"subscription { forever }"}}')
+    for before in (INIT, INIT + subscribe + frame(PING, b"a") * 50):
+        with structlog.testing.capture_logs() as logs:
+            async with connect(listener) as socket:
+                await socket.send(before + sent)
+                assert await socket.closed_with() == code
+        assert not [entry for entry in logs if entry["log_level"] == "error"]
+    assert app.alive == []
