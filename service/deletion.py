@@ -103,7 +103,7 @@ async def remove_objects(job: Job, *, stores: Stores, object_store: ObjectStore)
         await stores.deletions.mark_objects_removed(job.media_id, keys=sorted(keys), awaits_cdn=awaits_cdn)
     # After the stage, which is the last but one.
     if stores.invalidations is not None:
-        await stores.invalidations.release([planned, *(each["_id"] for each in begun)])
+        await stores.invalidations.release(planned, *(each["_id"] for each in begun))
 
 
 def _begun_by_others(requests: Sequence[InvalidationDocument]) -> list[InvalidationDocument]:

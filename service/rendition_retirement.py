@@ -27,7 +27,7 @@ async def retire_renditions(job: Job, *, stores: Stores, object_store: ObjectSto
         await (_remove_all if job.topic == QUARANTINE_TOPIC else _remove_due)(job, media, stores, object_store)
     if stores.invalidations is not None:
         # Also where nothing is left to do: a deletion would wait for ever for what an earlier attempt planned.
-        await stores.invalidations.release([job.id])
+        await stores.invalidations.release(job.id)
 
 
 async def _remove_all(job: Job, media: MediaDocument, stores: Stores, object_store: ObjectStore) -> None:
@@ -59,4 +59,4 @@ async def _remove(job: Job, keys: Collection[str], stores: Stores, object_store:
         request_id = await stores.invalidations.plan(job.id, job.media_id, keys)
     await remove_for_good({(object_store.media_bucket, key) for key in keys}, object_store)
     if stores.invalidations is not None and request_id is not None:
-        await stores.invalidations.release([request_id])
+        await stores.invalidations.release(request_id)

@@ -146,4 +146,4 @@ async def _remove(media_id: UUID, keys: set[str], stores: Stores, object_store: 
     request_id = None if stores.invalidations is None else await stores.invalidations.plan_apart(media_id, keys)
     await remove_for_good({(object_store.media_bucket, key) for key in keys}, object_store)
     if stores.invalidations is not None and request_id is not None:
-        await stores.invalidations.release([request_id])
+        await stores.invalidations.release(request_id)

@@ -93,7 +93,7 @@ class InvalidationDispatch:
         planned = await self._invalidations.list_forgotten(limit=_AT_ONCE)
         if planned:
             unfinished = await self._jobs.unfinished(set(planned.values()))
-            await self._invalidations.release([each for each, job_id in planned.items() if job_id not in unfinished])
+            await self._invalidations.release(*(each for each, job_id in planned.items() if job_id not in unfinished))
 
     async def _write_down_abandoned(self) -> None:
         for batch_id in await self._batches.missing(await self._invalidations.list_abandoned()):

@@ -66,10 +66,10 @@ class InvalidationStore:
         """As `plan`, for what is removed in passing: no later attempt goes on with it, but none that is lost blocks."""
         return await self.plan(_apart(str(media_id)), media_id, keys)
 
-    async def release(self, request_ids: Collection[str]) -> None:
+    async def release(self, *request_ids: str) -> None:
         """Storage has lost the objects: what edges forget from now on, they cannot fetch again. Repeats are free."""
         await self._invalidations.update_many(
-            {"_id": {"$in": list(request_ids)}, "state": "planned"},
+            {"_id": {"$in": request_ids}, "state": "planned"},
             [{"$set": {"state": "waiting", "released_at": NOW}}],
         )
 

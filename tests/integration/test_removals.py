@@ -211,6 +211,6 @@ async def test_edges_that_were_told_of_half_a_deletion_do_not_end_it(
     await remove_objects(job, stores=bind_stores(runtime.database), object_store=runtime.object_store)
     assert runtime.stores.invalidations is not None
     request = await runtime.stores.invalidations.plan_apart(media_id, ["community/processed/feed/x/1.jpg"])
-    await runtime.stores.invalidations.release([request])
+    await runtime.stores.invalidations.release(request)
     await forget(service)
     assert await stage(service, media_id) == "OBJECTS_REMOVED"
