@@ -112,6 +112,7 @@ def _lifespan(settings: Settings, metrics: Metrics) -> Callable[[Starlette], Abs
         async with open_runtime(settings, metrics) as runtime:
             await runtime.database.require_replica_set()
             change_feed = ChangeFeed(runtime.database)
+            metrics.measure_change_stream(change_feed.lag_s)
             app.state.runtime, app.state.change_feed = runtime, change_feed
             app.state.media_memory = MediaMemory(
                 runtime.stores.media, change_feed, capacity=settings.http.media_in_memory

@@ -16,8 +16,8 @@ from service.stores.changes import DELETIONS, Change, watch_documents
 from service.stores.database import Database
 from service.stores.media import MediaStore
 
-# How late the stream may be and still pass for live. It is asked three times a second at least.
-MAX_LAG_S = 2.0
+# How late the stream may be and still pass for live. It is asked five times a second at least.
+MAX_LAG_S = 1.0
 
 # Followers that are woken at once; each then has an answer to make, and others must have their turn in between.
 _WOKEN_AT_ONCE = 200
@@ -118,7 +118,7 @@ class ChangeFeed:
         return self._is_connected and self.lag_s() < MAX_LAG_S
 
     def lag_s(self) -> float:
-        """How long ago the database was as far as what has been heard of it, in seconds; below 1 where all is well."""
+        """How long ago, in seconds, the database was as far as what has been heard of it."""
         return time.monotonic() - self._told_until
 
     def listen(self, callback: Listener) -> Callable[[], None]:

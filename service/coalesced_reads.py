@@ -17,7 +17,7 @@ _IDS_PER_QUERY = 1_000
 _AT_ONCE = 4
 
 # Readers to whom an answer is given before others have their turn: each of them makes something of it.
-_ANSWERED_AT_ONCE = 200
+_ANSWERED_AT_ONCE = 50
 
 # As long what was read is as fresh as in any other answer that is on its way; then it is read again before it is used.
 FRESH_S = 0.01

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TextIO
 
@@ -185,6 +186,10 @@ class Metrics:
             "media_invalidation_age_seconds", "For how long edges have been due to forget the oldest request.",
             registry=self.registry,
         )  # fmt: skip
+        self.change_stream_lag = Gauge(
+            "media_change_stream_lag_seconds", "How long ago the database was as far as what has been heard of it.",
+            registry=self.registry,
+        )  # fmt: skip
 
     def count_request(self, *, route: str, method: str, status: int, operation: str, seconds: float) -> None:
         """Count one HTTP answer. `route` is the pattern, never the raw path; `operation` is `none` off GraphQL."""
@@ -246,6 +251,10 @@ class Metrics:
     def set_invalidation_age(self, seconds: float) -> None:
         """Seconds since the oldest request that edges have not confirmed; 0 without one."""
         self.invalidation_age.set(seconds)
+
+    def measure_change_stream(self, lag_s: Callable[[], float]) -> None:
+        """Ask `lag_s` at every look how late the change stream is, in seconds."""
+        self.change_stream_lag.set_function(lag_s)
 
     def count_status(self, status: MediaStatus, purpose: MediaPurpose) -> None:
         """Count one media entering `status`, and what that means for its upload session."""

@@ -17,7 +17,7 @@ from pymongo.errors import OperationFailure
 from service.stores.database import OUTAGE_ERRORS, WatchedDatabase
 
 # How long the server waits for news before it says that there are none.
-_AWAIT_MS = 300
+_AWAIT_MS = 200
 # Events to an answer: decoding them holds the event loop.
 _BATCH = 500
 # Events that are at hand already are given out so many at a time before others have their turn.

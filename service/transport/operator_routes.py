@@ -8,12 +8,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from service.change_feed import ChangeFeed
 from service.models import Lane
 from service.runtime import Runtime
 from service.stores.database import OUTAGE_ERRORS
 
 # A load balancer that waits longer has decided already.
 _PATIENCE_S = 2
+
+# A change stream that is later than this will not be there again in a moment.
+_LATE_S = 10
 
 
 def operator_routes() -> list[Route]:
@@ -35,7 +39,12 @@ async def _readyz(request: Request) -> Response:
         part: "unavailable" if isinstance(answer, Exception) else "ok"
         for part, answer in zip(parts, answers, strict=True)
     }
-    return JSONResponse(states, 200 if set(states.values()) == {"ok"} else 503)
+    status = 200 if set(states.values()) == {"ok"} else 503
+    change_feed: ChangeFeed | None = getattr(request.app.state, "change_feed", None)
+    if change_feed is not None:
+        # For people to see: all processes have it at once, and everything but live updates goes on.
+        states["changes"] = "late" if change_feed.lag_s() > _LATE_S else "ok"
+    return JSONResponse(states, status)
 
 
 async def _metrics(request: Request) -> Response:

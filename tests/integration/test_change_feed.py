@@ -94,3 +94,14 @@ async def test_listeners_hear_of_every_write_and_of_which_fields(database: Datab
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
             await heard._told.get()
+
+
+async def test_documents_of_others_are_passed_over(database: Database, feed: ChangeFeed) -> None:
+    heard, media = Heard(), stored_media()
+    feed.listen(heard)
+    assert await heard.next() is None
+    odd = {**stored_media(), "status": 4, "capture_id": {"a": 1}}
+    await database.media.insert_many([{"_id": {"a": 1}}, {"_id": "x", "status": "READY"}, odd, media])
+    assert await heard.next() == Change("media", odd["_id"], None, None)
+    assert await heard.next() == Change("media", media["_id"], None, "READY")
+    assert feed.is_live()

@@ -72,7 +72,7 @@ async def test_health_readiness_and_metrics(service: RunningService, http: httpx
     await anna.create(b"", purpose="MEDICAL")
     assert (await http.get(f"{service.url}/healthz")).json() == {"status": "ok"}
     ready = await http.get(f"{service.url}/readyz")
-    assert (ready.status_code, ready.json()) == (200, {"database": "ok", "storage": "ok"})
+    assert (ready.status_code, ready.json()) == (200, {"database": "ok", "storage": "ok", "changes": "ok"})
     text = (await http.get(f"{service.url}/metrics")).text
     for line in (
         'media_uploads_total{outcome="created",purpose="COMMUNITY"} 1.0',
@@ -80,6 +80,7 @@ async def test_health_readiness_and_metrics(service: RunningService, http: httpx
         'media_uploads_total{outcome="refused",purpose="MEDICAL"} 1.0',
         'media_status_entered_total{purpose="COMMUNITY",status="UPLOADED"} 1.0',
         'media_queue_age_seconds{lane="standard"}',
+        "media_change_stream_lag_seconds ",
     ):
         assert line in text
 
