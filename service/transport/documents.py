@@ -28,6 +28,8 @@ from service.transport.variables import MAX_VALUES, count_values
 # Characters of source kept parsed; a parsed document takes 100 to 400 times its source.
 _CACHE_CHARACTERS = 128_000
 
+_SHA256_DIGITS = 64
+
 # How graphql-core words the two limits it enforces while parsing.
 _OVER_LIMIT = ("contains more than", "nested too deeply")
 
@@ -143,7 +145,8 @@ class Documents:
         return known
 
     def _named(self, document_id: str, *, automatic: bool) -> _Known:
-        if (trusted := self._trusted.get(document_id)) is not None:
+        digest = _digest(document_id)
+        if (trusted := self._trusted.get(document_id) or self._trusted.get(digest)) is not None:
             return trusted
         if self._limits.trusted_only:
             raise _refused("PERSISTED_QUERY_NOT_IN_LIST", "No registered document has this id.")
@@ -151,7 +154,7 @@ class Documents:
             if automatic:
                 # The messages, not only the codes, are what Apollo Client and urql look for.
                 raise _refused("PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported")
-        elif (query := self._by_hash.get(document_id.removeprefix("sha256:"))) is not None:
+        elif (query := self._by_hash.get(digest)) is not None:
             self._known.move_to_end(query)
             return self._known[query]
         if automatic:
@@ -258,6 +261,12 @@ class Documents:
             oldest, _ = self._known.popitem(last=False)
             del self._by_hash[sha256_hex(oldest)]
             self._characters -= len(oldest)
+
+
+def _digest(document_id: str) -> str:
+    """The SHA-256 in an id as this service writes it; an id that holds none as it is."""
+    digest = document_id.removeprefix("sha256:")
+    return digest.lower() if len(digest) == _SHA256_DIGITS else document_id
 
 
 def _operation_of(document: DocumentNode, name: str | None) -> OperationDefinitionNode:

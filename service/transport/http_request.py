@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Scope
 
 from service.transport.documents import GraphQLRequest
+from service.transport.received import received_bytes
 from service.transport.reply import header_of
 from service.transport.trusted_documents import sha256_hex
 
@@ -141,6 +142,7 @@ async def read_body(request: Request, max_bytes: int) -> GraphQLRequest:
     except TimeoutError:
         text = f"The body did not arrive within {_BODY_TIMEOUT_S} s; try again."
         raise RequestRefused(408, "TIMEOUT", text, {"Connection": "close"}) from None
+    received_bytes.add(len(body))
     return parse_parameters(_load(body))
 
 

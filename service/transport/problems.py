@@ -20,13 +20,30 @@ def format_errors(errors: Iterable[GraphQLError]) -> list[dict[str, Any]]:
     A MediaServiceError keeps its message and adds `extensions.code`, `retryable` and `retryAfterMs`. GraphQL's own
     errors (syntax, validation, coercion, or raised on purpose) pass. Anything else is a bug: the client gets
     "Internal error" and the request id under which the trace is logged.
+
+    The errors lose their tracebacks: those hold the frames that hold the errors, and with them all of the request,
+    until the garbage collector comes by.
     """
-    return [_format(error) for error in errors]
+    formatted = []
+    for error in errors:
+        formatted.append(_format(error))
+        _release(error)
+    return formatted
 
 
 def format_exception(error: Exception) -> dict[str, Any]:
     """The same for what was raised outside any field."""
     return _explain(error)
+
+
+def _release(error: BaseException) -> None:
+    pending: list[BaseException | None] = [error]
+    while pending:
+        # What has no traceback was not raised, or has been here before.
+        if (each := pending.pop()) is None or (each.__traceback__ is None and each is not error):
+            continue
+        each.__traceback__ = None
+        pending += (each.__cause__, each.__context__, getattr(each, "original_error", None))
 
 
 def _format(error: GraphQLError) -> dict[str, Any]:

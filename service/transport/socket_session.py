@@ -24,6 +24,7 @@ from service.transport.http_request import RequestRefused, parse_parameters
 from service.transport.json_response import encode_json
 from service.transport.operations import Answer, Operations
 from service.transport.problems import format_errors, format_exception
+from service.transport.received import received_bytes
 
 GOING_AWAY = 1001
 TOO_BIG = 1009
@@ -123,6 +124,7 @@ class SocketSession:
         raw = text.encode("utf-8", "surrogatepass")
         if len(raw) > self._settings.max_body_bytes:
             raise _Close(TOO_BIG, f"A message may have {self._settings.max_body_bytes} bytes")
+        received_bytes.add(len(raw))
         try:
             decoded = orjson.loads(raw)
         except orjson.JSONDecodeError:

@@ -186,6 +186,17 @@ async def test_a_hash_is_asked_for_once_and_then_stands_for_its_text() -> None:
         assert (response.status_code, response.json()["data"]) == (200, {"hello": "hello Ada"})
 
 
+@pytest.mark.parametrize("registered", [True, False])
+async def test_a_hash_may_be_written_in_capitals(tmp_path: Path, registered: bool) -> None:
+    app = app_with(write(tmp_path, "m.json", {hashed(HELLO): HELLO}), trusted_only=True) if registered else GraphQLApp()
+    extensions = {"persistedQuery": {"version": 1, "sha256Hash": hashed(HELLO).upper()}}
+    first = await send(app, query=HELLO, extensions=extensions, variables={"name": "Ada"})
+    by_hash = await send(app, extensions=extensions, variables={"name": "Ada"})
+    by_id = await send(app, documentId=f"sha256:{hashed(HELLO).upper()}", variables={"name": "Ada"})
+    for response in (first, by_hash, by_id):
+        assert (response.status_code, response.json()["data"]) == (200, {"hello": "hello Ada"})
+
+
 async def test_an_old_client_gets_the_miss_with_200() -> None:
     response = await send(GraphQLApp(), accept="application/json", **persisted(HELLO))
     assert (response.status_code, code_of(response)) == (200, "PERSISTED_QUERY_NOT_FOUND")
