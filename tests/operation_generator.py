@@ -32,6 +32,10 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from tests.argument_generator import PERCENT, Arguments, Choices, Vocabulary, to_literal
 
+# graphql-core refuses introspection that nests three of these lists.
+_LISTS_OF_TYPES: Final = frozenset({"fields", "interfaces", "possibleTypes", "inputFields"})
+_NESTED_LISTS_OF_TYPES: Final = 2
+
 # A few short ones, so that fields meet under one name.
 _ALIASES: Final = ("a", "b", "id", "title", "nodes")
 
@@ -107,6 +111,7 @@ class _Document:
         self._schema = schema
         self._shape = shape
         self._left = 0
+        self._lists_of_types = 0
         self._scope = _Scope()
         self._fragments: dict[str, _Fragment] = {}
         self._selected: dict[str, list[_Selected]] = {}
@@ -182,6 +187,9 @@ class _Document:
         return f"... on {inner.name} {self._directives()}{self._selections(inner, depth)}"
 
     def _spread(self, parent: GraphQLCompositeType, depth: int) -> str:
+        if parent.name.startswith("__"):
+            # How deep a fragment may be spread again would have to be known.
+            return self._inline_fragment(parent, depth)
         known = [each for each in self._fragments.values() if self._overlap(each.condition, parent)]
         if known and self._choices.chance(60):
             fragment = self._choices.pick(known)
@@ -214,12 +222,17 @@ class _Document:
         fields = self._fields_of(parent)
         if depth <= 0 or self._left <= 0:
             fields = {name: each for name, each in fields.items() if is_leaf_type(get_named_type(each.type))}
+        if parent.name == "__Type" and self._lists_of_types == _NESTED_LISTS_OF_TYPES:
+            fields = {name: each for name, each in fields.items() if name not in _LISTS_OF_TYPES}
         name = self._choose_field(fields)
         chosen = fields.get(name, TypeNameMetaFieldDef)
         call = name + self._arguments.write(name, chosen)
         key = self._response_key(parent, name, call, chosen)
         inner = get_named_type(chosen.type)
+        is_list_of_types = parent.name == "__Type" and name in _LISTS_OF_TYPES
+        self._lists_of_types += is_list_of_types
         below = self._selections(inner, depth - 1) if is_composite_type(inner) else ""
+        self._lists_of_types -= is_list_of_types
         return f"{'' if key == name else key + ': '}{call} {self._directives()}{below}".rstrip()
 
     def _choose_field(self, fields: Mapping[str, GraphQLField]) -> str:
