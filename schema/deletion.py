@@ -22,7 +22,7 @@ class Deletion(Node):
     objects_removed: int = stored("objects_removed")
     cdn_invalidated_at: datetime | None = stored(
         "cdn_invalidated_at",
-        description="When every edge of the CDN had forgotten it; null where there is no CDN to tell.",
+        description="When every edge of the CDN had forgotten it; null until then, and where there is no CDN to tell.",
     )
 
     @strawberry.field
