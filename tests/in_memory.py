@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import bson
@@ -26,5 +29,23 @@ class _StandardUuids:
 mongomock.collection.BSON = _StandardUuids
 
 
+class NoStreams:
+    """A database whose change streams never open: whoever works on it asks now and then."""
+
+    @property
+    def client(self) -> NoStreams:
+        return self
+
+    def __getitem__(self, _collection: str) -> NoStreams:
+        return self
+
+    @asynccontextmanager
+    async def start_session(self, **_: object) -> AsyncIterator[None]:
+        yield
+
+    async def watch(self, *_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+
 def in_memory_database() -> Database:
-    return bind_database(AsyncMongoMockClient(tz_aware=True)["media"])
+    return bind_database(AsyncMongoMockClient(tz_aware=True)["media"], watching=NoStreams())

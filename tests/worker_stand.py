@@ -27,6 +27,7 @@ from service.settings import MongoSettings, Settings, WorkerSettings
 from service.stores import bind_stores
 from service.stores.database import Database, bind_database
 from service.telemetry import Metrics
+from tests.in_memory import NoStreams
 
 _JPEG = b"\xff\xd8\xff\xe0"
 
@@ -180,7 +181,7 @@ def open_motor(uri: str, name: str, loop: asyncio.AbstractEventLoop) -> tuple[As
         uri, io_loop=loop, tz_aware=True, uuidRepresentation="standard", w=1, journal=False
     )
     codec: CodecOptions[Any] = CodecOptions(tz_aware=True, uuid_representation=UuidRepresentation.STANDARD)
-    return client, bind_database(client.get_database(name, codec_options=codec))
+    return client, bind_database(client.get_database(name, codec_options=codec), watching=NoStreams())
 
 
 def open_stand(uri: str, database: Database, objects: ObjectsInMemory) -> Runtime:

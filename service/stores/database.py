@@ -112,9 +112,12 @@ def _bind(handle: AsyncIOMotorDatabase[Any], watching: WatchedDatabase, media_re
     )
 
 
-def bind_database(handle: Any) -> Database:
-    """The collections of an already opened database, e.g. an in-memory one. UUIDs must be stored as subtype 4."""
-    return _bind(handle, handle, handle["media"])
+def bind_database(handle: Any, *, watching: Any) -> Database:
+    """The collections of an already opened database, e.g. an in-memory one. UUIDs must be stored as subtype 4.
+
+    `watching` is the same by PyMongo's asyncio client, or what stands for it where there are no change streams.
+    """
+    return _bind(handle, watching, handle["media"])
 
 
 @asynccontextmanager

@@ -27,6 +27,7 @@ from service.sweeper import sweep
 from service.uploads import create_uploads
 from service.worker_process import build_worker
 from tests.audit_storage import examine
+from tests.in_memory import NoStreams
 from tests.job_promises import URGENT, check_listed, snapshot
 from tests.worker_stand import ObjectsInMemory, QuickJail, open_motor, open_stand
 
@@ -95,7 +96,7 @@ class Scene:
         """A runtime in which `fault` lies, either in the database's writes or in what storage is asked."""
         error = refusal("no answer")
         faulty = cast(ObjectsInMemory, _Faulty(self.objects, STORAGE_CALLS, fault, error))
-        return open_stand(self.uri, bind_database(_FaultyHandle(self.database, fault)), faulty)
+        return open_stand(self.uri, bind_database(_FaultyHandle(self.database, fault), watching=NoStreams()), faulty)
 
 
 @pytest.fixture(scope="module")
