@@ -156,14 +156,16 @@ async def main() -> int:
     """0 unless something that must hold does not."""
     parser = argparse.ArgumentParser(prog="benchmarks.feed", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the media, one short round, 8 connections")
-    parser.add_argument("--growth", action="store_true", help="the page at 10,000, 100,000 and 1,000,000 media")
+    parser.add_argument(
+        "--growth", type=int, nargs="*", metavar="MEDIA", help="the page at ever more media; by default 10k, 100k, 1M"
+    )
     parser.add_argument("--rounds", type=int, help="how often all are asked in turn; the medians are shown")
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
     plan = replace(plan, rounds=options.rounds or plan.rounds)
     async with staged() as stage:
-        if options.growth:
-            await grow(stage, GROWTH[:2] if options.quick else GROWTH, plan)
+        if options.growth is not None:
+            await grow(stage, options.growth or GROWTH, plan)
             return 0
         found = await contest(stage, QUICK_MEDIA if options.quick else MEDIA, plan)
     return 0 if all(each.is_met for each in found) else 1

@@ -53,9 +53,11 @@ async def test_what_may_no_longer_be_seen_leaves_the_page_at_once(
 ) -> None:
     media = [ready_media(), ready_media()]
     collection = service.runtime.database.media
-    await collection.insert_many(media)
-    gone, stays = (encode_id("Media", each["_id"]) for each in media)
     await service.change_feed.ready()
+    heard = _Heard(service, media[1]["_id"])
+    await collection.insert_many(media)
+    await heard.wait()
+    gone, stays = (encode_id("Media", each["_id"]) for each in media)
     assert {gone, stays} <= (await shown(service)).keys()
     assert {gone, stays} <= (await shown(service)).keys()
     heard = _Heard(service, media[0]["_id"])
@@ -71,8 +73,10 @@ async def test_what_may_no_longer_be_seen_leaves_the_page_at_once(
 
 async def test_a_new_title_and_a_new_media_are_seen_at_once(service: RunningService) -> None:
     media = ready_media(title="Before")
-    await service.runtime.database.media.insert_one(media)
     await service.change_feed.ready()
+    heard = _Heard(service, media["_id"])
+    await service.runtime.database.media.insert_one(media)
+    await heard.wait()
     key = encode_id("Media", media["_id"])
     assert (await shown(service))[key]["title"] == "Before"
     heard = _Heard(service, media["_id"])
