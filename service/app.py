@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -16,6 +16,7 @@ from resolvers.api import build_schema
 from schema.context import Context
 from service.access import Viewer
 from service.auth import Authenticator
+from service.cancellation import end
 from service.change_feed import ChangeFeed
 from service.delivery import Delivery
 from service.first_pages import FirstPages
@@ -125,8 +126,6 @@ def _lifespan(settings: Settings, metrics: Metrics) -> Callable[[Starlette], Abs
             try:
                 yield
             finally:
-                watching.cancel()
-                with suppress(asyncio.CancelledError):
-                    await watching
+                await end(watching)
 
     return lifespan

@@ -9,6 +9,7 @@ from itertools import cycle
 
 import structlog
 
+from service.cancellation import end
 from service.errors import (
     FailureCode,
     MediaServiceError,
@@ -89,8 +90,7 @@ class Worker:
                 urgent = frozenset({Lane.FIRST_VISIBLE})
                 loops.create_task(self._take(urgent, Workload.PICTURES, (None,), self._concurrency))
         finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+            await end(listening)
             await self._drain()
 
     async def _take(

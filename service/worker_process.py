@@ -18,6 +18,7 @@ from service.annotation_jobs import enqueue_annotators, run_annotator
 from service.annotators import Annotators
 from service.annotators.registry import open_annotators
 from service.base_pictures import BasePictures
+from service.cancellation import end
 from service.capacity import children_at_once
 from service.deletion import remove_objects
 from service.errors import ConfigurationError, ProcessingFailed
@@ -248,9 +249,7 @@ async def run_worker(settings: Settings) -> None:
         try:
             await asyncio.gather(*(each.run() for each in running))
         finally:
-            for each in background:
-                each.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await end(*background)
 
 
 async def run_consumer(settings: Settings) -> None:
