@@ -6,7 +6,8 @@ import asyncio
 import enum
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,12 +71,14 @@ async def watch(
             # The session hears at every answer how far the database is.
             async with (
                 database.client.start_session(causal_consistency=False) as session,
-                await source.watch(
-                    pipeline,
-                    resume_after=token,
-                    max_await_time_ms=_AWAIT_MS,
-                    batch_size=_BATCH,
-                    session=session,
+                await _opened(
+                    source.watch(
+                        pipeline,
+                        resume_after=token,
+                        max_await_time_ms=_AWAIT_MS,
+                        batch_size=_BATCH,
+                        session=session,
+                    )
                 ) as stream,
             ):
                 yield Signal.BEGUN if token is None else Signal.RESUMED
@@ -105,6 +108,19 @@ async def watch(
             token, failures = None, failures + 1
         yield Signal.INTERRUPTED
         await asyncio.sleep(min(_RETRY_S * 2**failures, _MAX_RETRY_S))
+
+
+async def _opened(opening: Coroutine[Any, Any, Any]) -> Any:
+    """What is being opened. Whoever is cancelled meanwhile waits for it, and closes it: the driver leaves a socket
+    behind where it is cancelled while it connects.
+    """
+    task = asyncio.create_task(opening)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        with suppress(Exception):
+            await (await task).close()
+        raise
 
 
 class _Progress:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from uuid6 import uuid7
 
+from service.cancellation import end
 from service.change_feed import ChangeFeed
 from service.lifecycle import MediaStatus
 from service.settings import Settings
@@ -65,8 +66,7 @@ async def feed(database: Database) -> AsyncIterator[ChangeFeed]:
     feed = ChangeFeed(database)
     running = asyncio.create_task(feed.run())
     yield feed
-    running.cancel()
-    await asyncio.wait([running])
+    await end(running)
 
 
 async def test_listeners_hear_of_every_write_and_of_which_fields(database: Database, feed: ChangeFeed) -> None:

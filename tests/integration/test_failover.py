@@ -17,6 +17,7 @@ from pymongo.errors import AutoReconnect, PyMongoError
 from uuid6 import uuid7
 
 from service.access import Viewer
+from service.cancellation import end
 from service.change_feed import ChangeFeed
 from service.dev.mongod import start_mongod
 from service.dev.processes import Children
@@ -100,8 +101,7 @@ async def fed(database: Database) -> AsyncIterator[ChangeFeed]:
     try:
         yield feed
     finally:
-        running.cancel()
-        await asyncio.wait([running])
+        await end(running)
 
 
 def follow(feed: ChangeFeed, media_id: UUID, after: str | None = None) -> AsyncIterator[StatusEvent]:
