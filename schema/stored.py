@@ -44,23 +44,21 @@ def stored(path: str, convert: Callable[[Any], Any] | None = None, *, descriptio
         expression = inline(f"KNOWN[{value}]", EMPTY=_EMPTY, KNOWN=known)
     else:
         expression = inline(f"CONVERT({value})", EMPTY=_EMPTY, CONVERT=_unless_null(convert))
-    return _field(expression, path, description)
+    return _field(expression, [path], description)
 
 
 def stored_list(path: str, *, description: str | None = None) -> Any:
     """A list of `self.document`; one that was never written is empty."""
-    return _field(inline(f"SOURCE.document.get({path!r}) or []"), path, description)
+    return _field(inline(f"SOURCE.document.get({path!r}) or []"), [path], description)
 
 
 def computed(expression: str, *, needed: Sequence[str] = (), description: str | None = None, **names: Any) -> Any:
     """A field that is an expression over `SOURCE`, its object, and `names`; `needed` are the paths that it reads."""
-    written = inline(expression, **names)
-    metadata = {**needs(*needed), **inlined(written)}
-    return strawberry.field(resolver=written.resolver(), metadata=metadata, description=description)
+    return _field(inline(expression, **names), needed, description)
 
 
-def _field(expression: Inline, path: str, description: str | None) -> Any:
-    metadata = {**needs(path), **inlined(expression)}
+def _field(expression: Inline, paths: Sequence[str], description: str | None) -> Any:
+    metadata = {**needs(*paths), **inlined(expression)}
     return strawberry.field(resolver=expression.resolver(), metadata=metadata, description=description)
 
 
