@@ -39,8 +39,9 @@ class FirstPages:
     """Reads them, from memory as far as `capacity` pages of MEDIA_A_PAGE reach; the least recently used go first.
 
     A page is kept only while the change stream is live, and goes with the first write to any of its media, with a media
-    that becomes READY and with any change of visibility. The stream tells of a write some milliseconds after it is
-    acknowledged: so long another process's page may still show it, as an answer that is on its way would.
+    that becomes READY and with any change of visibility. What this process writes itself is forgotten before the writer
+    has its answer. Of others' writes the stream tells some milliseconds after they are acknowledged: so long a page may
+    still show what they have hidden, as an answer that is on its way would.
     """
 
     def __init__(self, media: MediaStore, change_feed: ChangeFeed, *, capacity: int) -> None:
