@@ -35,6 +35,26 @@ class AnnotationDocument(TypedDict):
     created_at: NotRequired[datetime]
 
 
+class LabelDocument(TypedDict):
+    """One distinct label of a media, with its greatest confidence and the tenth (0 to 9) that this lies in."""
+
+    label: str
+    step: int
+    confidence: float
+
+
+class SegmentDocument(TypedDict):
+    """Annotations of one source that were moved out of their media's document into rows of `annotations`.
+
+    `labels`: each distinct label among its rows with its greatest confidence.
+    """
+
+    id: UUID
+    source: str
+    count: int
+    labels: list[tuple[str, float]]
+
+
 class EmbeddedDocument(TypedDict, total=False):
     """What was kept of a file's own metadata. `location`: a GeoJSON point; `camera`: `make` and `model`."""
 
@@ -49,6 +69,7 @@ class MediaDocument(TypedDict, total=False):
     `location` and `captured_at` are what its owner said; they come before `embedded`, which is what the file said.
     `is_location_settled`: its owner has changed or cleared the location, and the file's is not shown any more.
     `metadata_choice`: what its owner chose to keep of the file's metadata.
+    `annotations` are all of them unless there are `annotation_segments`: then they are the rows of these.
     """
 
     _id: UUID
@@ -81,6 +102,10 @@ class MediaDocument(TypedDict, total=False):
     placeholder: dict[str, str]
     hashes: dict[str, Any]
     annotations: list[AnnotationDocument]
+    annotation_segments: list[SegmentDocument]
+    annotation_count: int
+    labels: list[LabelDocument]
+    last_annotating: dict[str, str]
     failure: dict[str, Any] | None
     processing: dict[str, Any]
     last_change: dict[str, str]
