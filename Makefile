@@ -90,6 +90,9 @@ bench-images: $(TEST) $(BENCH) $(SHARP) ## Compare the pipeline with plain Pillo
 bench-feed: $(TEST) $(PEERS) ## Compare a page of the feed with that of other servers, Node.js ones too; ARGS=--quick or ARGS=--growth
 	$(BIN)/python -m benchmarks.feed $(ARGS)
 
+bench-search: $(TEST) $(BENCH) ## Measure look-alikes, filters and lists of 10,000 to 1,000,000 media; ARGS=--quick, ARGS=--keep or ARGS=--scale
+	$(BIN)/python -m benchmarks.search $(ARGS)
+
 contact-sheet: $(TEST) ## Draw docs/contact-sheet.jpg: every rendition of five kinds of files, to look at
 	$(BIN)/python -m benchmarks.contact_sheet
 
@@ -158,9 +161,9 @@ $(MINISTACK):
 	@.venv-ministack/bin/python $(INSTALL) requirements/ministack.txt
 	@touch $@
 
-# Apart, because only that comparison needs other libraries that decode.
+# Apart, because only comparisons need other libraries that decode or search, and one that draws.
 $(BENCH):
 	$(call new_venv,.venv-bench)
-	@echo "Installing what make bench-images compares with from requirements/bench.txt into .venv-bench ..."
+	@echo "Installing what comparisons need from requirements/bench.txt into .venv-bench ..."
 	@.venv-bench/bin/python $(INSTALL) requirements/bench.txt
 	@touch $@
