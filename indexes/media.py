@@ -7,6 +7,8 @@ from indexes.declaration import Index
 # MongoDB takes a partial index only where it can prove that the query lies inside it: equality with a text proves
 # `$gt ""`, but not `$type: "string"`.
 _TEXT = {"$gt": ""}
+# And `$elemMatch` proves that there is something, but nothing of what is in it.
+_PRESENT = {"$exists": True}
 
 # Below every 64-bit hash, stored as a signed integer: a range that holds them all can be read from an index alone.
 LEAST_HASH = -(2**63)
@@ -67,11 +69,45 @@ INDEXES = (
         options={"partialFilterExpression": {"album_ids": _TEXT}},
     ),
     Index(
-        name="tags",
-        keys=(("tags", 1), ("_id", -1)),
-        serves="mediaList by tags",
+        name="tags_by_purpose",
+        keys=(("tags", 1), ("purpose", 1), ("status", 1), ("visibility", 1), ("_id", -1)),
+        serves="mediaList by a tag, of everybody",
         targets=_MERGED,
         options={"partialFilterExpression": {"tags": _TEXT}},
+    ),
+    Index(
+        name="owner_tags",
+        keys=(("owner_id", 1), ("tags", 1), ("_id", -1)),
+        serves="mediaList by owner and tags; the viewer's own part of mediaList by a tag",
+        targets=_MERGED,
+        options={"partialFilterExpression": {"tags": _TEXT}},
+    ),
+    Index(
+        name="labels",
+        keys=(
+            ("labels.label", 1),
+            ("labels.step", 1),
+            ("purpose", 1),
+            ("status", 1),
+            ("visibility", 1),
+            ("_id", -1),
+        ),
+        serves="mediaList by label and minConfidence, of everybody",
+        targets=_MERGED,
+        options={"partialFilterExpression": {"labels": _PRESENT}},
+    ),
+    Index(
+        name="owner_labels",
+        keys=(("owner_id", 1), ("labels.label", 1), ("labels.step", 1), ("_id", -1)),
+        serves="mediaList by owner, label and minConfidence; the viewer's own part of mediaList by label",
+        targets=_MERGED,
+        options={"partialFilterExpression": {"labels": _PRESENT}},
+    ),
+    Index(
+        name="kinds",
+        keys=(("kind", 1), ("purpose", 1), ("status", 1), ("visibility", 1), ("_id", -1)),
+        serves="mediaList by kind, of everybody",
+        targets=_MERGED,
     ),
     Index(
         name="owner_content",

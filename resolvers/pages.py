@@ -20,14 +20,20 @@ MAX_PAGE = 100
 
 
 async def media_page(
-    info: Info, query: Mapping[str, Any], *, first: int, after: str | None, hint: DisplayHint | None = None
+    info: Info,
+    query: Mapping[str, Any],
+    *,
+    first: int,
+    after: str | None,
+    hint: DisplayHint | None = None,
+    action: Action = Action.READ,
 ) -> MediaConnection:
-    """One page of the media that match `query` and that the viewer may see. Raises InvalidInput."""
+    """One page of the media that match `query` and that the viewer may do `action` with. Raises InvalidInput."""
     _check_size(first)
     media = info.context.media_memory or info.context.runtime.stores.media
     documents = await media.list_page(
         query,
-        access=granted_filters(info.context.viewer, Action.READ),
+        access=granted_filters(info.context.viewer, action),
         before=None if after is None else decode_cursor(after),
         limit=first + 1,
         fields=media_fields(info),

@@ -8,13 +8,14 @@ from uuid import UUID
 
 import strawberry
 
-from resolvers.filters import media_query
+from resolvers.filters import action_of, media_query
 from resolvers.pages import feed_page, media_page
 from resolvers.selection import media_fields
 from schema.annotations import Annotation, annotation_of, visible_annotations
 from schema.context import Info
 from schema.deletion import Deletion, deletion_of
 from schema.global_id import decode_id, id_of
+from schema.label_counts import LabelCounts, label_counts_of
 from schema.media import DuplicateMatch, Media, MediaConnection, media_of
 from schema.media_filter import MediaFilter
 from schema.node import Node
@@ -27,6 +28,7 @@ from service.access import Action, granted_filters
 from service.deletion import find_deletions
 from service.errors import InvalidInput
 from service.known_content import find_duplicates
+from service.label_counts import count_labels
 from service.models import MediaPurpose, NetworkQuality
 from service.upload_policy import UPLOAD_POLICIES
 
@@ -132,8 +134,31 @@ class Query:
         after: str | None = None,
     ) -> MediaConnection:
         return await media_page(
-            info, {} if filter is None else media_query(filter), first=20 if first is None else first, after=after
+            info,
+            media_query(filter),
+            first=20 if first is None else first,
+            after=after,
+            action=action_of(filter),
         )
+
+    @strawberry.field(
+        description="How many of the media that match, and that the viewer may see, have which label: the most "
+        "frequent first. Counted among the newest 10,000."
+    )
+    async def label_counts(
+        self,
+        info: Info,
+        filter: MediaFilter | None = None,  # noqa: A002
+        first: int | None = 20,
+    ) -> LabelCounts:
+        counted = await count_labels(
+            info.context.viewer,
+            media_query(filter),
+            action=action_of(filter),
+            first=20 if first is None else first,
+            stores=info.context.runtime.stores,
+        )
+        return label_counts_of(counted)
 
     @strawberry.field(description="An upload session of the viewer's own.")
     async def upload(self, info: Info, id: strawberry.ID) -> Upload | None:  # noqa: A002

@@ -13,6 +13,7 @@ from service.stores.idempotency import IdempotencyStore
 from service.stores.invalidations import InvalidationStore
 from service.stores.job_inspection import JobInspection
 from service.stores.jobs import Announcer, JobStore
+from service.stores.label_counts import LabelCountStore
 from service.stores.media import MediaStore, StatusCounter
 from service.stores.renditions import RenditionStore
 from service.stores.uploads import UploadStore
@@ -24,6 +25,7 @@ class Stores:
 
     media: MediaStore
     annotations: AnnotationStore
+    label_counts: LabelCountStore
     renditions: RenditionStore
     uploads: UploadStore
     contents: ContentStore
@@ -49,6 +51,7 @@ def bind_stores(
     """
     return Stores(
         media=MediaStore(database) if count_status is None else MediaStore(database, count_status=count_status),
+        label_counts=LabelCountStore(database),
         renditions=RenditionStore(database),
         annotations=AnnotationStore(database),
         uploads=UploadStore(database),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -15,6 +16,7 @@ from service.documents import MediaDocument
 from service.lifecycle import MediaStatus
 from service.models import Visibility
 from service.stores.database import Database
+from service.stores.media_lists import Read, plan_list
 from service.stores.restriction import restrict
 
 # Enough to apply the access table to whatever else was asked for.
@@ -38,14 +40,6 @@ def _projection(fields: frozenset[str]) -> Mapping[str, int]:
     wanted = {*fields, *ACCESS_FIELDS, "_id"}
     # MongoDB refuses a path together with one of its parents.
     return {path: 1 for path in sorted(wanted) if not any(path.startswith(f"{other}.") for other in wanted)}
-
-
-# Left alone, the planner may gather these through the viewer's grants and sort them in memory.
-_INDEX_OF = {"capture_id": "capture", "subject.id": "subject", "album_ids": "albums", "tags": "tags"}
-
-
-def _index_for(query: Mapping[str, Any]) -> str | None:
-    return next((index for path, index in _INDEX_OF.items() if path in query), None)
 
 
 def _older_than(query: Mapping[str, Any], before: UUID | None) -> dict[str, Any]:
@@ -93,14 +87,22 @@ class MediaReads:
     async def list_page(
         self, query: Mapping[str, Any], *, access: AccessFilters, before: UUID | None, limit: int, fields: Projection
     ) -> list[MediaDocument]:
-        """Up to `limit` media that match, newest first, older than `before`. Ids are UUIDv7: their order is time's."""
-        narrowed = restrict(_older_than(query, before), access)
-        if narrowed is None:
-            return []
-        cursor = self._reads.find(narrowed, projection(fields)).sort("_id", -1).limit(limit)
-        if (index := _index_for(query)) is not None:
-            cursor = cursor.hint(index)
-        documents: list[MediaDocument] = await cursor.to_list(limit)
+        """Up to `limit` media that match, newest first, older than `before`. Ids are UUIDv7: their order is time's.
+
+        Raises InvalidInput where no index serves the query.
+        """
+        reads = plan_list(_older_than(query, before), access)
+        if len(reads) == 1:
+            return await self._read(reads[0], projection(fields), limit)
+        found = await asyncio.gather(*(self._read(read, projection(fields), limit) for read in reads))
+        merged = {document["_id"]: document for documents in found for document in documents}
+        return [merged[media_id] for media_id in sorted(merged, reverse=True)[:limit]]
+
+    async def _read(self, read: Read, fields: Mapping[str, int], limit: int) -> list[MediaDocument]:
+        cursor = self._reads.find(read.query, fields).sort("_id", -1).limit(limit)
+        documents: list[MediaDocument] = await (cursor if read.index is None else cursor.hint(read.index)).to_list(
+            limit
+        )
         return documents
 
     async def list_ids(
@@ -109,16 +111,21 @@ class MediaReads:
         """The ids of what `list_page` would answer, as 16 bytes each, from an index alone where one holds all that is
         asked for. None where one of them is no UUID.
         """
-        narrowed = restrict(_older_than(query, before), access)
-        if narrowed is None:
-            return []
-        cursor = self._reads.find_raw_batches(narrowed, {"_id": 1}).sort("_id", -1).limit(limit)
-        if (index := _index_for(query)) is not None:
-            cursor = cursor.hint(index)
+        reads = plan_list(_older_than(query, before), access)
         try:
-            return [media_id for batch in await cursor.to_list(None) for media_id in ids_of(batch)]
+            if len(reads) == 1:
+                return await self._read_ids(reads[0], limit)
+            found = await asyncio.gather(*(self._read_ids(read, limit) for read in reads))
         except ValueError:
             return None
+        return sorted({media_id for ids in found for media_id in ids}, reverse=True)[:limit]
+
+    async def _read_ids(self, read: Read, limit: int) -> list[bytes]:
+        cursor = self._reads.find_raw_batches(read.query, {"_id": 1}).sort("_id", -1).limit(limit)
+        if read.index is not None:
+            cursor = cursor.hint(read.index)
+        batches = await cursor.to_list(None)
+        return [media_id for batch in batches for media_id in ids_of(batch)]
 
     async def list_own_private(
         self, owner_id: str, purpose: str, *, limit: int, fields: Projection

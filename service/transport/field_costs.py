@@ -68,6 +68,7 @@ LIST_SIZES: Final[Mapping[tuple[str, str], ListSize]] = MappingProxyType(
         ("UploadPolicy", "metadata"): ListSize(len(MetadataField)),
         ("UploadPolicy", "retryDelaysMs"): ListSize(5),
         ("Viewer", "roles"): ListSize(5),
+        ("LabelCounts", "labels"): _OF_PAGE,
         ("UserError", "field"): _PATH,
         **{
             (payload, "userErrors"): _USER_ERRORS
@@ -98,6 +99,8 @@ SURCHARGES: Final[Mapping[tuple[str, str], int]] = MappingProxyType(
         ("Mutation", "abortUpload"): _QUESTION,
         ("Mutation", "signUploadParts"): _QUESTION,
         ("Mutation", "signStorageRequest"): _QUESTION,
+        # Ten thousand media are looked through.
+        ("Query", "labelCounts"): 2_000,
         # To choose takes longer than to answer with what was chosen.
         ("Media", "display"): 1,
         ("Media", "renditions"): 1,

@@ -28,8 +28,6 @@ NOT_YET = {
     "Field Deletion.certificate was removed.",
     "Field Deletion.verifiedAt was removed.",
     "Field Media.similar was removed.",
-    "Field MediaFilter.label was removed.",
-    "Field MediaFilter.minConfidence was removed.",
     "Field Mutation.annotateMedia was removed.",
     "Field Mutation.deleteAnnotations was removed.",
     "Field Mutation.moderateMedia was removed.",
