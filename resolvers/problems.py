@@ -18,11 +18,11 @@ log = structlog.get_logger(__name__)
 
 
 async def outcome_of(work: Awaitable[T]) -> tuple[T | None, list[Problem]]:
-    """The result of a use case, or the expected problem it raised. Anything unexpected goes on up, to be masked."""
+    """The result of a use case, or the expected problems it raised. Anything unexpected goes on up, to be masked."""
     try:
         return await work, []
     except EXPECTED_ERRORS as error:
         expected = expected_error(error)
         if expected is not error:
             log.warning("database does not answer", error=repr(error))
-        return None, [] if expected is None else [expected.problem()]
+        return None, [] if expected is None else expected.problems()

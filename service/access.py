@@ -12,6 +12,8 @@ from service.lifecycle import MediaStatus
 from service.models import Visibility
 
 MODERATOR_ROLE = "moderator"
+# Of jobs and models.
+SERVICE_ROLE = "service"
 
 
 class Action(enum.StrEnum):
@@ -20,6 +22,7 @@ class Action(enum.StrEnum):
     READ_ORIGINAL = "READ_ORIGINAL"
     FOLLOW = "FOLLOW"
     CHANGE = "CHANGE"
+    ANNOTATE = "ANNOTATE"
     DELETE = "DELETE"
 
 
@@ -28,6 +31,7 @@ class Relation(enum.StrEnum):
 
     OWNER = "OWNER"
     MODERATOR = "MODERATOR"
+    SERVICE = "SERVICE"
     ANYONE = "ANYONE"
 
 
@@ -43,6 +47,10 @@ class Viewer:
     @property
     def is_moderator(self) -> bool:
         return self.id is not None and MODERATOR_ROLE in self.roles
+
+    @property
+    def is_service(self) -> bool:
+        return self.id is not None and SERVICE_ROLE in self.roles
 
 
 ANONYMOUS = Viewer(id=None)
@@ -77,6 +85,10 @@ GRANTS: tuple[Grant, ...] = (
     # What it says of itself, and trying again. Moderators may delete, so they may also mend.
     Grant(Action.CHANGE, Relation.OWNER, _LIVE),
     Grant(Action.CHANGE, Relation.MODERATOR, _LIVE),
+    # Whose words they may be: service/annotations.py.
+    Grant(Action.ANNOTATE, Relation.OWNER, _LIVE),
+    Grant(Action.ANNOTATE, Relation.MODERATOR, _LIVE),
+    Grant(Action.ANNOTATE, Relation.SERVICE, _LIVE),
     Grant(Action.DELETE, Relation.OWNER, _EVERY),
     Grant(Action.DELETE, Relation.MODERATOR, _EVERY),
 )
@@ -88,7 +100,13 @@ def _relations(viewer: Viewer) -> frozenset[Relation]:
         relations.add(Relation.OWNER)
     if viewer.is_moderator:
         relations.add(Relation.MODERATOR)
+    if viewer.is_service:
+        relations.add(Relation.SERVICE)
     return frozenset(relations)
+
+
+# Those that hold for everybody's media.
+_WIDE = frozenset({Relation.MODERATOR, Relation.SERVICE})
 
 
 def _covers(grant: Grant, viewer: Viewer, media: Mapping[str, Any]) -> bool:
@@ -112,7 +130,7 @@ def _clause(grant: Grant, viewer: Viewer) -> dict[str, Any]:
     if grant.statuses != _EVERY:
         clause["status"] = _one_or_in(sorted(grant.statuses))
     # A wide grant names every visibility, so that an index that has it in the middle can be read in order.
-    if grant.visibilities != frozenset(Visibility) or grant.relation is Relation.MODERATOR:
+    if grant.visibilities != frozenset(Visibility) or grant.relation in _WIDE:
         clause["visibility"] = _one_or_in(sorted(grant.visibilities))
     return clause
 
@@ -124,9 +142,10 @@ def _one_or_in(values: list[Any]) -> Any:
 def granted_filters(viewer: Viewer, action: Action) -> list[dict[str, Any]]:
     """The same table as MongoDB filters, any of which lets a media through; an empty list lets none.
 
-    A moderator's own rows are contained in the wider one, so only that one is returned.
+    A moderator's or service's own rows are contained in the wider one, so only that one is returned.
     """
     relations = _relations(viewer)
     grants = [grant for grant in GRANTS if grant.action is action and grant.relation in relations]
-    wide = [grant for grant in grants if grant.relation is Relation.MODERATOR]
-    return [_clause(grant, viewer) for grant in wide or grants]
+    wide = [grant for grant in grants if grant.relation in _WIDE]
+    clauses = [_clause(grant, viewer) for grant in wide or grants]
+    return [clause for index, clause in enumerate(clauses) if clause not in clauses[:index]]

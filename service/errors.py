@@ -2,6 +2,7 @@
 
     MediaServiceError                code, message, field, retryable, retry_after_ms
     ├── InvalidInput                 the request itself is wrong; `field` says where
+    │   ├── SeveralInvalid           several things are wrong; each is told with its own `field`
     │   ├── TypeNotAllowed           the purpose does not take this content type
     │   └── TooLarge                 more bytes or pixels than the purpose allows
     ├── NotFound                     unknown, or not for this viewer: the two look alike
@@ -95,9 +96,24 @@ class MediaServiceError(Exception):
     def problem(self) -> Problem:
         return Problem(self.code, self.message, self.field, self.retryable, self.retry_after_ms)
 
+    def problems(self) -> list[Problem]:
+        """All that is to be told of it."""
+        return [self.problem()]
+
 
 class InvalidInput(MediaServiceError):
     code = ErrorCode.INVALID_INPUT
+
+
+class SeveralInvalid(InvalidInput):
+    """`errors`: at least one; the message is that of the first."""
+
+    def __init__(self, errors: Sequence[InvalidInput]) -> None:
+        super().__init__(errors[0].message, field=errors[0].field)
+        self.errors = tuple(errors)
+
+    def problems(self) -> list[Problem]:
+        return [error.problem() for error in self.errors]
 
 
 class TypeNotAllowed(InvalidInput):

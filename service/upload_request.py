@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from service.errors import InvalidInput, MediaServiceError, TooLarge, TypeNotAllowed
+from service.errors import InvalidInput, MediaServiceError, SeveralInvalid, TooLarge, TypeNotAllowed
 from service.models import MediaKind, MediaPurpose, MetadataField, NetworkQuality, Visibility
 from service.policies import MAX_BYTES, MEGABYTE, POLICIES, MetadataPolicy, PurposePolicy, kind_of
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 MAX_FILES = 20
+# Things that are wrong in one input.
+MAX_TOLD = 5
 
 # What pydantic finds, by its own names (https://docs.pydantic.dev/latest/errors/validation_errors/), for people.
 _SENTENCES: Mapping[str, str] = {
@@ -156,9 +158,17 @@ class BatchRequest(Request):
 
 def invalid_input(error: ValidationError, prefix: Sequence[str | int] = ()) -> InvalidInput:
     """The first thing that pydantic found, in a sentence; its field is named from `prefix` on."""
-    first = error.errors(include_url=False)[0]
-    path = [to_camel(part) if isinstance(part, str) else part for part in first["loc"]]
-    return InvalidInput(_sentence(first, path), field=[*prefix, *path])
+    return _invalid(error.errors(include_url=False)[0], prefix)
+
+
+def invalid_inputs(error: ValidationError) -> SeveralInvalid:
+    """All that pydantic found, in a sentence each, as far as one answer holds so many."""
+    return SeveralInvalid([_invalid(each, ()) for each in error.errors(include_url=False)[:MAX_TOLD]])
+
+
+def _invalid(found: ErrorDetails, prefix: Sequence[str | int]) -> InvalidInput:
+    path = [to_camel(part) if isinstance(part, str) else part for part in found["loc"]]
+    return InvalidInput(_sentence(found, path), field=[*prefix, *path])
 
 
 def _sentence(error: ErrorDetails, path: Sequence[str | int]) -> str:

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from service.access import ANONYMOUS, MODERATOR_ROLE, Action, Viewer, granted_filters, may
+from service.access import ANONYMOUS, MODERATOR_ROLE, SERVICE_ROLE, Action, Viewer, granted_filters, may
 from service.lifecycle import MediaStatus
 from service.models import Visibility
 from service.stores.media import MediaStore
@@ -14,7 +14,16 @@ from tests.in_memory import in_memory_database
 OWNER = Viewer("owner")
 OTHER = Viewer("other")
 MODERATOR = Viewer("moderator", frozenset({MODERATOR_ROLE}))
-VIEWERS = {"owner": OWNER, "other": OTHER, "moderator": MODERATOR, "anonymous": ANONYMOUS}
+MODEL = Viewer("model", frozenset({SERVICE_ROLE}))
+BOTH = Viewer("both", frozenset({MODERATOR_ROLE, SERVICE_ROLE}))
+VIEWERS = {
+    "owner": OWNER,
+    "other": OTHER,
+    "moderator": MODERATOR,
+    "service": MODEL,
+    "moderator and service": BOTH,
+    "anonymous": ANONYMOUS,
+}
 
 EVERY_MEDIA = [
     {"owner_id": "owner", "status": status.value, "visibility": visibility.value}
@@ -33,6 +42,13 @@ def test_strangers_see_ready_public_media_and_nothing_else(viewer: Viewer) -> No
         assert allowed(viewer, action) == set()
 
 
+def test_services_annotate_what_lives_and_do_no_more_than_anybody_else() -> None:
+    live = {(status, visibility) for status, visibility in allowed(OWNER, Action.ANNOTATE) if status != "DELETED"}
+    assert allowed(MODEL, Action.ANNOTATE) == live == allowed(OWNER, Action.READ)
+    for action in set(Action) - {Action.ANNOTATE}:
+        assert allowed(MODEL, action) == allowed(OTHER, action)
+
+
 @pytest.mark.parametrize("action", Action)
 def test_owner_keeps_private_what_others_may_not(action: Action) -> None:
     assert not any(visibility == "PRIVATE" for _, visibility in allowed(OTHER, action))
@@ -45,8 +61,9 @@ def test_deleted_media_are_read_by_nobody() -> None:
 
 
 def test_role_without_identity_is_no_role() -> None:
-    nobody = Viewer(None, frozenset({MODERATOR_ROLE}))
-    assert allowed(nobody, Action.READ) == allowed(ANONYMOUS, Action.READ)
+    nobody = Viewer(None, frozenset({MODERATOR_ROLE, SERVICE_ROLE}))
+    for action in Action:
+        assert allowed(nobody, action) == allowed(ANONYMOUS, action)
 
 
 @pytest.mark.parametrize("action", Action)
