@@ -132,7 +132,7 @@ IMAGES = (
         "api",
         "MEDIA_HTTP__PORT",
         ("mongo", "storage", "delivery", "auth", "http"),
-        ("PIL", "numpy", "imagehash", "pyseccomp", "httpx"),
+        ("PIL", "imagehash", "pyseccomp", "httpx"),
     ),
     Image(
         "worker",
