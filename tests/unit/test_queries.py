@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from schema.global_id import encode_id
 from service.access import ANONYMOUS, MODERATOR_ROLE, Viewer
+from service.labels import labels_of
 from tests.documents import ready_media
 from tests.unit.conftest import Library
 
@@ -259,7 +260,12 @@ async def test_pages_partition_the_list_while_it_changes(library: Library, size:
         ({"captureId": "other"}, {"capture"}),
         ({"subject": {"type": "post", "id": "2"}}, {"subject"}),
         ({"albumId": "winter"}, {"album"}),
-        ({"tags": ["dog", "garden"]}, {"tags"}),
+        ({"tags": ["dog"]}, {"tags"}),
+        ({"tags": ["dog", "garden"], "ownerId": "anna"}, {"tags"}),
+        ({"tags": ["dog", "dog"]}, {"tags"}),
+        ({"label": "dog"}, {"sure", "unsure"}),
+        ({"label": "dog", "minConfidence": 0.65}, {"sure"}),
+        ({"label": "dog", "minConfidence": 0.95}, set()),
         ({"status": ["PROCESSING"]}, {"processing"}),
         ({"kind": "VIDEO"}, set()),
         ({"createdBefore": "2020-01-01T00:00:00Z"}, set()),
@@ -276,11 +282,36 @@ async def test_filters(library: Library, narrowed: dict[str, Any], expected: set
         ready_media(title="album", album_ids=["summer", "winter"]),
         ready_media(title="tags", tags=["garden", "dog"]),
         ready_media(title="processing", status="PROCESSING"),
+        # One found a dog, the other is sure of something else.
+        ready_media(title="sure", labels=labels_of({"dog": 0.9})),
+        ready_media(title="unsure", labels=labels_of({"dog": 0.6, "cat": 0.99})),
     )
     data = await library.run(
         "query Q($filter: MediaFilter) { mediaList(filter: $filter) { nodes { title } } }", ANNA, filter=narrowed
     )
     assert {node["title"] for node in data["mediaList"]["nodes"]} == expected
+
+
+@pytest.mark.parametrize(
+    ("narrowed", "field", "reason"),
+    [
+        ({"tags": ["dog", "garden"]}, [], "add `ownerId`"),
+        ({"tags": ["dog"], "kind": "IMAGE"}, [], "add `ownerId`"),
+        ({"label": "dog", "tags": ["dog"]}, [], "add `ownerId`"),
+        ({"minConfidence": 0.5}, ["label"], "give one"),
+        ({"label": "dog", "minConfidence": 1.5}, ["minConfidence"], "0 to 1"),
+        ({"label": "dog", "minConfidence": -0.1}, ["minConfidence"], "0 to 1"),
+        ({"tags": [f"tag-{n}" for n in range(21)]}, ["tags"], "at most 20"),
+    ],
+)
+async def test_filters_that_no_index_serves_are_refused(
+    library: Library, narrowed: dict[str, Any], field: list[str], reason: str
+) -> None:
+    query = "query Q($filter: MediaFilter) { mediaList(filter: $filter) { nodes { id } } }"
+    result = await library.post(query, ANNA, filter=narrowed)
+    [error] = result.errors
+    assert reason in error.message
+    assert (error.original_error.code, error.original_error.field) == ("INVALID_INPUT", ("filter", *field))
 
 
 async def test_filters_never_widen_what_a_viewer_may_see(library: Library) -> None:
