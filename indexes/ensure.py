@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from indexes import contents, idempotency, invalidations, jobs, media
+from indexes import contents, embeddings, idempotency, invalidations, jobs, media, migrations
 from indexes.declaration import Index
 
 DECLARED: Mapping[str, tuple[Index, ...]] = {
-    "media": media.INDEXES,
+    "media": (*media.INDEXES, *migrations.MEDIA_INDEXES),
     "contents": contents.INDEXES,
     "jobs": jobs.INDEXES,
     "idempotency": idempotency.INDEXES,
+    "embeddings": embeddings.INDEXES,
     "invalidations": invalidations.INDEXES,
     "invalidation_batches": invalidations.BATCH_INDEXES,
 }

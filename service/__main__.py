@@ -17,6 +17,7 @@ except ModuleNotFoundError:
 from service.commands.job_group import group as jobs
 from service.commands.options import JsonOption, PurposeOption, TokenOption, UrlOption
 from service.commands.target import adopt_stack_settings, client_of, explained, settings_of_deployment
+from service.commands.upkeep import migrate
 from service.errors import ConfigurationError
 from service.failpoints import arm
 from service.models import MediaPurpose
@@ -30,6 +31,7 @@ SCHEMA_FILE = Path(__file__).parent.parent / "schema" / "schema.graphql"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(jobs, name="jobs")
+app.command()(migrate)
 
 
 @app.command()

@@ -1,0 +1,230 @@
+"""Media of earlier releases are migrated while others write: each once, none missed, whatever dies on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from pydantic import SecretStr
+from uuid6 import uuid7
+
+from indexes.migrations import MEDIA_INDEXES
+from service.dev.environment import environment_of
+from service.errors import ConfigurationError
+from service.migrations import MigrationOptions, Observer, Progress, Refusal, Superseded, migrate, survey
+from service.perceptual_hash import bands_of
+from service.settings import Environment, MongoSettings, Settings
+from service.stores.database import Database, open_database
+from service.stores.migrations import MigrationStore
+from tests.documents import ready_media
+
+TELLING = 0x0F0F_3C5A_55AA_1234
+ANNOTATION = {"id": uuid7(), "label": "cat", "confidence": 0.55, "bounding_box": None, "text": None, "source": "user:a"}
+CAT = [{"label": "cat", "step": 5, "confidence": 0.55}]
+
+
+def old_media(**changed: Any) -> Any:
+    """As the releases before the first migration wrote it."""
+    return ready_media(schema_version=1, hashes={"phash": TELLING}, annotations=[ANNOTATION], **changed)
+
+
+@pytest.fixture
+async def database(mongod: str) -> AsyncIterator[Database]:
+    settings = MongoSettings(uri=SecretStr(mongod), database=f"test_{uuid4().hex[:12]}")
+    async with open_database(settings) as opened:
+        specifications = [index.specification() for index in MEDIA_INDEXES]
+        await opened.handle.command({"createIndexes": "media", "indexes": specifications})
+        yield opened
+        await opened.handle.client.drop_database(settings.database)
+
+
+class Watcher:
+    """Remembers what a run tells."""
+
+    def __init__(self) -> None:
+        self.pages: list[Progress] = []
+        self.refusals: list[Refusal] = []
+        self.holders: list[str] = []
+        self.waits = asyncio.Event()
+
+    def _wait(self, holder: str) -> None:
+        self.holders.append(holder)
+        self.waits.set()
+
+    def observer(self) -> Observer:
+        return Observer(on_page=self.pages.append, on_refusal=self.refusals.append, on_wait=self._wait)
+
+
+async def run(database: Database, watcher: Watcher | None = None, **options: Any) -> Progress:
+    observer = (watcher or Watcher()).observer()
+    store = MigrationStore(database)
+    return await migrate(MigrationOptions(**options), name=uuid4().hex, store=store, observer=observer)
+
+
+async def writes_of(database: Database) -> dict[UUID, int]:
+    """How often each media was updated, by the oplog."""
+    oplog = database.handle.client["local"].get_collection("oplog.rs", codec_options=database.handle.codec_options)
+    name = f"{database.handle.name}.media"
+    counts: dict[UUID, int] = {}
+    async for entry in oplog.find({"$or": [{"ns": name, "op": "u"}, {"o.applyOps.ns": name}]}):
+        for each in entry["o"].get("applyOps", [entry]):
+            if each["op"] == "u":
+                counts[each["o2"]["_id"]] = counts.get(each["o2"]["_id"], 0) + 1
+    return counts
+
+
+async def test_media_of_all_releases_end_up_the_same_each_written_once(database: Database) -> None:
+    first = [old_media() for _ in range(7)]
+    second = [{**old_media(), "schema_version": 2, "hashes": {"phash": TELLING, "bands": [1, 2, 3]}} for _ in range(4)]
+    new = ready_media(schema_version=3)
+    gone = {"_id": uuid7(), "schema_version": 1, "status": "DELETED", "owner_id": "anna"}
+    await database.media.insert_many([*first, *second, new, gone])
+    assert (await survey(MigrationStore(database))).pending == 12
+    watcher = Watcher()
+    assert (await run(database, watcher, batch=5)).migrated == 12
+    assert [page.migrated for page in watcher.pages] == [5, 10, 12]
+    assert (await survey(MigrationStore(database))).pending == 0
+    for media in first:
+        assert await database.media.find_one({"_id": media["_id"]}) == {
+            **media,
+            "schema_version": 3,
+            "hashes": {"phash": TELLING, "bands": bands_of(TELLING)},
+            "labels": CAT,
+            "annotation_count": 1,
+        }
+    # What a later migration does not concern stays as an earlier one left it.
+    assert await database.media.distinct("hashes.bands", {"_id": second[0]["_id"]}) == [1, 2, 3]
+    assert await database.media.find_one({"_id": gone["_id"]}) == {**gone, "schema_version": 3}
+    assert await database.media.find_one({"_id": new["_id"]}) == new
+    assert (await run(database)).migrated == 0
+    assert set((await writes_of(database)).values()) == {1}
+    assert len(await writes_of(database)) == 12
+
+
+async def test_what_others_write_meanwhile_is_neither_lost_nor_missed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media = [old_media() for _ in range(30)]
+    await database.media.insert_many(media[5:])
+    read, later = MigrationStore.page_below, [{**ANNOTATION, "label": "dog"}]
+
+    async def interfering(self: MigrationStore, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        page = await read(self, *args, **kwargs)
+        if media[10]["_id"] in {document["_id"] for document in page} and page[0]["schema_version"] == 1:
+            # A process of the earlier release writes between the migration's look and its write, and behind it.
+            await database.media.update_one({"_id": media[10]["_id"]}, {"$set": {"annotations": later}})
+            await database.media.delete_one({"_id": media[11]["_id"]})
+            if not await database.media.find_one({"_id": media[0]["_id"]}):
+                await database.media.insert_many(media[:5])
+        return page
+
+    monkeypatch.setattr(MigrationStore, "page_below", interfering)
+    done = await run(database, batch=10)
+    assert (done.migrated, done.refused) == (29, 0)
+    assert await database.media.count_documents({"schema_version": 3, "annotation_count": 1}) == 29
+    rewritten = await database.media.find_one({"_id": media[10]["_id"]})
+    assert [each["label"] for each in rewritten["labels"]] == ["dog"]
+    assert rewritten["annotations"] == later
+
+
+async def test_killed_half_way_it_goes_on_and_does_nothing_twice(database: Database, mongod: str) -> None:
+    await database.media.insert_many([old_media() for _ in range(120)])
+    mongo = MongoSettings(uri=SecretStr(mongod), database=database.handle.name)
+    settings = Settings(environment=Environment.DEVELOPMENT, mongo=mongo)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "service", "migrate", "--up", "--rate", "100", "--batch", "7"),
+        env={**os.environ, **environment_of(settings, ("mongo",))},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    while b"14 migrated" not in await process.stderr.readline():
+        assert not process.stderr.at_eof()
+    process.kill()
+    await process.wait()
+    store = MigrationStore(database)
+    # Whoever was killed holds the lease for as long as it said; nobody waits for that here.
+    await database.handle["migrations"].update_one({"_id": "lease"}, [{"$set": {"until": "$$NOW"}}])
+    [interrupted] = await store.interrupted()
+    assert 14 <= interrupted["migrated"] < 120
+    watcher = Watcher()
+    await run(database, watcher, batch=7)
+    assert watcher.pages[0].migrated >= interrupted["migrated"]
+    assert await database.media.count_documents({"schema_version": 3, "labels": CAT}) == 120
+    assert set((await writes_of(database)).values()) == {1}
+    assert await store.interrupted() == []
+
+
+async def test_two_runs_take_turns(database: Database) -> None:
+    await database.media.insert_many([old_media() for _ in range(20)])
+    store, watcher = MigrationStore(database), Watcher()
+    assert await store.hold("another", lease_s=60) is None
+    waiting = asyncio.create_task(run(database, watcher))
+    await asyncio.wait_for(watcher.waits.wait(), timeout=10)
+    assert watcher.holders == ["another"]
+    assert await database.media.count_documents({"schema_version": 1}) == 20
+    await store.let_go("nobody")
+    await store.let_go("another")
+    assert (await waiting).migrated == 20
+
+
+async def test_a_run_that_was_silent_for_too_long_stops(database: Database) -> None:
+    await database.media.insert_many([old_media() for _ in range(4)])
+
+    class Overtaken(MigrationStore):
+        async def advance(self, run_id: str, **values: Any) -> None:
+            await super().advance(run_id, **values)
+            await database.handle["migrations"].update_one({"_id": "lease"}, {"$set": {"holder": "another"}})
+
+    with pytest.raises(Superseded):
+        await migrate(MigrationOptions(batch=2), name="mine", store=Overtaken(database), observer=Watcher().observer())
+    assert await database.media.count_documents({"schema_version": 1}) == 2
+    # The lease of the other is not this one's to end.
+    assert await MigrationStore(database).hold("third", lease_s=1) is not None
+
+
+async def test_down_leaves_what_the_earlier_release_wrote(database: Database) -> None:
+    before = [old_media() for _ in range(12)]
+    await database.media.insert_many(before)
+    await run(database, batch=5)
+    assert (await run(database, batch=5, down=True, to=2)).migrated == 12
+    halfway = await database.media.find_one({"_id": before[3]["_id"]})
+    assert halfway["hashes"]["bands"] == bands_of(TELLING)
+    assert "labels" not in halfway
+    assert (await run(database, batch=5, down=True, to=1)).migrated == 12
+    assert await database.media.find().sort("_id", 1).to_list(20) == sorted(before, key=lambda media: media["_id"])
+
+
+async def test_a_recheck_finds_what_processes_of_the_earlier_release_have_written_since(database: Database) -> None:
+    media = [old_media() for _ in range(6)]
+    await database.media.insert_many(media)
+    await run(database)
+    await database.media.update_one({"_id": media[2]["_id"]}, {"$set": {"annotations": [], "hashes": {"phash": 0}}})
+    assert (await run(database)).migrated == 0
+    assert (await run(database, recheck=True, batch=4)).migrated == 1
+    mended = await database.media.find_one({"_id": media[2]["_id"]})
+    assert (mended["labels"], mended["annotation_count"], mended["hashes"]) == ([], 0, {"phash": 0})
+
+
+async def test_a_document_that_no_release_wrote_is_left_and_told(database: Database) -> None:
+    odd = old_media() | {"annotations": "none"}
+    await database.media.insert_many([odd, old_media()])
+    watcher = Watcher()
+    done = await run(database, watcher)
+    assert (done.migrated, done.refused) == (1, 1)
+    assert {refusal.media_id for refusal in watcher.refusals} == {odd["_id"]}
+    assert await database.media.find_one({"_id": odd["_id"]}) == odd
+
+
+async def test_without_the_index_nothing_is_scanned(database: Database) -> None:
+    await database.media.insert_one(old_media())
+    await database.media.drop_index("unmigrated_3")
+    assert (await survey(MigrationStore(database))).pending is None
+    with pytest.raises(ConfigurationError, match="indexes --apply"):
+        await run(database)
+    assert await database.media.count_documents({"schema_version": 1}) == 1
