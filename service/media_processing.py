@@ -17,7 +17,7 @@ from service.lifecycle import MediaStatus
 from service.models import BoundingBox, Fingerprints, Job, MediaPurpose, ProcessedFile
 from service.object_store import ObjectStore
 from service.original_content import fetch_original, nameless_file, store_once
-from service.perceptual_hash import to_stored
+from service.perceptual_hash import bands_of, to_stored
 from service.processing.jail import Jail
 from service.processing.wire import ProcessingRequest
 from service.processing_jobs import enqueue_rendering, lacks_rendering
@@ -163,8 +163,15 @@ def fingerprint_values(fingerprints: Fingerprints) -> dict[str, Any]:
     """`fingerprints` as a media's document keeps them."""
     return {
         "placeholder": {"thumbhash": fingerprints.thumbhash, "dominant_color": fingerprints.dominant_color},
-        "hashes": {"phash": to_stored(fingerprints.perceptual_hash)},
+        "hashes": _hash_values(fingerprints),
     }
+
+
+def _hash_values(fingerprints: Fingerprints) -> dict[str, Any]:
+    value = to_stored(fingerprints.perceptual_hash)
+    transformed = [to_stored(each) for each in fingerprints.transformed_hashes]
+    bands = bands_of(value)
+    return {"phash": value, "transformed": transformed} | ({} if bands is None else {"bands": bands})
 
 
 def _urgent_request(media: MediaDocument, *, keep_base: bool) -> ProcessingRequest:

@@ -144,11 +144,16 @@ class Rendition:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprints:
-    """What stands for a picture. `perceptual_hash`: 16 hex digits; `thumbhash`: base64; `dominant_color`: #rrggbb."""
+    """What stands for a picture. `thumbhash`: base64; `dominant_color`: #rrggbb.
+
+    Perceptual hashes are 16 hex digits each; `transformed_hashes`: those of the picture mirrored and rotated, in the
+    order of `perceptual_hash.TRANSFORMS`.
+    """
 
     thumbhash: str
     dominant_color: str
     perceptual_hash: str
+    transformed_hashes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,20 +19,37 @@ from service.processing.work import Work
 # of BASE_SIDE, whatever renditions are wanted.
 _CANONICAL_SIDE: Final = 720
 
+# From so many pixels a side `imagehash.phash` takes its frequencies.
+_HASHED_SIDE: Final = 32
+
+# What `perceptual_hash.TRANSFORMS` are called by Pillow, which rotates the other way round.
+_TRANSPOSES: Final = (
+    Image.Transpose.FLIP_LEFT_RIGHT,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.ROTATE_180,
+    Image.Transpose.ROTATE_90,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.FLIP_TOP_BOTTOM,
+    Image.Transpose.TRANSPOSE,
+)
+
 # ThumbHash keeps frequencies up to 7 per side; it takes up to 100 pixels, and time in proportion to them.
 _THUMBHASH_SIDE: Final = 32
 
 
 def describe(work: Work) -> None:
-    """Fill in placeholder, dominant colour and perceptual hash, where they are wanted."""
+    """Fill in placeholder, dominant colour and perceptual hashes, where they are wanted."""
     if not work.request.fingerprints:
         return
     canonical = _canonical(work)
     small = canonical.resize(fit(canonical.size, _THUMBHASH_SIDE), Image.Resampling.LANCZOS)
+    # What `phash` would make of it first; so it need not begin with all pixels each time.
+    hashed = canonical.convert("L").resize((_HASHED_SIDE, _HASHED_SIDE), Image.Resampling.LANCZOS)
     work.fingerprints = Fingerprints(
         thumbhash=_thumbhash(small),
         dominant_color=_dominant_color(small),
-        perceptual_hash=str(imagehash.phash(canonical)),
+        perceptual_hash=str(imagehash.phash(hashed)),
+        transformed_hashes=tuple(str(imagehash.phash(hashed.transpose(turn))) for turn in _TRANSPOSES),
     )
     work.note(f"imagehash {imagehash.__version__}", hash="phash", side=_CANONICAL_SIDE)
 

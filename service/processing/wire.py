@@ -22,6 +22,7 @@ MAX_RENDITION_BYTES: Final = 48 * 1024 * 1024
 MAX_SIDE: Final = 65_535
 
 _Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
+_PerceptualHash = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 
 class _Message(BaseModel):
@@ -110,7 +111,8 @@ class RenditionHeader(_Message):
 class FingerprintsHeader(_Message):
     thumbhash: str = Field(pattern=r"^[A-Za-z0-9+/]{6,48}={0,2}$")
     dominant_color: str = Field(pattern=r"^#[0-9a-f]{6}$")
-    perceptual_hash: str = Field(pattern=r"^[0-9a-f]{16}$")
+    perceptual_hash: _PerceptualHash
+    transformed_hashes: tuple[_PerceptualHash, ...] = Field(default=(), max_length=7)
 
 
 class ReceiptHeader(_Message):
