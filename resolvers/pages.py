@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from resolvers.selection import media_fields
 from schema.context import Info
 from schema.cursors import decode_cursor, encode_cursor
 from schema.media import MediaConnection, MediaEdge, media_of
+from schema.selection import media_fields
 from schema.values import DisplayHint, PageInfo
 from service.access import Action, granted_filters
 from service.documents import MediaDocument

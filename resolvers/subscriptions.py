@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import strawberry
 
-from resolvers.selection import media_fields
 from schema.context import Info
 from schema.deletion import Deletion, deletion_of
 from schema.global_id import id_of
 from schema.media import Media, media_of
+from schema.selection import media_fields
 from schema.status_event import MediaStatusEvent, status_event_of
 from service.deletion_progress import follow_deletion
 from service.errors import NotFound

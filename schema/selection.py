@@ -9,31 +9,33 @@ from typing import Any
 from graphql import (
     FieldNode,
     FragmentSpreadNode,
+    GraphQLNamedType,
     GraphQLResolveInfo,
     InlineFragmentNode,
     SelectionNode,
     SelectionSetNode,
     get_named_type,
 )
+from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.nodes import convert_value
 from strawberry.utils.str_converters import to_camel_case
 
 from schema.context import Info
-from schema.media import Media
-from schema.rendition import Rendition
 from schema.stored import paths_of
 from service.graphql_compiler import by_selection
 
 # Where in the document of a media the objects of these types are read from.
-_STORED_AT = {"Media": (Media, ""), "Rendition": (Rendition, "renditions.")}
+_STORED_AT = {"Media": "", "Rendition": "renditions."}
 
 
 @cache
-def _paths_by_field(type_name: str) -> Mapping[str, tuple[str, ...]]:
-    if type_name not in _STORED_AT:
+def _paths_by_field(type_: GraphQLNamedType) -> Mapping[str, tuple[str, ...]]:
+    prefix = _STORED_AT.get(type_.name)
+    if prefix is None:
         return {}
-    type_, prefix = _STORED_AT[type_name]
-    return {to_camel_case(name): tuple(f"{prefix}{path}" for path in paths) for name, paths in paths_of(type_).items()}
+    definition = type_.extensions[GraphQLCoreConverter.DEFINITION_BACKREF]
+    paths = paths_of(definition.origin)
+    return {to_camel_case(name): tuple(f"{prefix}{path}" for path in of_field) for name, of_field in paths.items()}
 
 
 def media_fields(info: Info) -> frozenset[str]:
@@ -81,7 +83,7 @@ def _collect_field(
     raw: GraphQLResolveInfo[Any], node: FieldNode, parent: Any, paths: set[str], spread: set[tuple[str, str]]
 ) -> None:
     name = node.name.value
-    paths.update(_paths_by_field(parent.name).get(name, ()))
+    paths.update(_paths_by_field(parent).get(name, ()))
     field = parent.fields.get(name)
     if node.selection_set is not None and field is not None:
         _collect(raw, node.selection_set, get_named_type(field.type), paths, spread)
