@@ -114,7 +114,7 @@ UV := .venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-e
 	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
 
 clean: ## Remove the environments and caches (not the data in .dev)
-	rm -rf .venv .venv-ministack .venv-fuzz .fuzz .venv-bench .venv-lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf .venv .venv-ministack .venv-fuzz .fuzz .venv-bench .bench-search .venv-lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 
 $(CLIENT): clients/js/package-lock.json
 	@npm ci --prefix clients/js --loglevel=error

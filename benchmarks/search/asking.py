@@ -1,0 +1,125 @@
+"""Asks an API over HTTP, one request after another on one connection, and notes how long each took."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from pymongo.database import Database
+
+from benchmarks.search.loading import connect
+from benchmarks.search.questions import Question
+
+_PROFILE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Milliseconds, and how many were measured."""
+
+    p50: float
+    p99: float
+    worst: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What MongoDB did for one request on average, as its profiler tells; `index`: those it read, most often first."""
+
+    queries: float
+    keys: float
+    documents: float
+    returned: float
+    index: str
+
+
+def times_of(seconds: Sequence[float]) -> Times:
+    """The percentiles of measured durations."""
+    ordered = sorted(1e3 * each for each in seconds)
+
+    def at(share: float) -> float:
+        return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+
+    return Times(at(0.5), at(0.99), ordered[-1], len(ordered))
+
+
+class Api:
+    """A connection that is kept open; every request bears the token."""
+
+    def __init__(self, port: int, token: str) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        self._headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+
+    def ask(self, query: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
+        """The data, and the seconds from the first byte sent to the last received. RuntimeError for errors."""
+        body = orjson.dumps({"query": query, "variables": variables})
+        started = time.perf_counter()
+        self._connection.request("POST", "/graphql", body, self._headers)
+        answer = self._connection.getresponse().read()
+        seconds = time.perf_counter() - started
+        said = orjson.loads(answer)
+        if "errors" in said or "data" not in said:
+            raise RuntimeError(f"{query[:80]}...: {answer[:500]!r}")
+        return said["data"], seconds
+
+    def time(self, question: Question) -> Times:
+        """Each of its variables once, after three that warm up."""
+        for variables in question.asked[:3]:
+            self.ask(question.query, variables)
+        return times_of([self.ask(question.query, variables)[1] for variables in question.asked])
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@contextmanager
+def asking(port: int, token: str) -> Iterator[Api]:
+    """A connection to the API at that port."""
+    api = Api(port, token)
+    try:
+        yield api
+    finally:
+        api.close()
+
+
+def examine(api: Api, uri: str, database: str, question: Question, times: int) -> Work:
+    """What `question` makes MongoDB look at. Profiling slows it down, so this is apart from `time`."""
+    with connect(uri) as client:
+        target = client[database]
+        target.command({"profile": 0})
+        target.drop_collection("system.profile")
+        target.create_collection("system.profile", capped=True, size=_PROFILE_BYTES)
+        target.command({"profile": 2})
+        try:
+            asked = question.asked[:times]
+            for variables in asked:
+                api.ask(question.query, variables)
+        finally:
+            target.command({"profile": 0})
+        return _work(target, len(asked))
+
+
+def _work(database: Database[dict[str, Any]], requests: int) -> Work:
+    rows = [
+        row
+        for row in database["system.profile"].find({"op": {"$in": ["query", "command", "getmore"]}})
+        if row["ns"].endswith((".media", ".annotations"))
+    ]
+    plans = [row["planSummary"] for row in rows if row.get("planSummary")]
+
+    def total(name: str) -> float:
+        return float(sum(row.get(name, 0) for row in rows)) / requests
+
+    return Work(
+        queries=len(rows) / requests,
+        keys=total("keysExamined"),
+        documents=total("docsExamined"),
+        returned=total("nreturned"),
+        index=" + ".join(sorted(set(plans), key=plans.count, reverse=True)[:2]),
+    )

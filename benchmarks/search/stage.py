@@ -1,0 +1,109 @@
+"""MongoDB with its data in a folder, and an API on any of its databases."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from anyio import to_thread
+
+from benchmarks.feed.servers import our_server
+from benchmarks.search.loading import (
+    Loaded,
+    Population,
+    build_indexes,
+    connect,
+    copy_first,
+    load_population,
+    write_more,
+    write_population,
+)
+from service.dev.environment import dev_settings
+from service.dev.keys import new_keys
+from service.dev.mongod import start_mongod
+from service.dev.ports import free_ports
+from service.dev.processes import Child, Children
+from service.dev.supervision import start_part
+from service.settings import Settings
+
+CACHE_GB: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """`settings` name no database in particular: `at` gives those of one population."""
+
+    settings: Settings
+    children: Children
+    folder: Path
+    ports: Iterator[int]
+
+    @property
+    def uri(self) -> str:
+        return self.settings.mongo.uri.get_secret_value()
+
+    def at(self, count: int) -> Settings:
+        """The settings for the database with so many media."""
+        mongo = self.settings.mongo.model_copy(update={"database": f"media_{count}"})
+        return self.settings.model_copy(update={"mongo": mongo})
+
+    async def start_api(self, count: int, *, in_memory: bool) -> tuple[Child, int]:
+        """An API on that database, and its port: as shipped, or with no pages and no media in memory."""
+        port = next(self.ports)
+        http = {"port": port} if in_memory else {"port": port, "first_pages": 0, "media_in_memory": 0}
+        server = our_server(self.at(count), self.folder, f"api-{count}-{port}", **http)
+        return await start_part(self.children, server.part), port
+
+    async def prepare(self, counts: list[int]) -> dict[int, Loaded]:
+        """Have a database for each of `counts`, each the beginning of the greatest; what is there already stays."""
+        loaded = {}
+        for count in sorted(counts, reverse=True):
+            loaded[count] = await to_thread.run_sync(self._prepare, count, max(counts))
+        return loaded
+
+    def population(self, count: int) -> Population:
+        """What brute force needs to know of that database."""
+        return load_population(self._kept(count, "npz"))
+
+    def _kept(self, count: int, suffix: str) -> Path:
+        return self.folder / f"media-{count}.{suffix}"
+
+    def _prepare(self, count: int, greatest: int) -> Loaded:
+        done, name = self._kept(count, "json"), self.at(count).mongo.database
+        if done.exists():
+            # Indexes may have been declared since.
+            build_indexes(self.uri, name)
+            return Loaded(**json.loads(done.read_text()))
+        with connect(self.uri) as client:
+            client.drop_database(name)
+        if count == greatest:
+            population, seconds = write_population(self.uri, name, count)
+        else:
+            started = time.perf_counter()
+            copy_first(self.uri, self.at(greatest).mongo.database, name, count)
+            population, seconds = self.population(greatest).first(count), time.perf_counter() - started
+        population.save(self._kept(count, "npz"))
+        loaded = Loaded(count, seconds, build_indexes(self.uri, name), write_more(self.uri, name, count))
+        done.write_text(json.dumps(asdict(loaded)))
+        return loaded
+
+
+@asynccontextmanager
+async def staged(folder: Path) -> AsyncIterator[Stage]:
+    """With its data under `folder`, which may hold those of an earlier run."""
+    children, ports = Children(folder / "logs"), free_ports()
+    try:
+        uri = await start_mongod(children, folder / "mongod", next(ports))
+        with connect(uri) as client:
+            client.admin.command({"setParameter": 1, "wiredTigerEngineRuntimeConfig": f"cache_size={CACHE_GB}G"})
+        numbers = {each: next(ports) for each in ("api", "edge", "worker")}
+        # Storage is never asked by a search.
+        settings = dev_settings(new_keys(), mongo_uri=uri, s3_url=f"http://127.0.0.1:{next(ports)}", ports=numbers)
+        yield Stage(settings, children, folder, ports)
+    finally:
+        await children.stop_all()
