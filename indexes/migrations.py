@@ -14,5 +14,6 @@ MEDIA_INDEXES = (
         serves="migrate and doctor: the media of earlier releases, in the order of their ids",
         targets="every shard, merge-sorted by _id",
         options={"partialFilterExpression": {"schema_version": {"$lt": VERSION}}},
+        seldom=True,
     ),
 )

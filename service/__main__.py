@@ -17,7 +17,7 @@ except ModuleNotFoundError:
 from service.commands.job_group import group as jobs
 from service.commands.options import JsonOption, PurposeOption, TokenOption, UrlOption
 from service.commands.target import adopt_stack_settings, client_of, explained, settings_of_deployment
-from service.commands.upkeep import migrate
+from service.commands.upkeep import indexes, migrate
 from service.errors import ConfigurationError
 from service.failpoints import arm
 from service.models import MediaPurpose
@@ -31,6 +31,7 @@ SCHEMA_FILE = Path(__file__).parent.parent / "schema" / "schema.graphql"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(jobs, name="jobs")
+app.command()(indexes)
 app.command()(migrate)
 
 
@@ -94,18 +95,6 @@ def edge(
         settings = load_settings(Role.WORKER)
         configure_logging(settings.log_level)
         serve_edge(settings, invalidation_s=invalidation_s)
-
-
-@app.command()
-def indexes(
-    apply: Annotated[bool, typer.Option("--apply", help="Create what is missing; nothing is ever dropped.")] = False,
-) -> None:
-    """Compare MongoDB's indexes with their declarations."""
-    from service.commands.indexes import compare_indexes
-
-    with explained():
-        settings = settings_of_deployment()
-        raise typer.Exit(asyncio.run(compare_indexes(settings, apply=apply)))
 
 
 @app.command()

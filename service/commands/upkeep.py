@@ -9,6 +9,54 @@ import typer
 
 from service.commands.target import explained, settings_of_deployment
 
+# 128 + SIGINT, as shells say it.
+_INTERRUPTED = 130
+
+
+PlacesOption = list[str] | None
+_PLACE = "COLLECTION.INDEX"
+
+
+def indexes(
+    apply: Annotated[
+        bool, typer.Option("--apply/--check", help="Build what is missing; nothing is ever dropped by it.")
+    ] = False,
+    usage: Annotated[bool, typer.Option("--usage", help="How often each was used, by each member.")] = False,
+    hide: Annotated[
+        PlacesOption, typer.Option(metavar=_PLACE, help="Let no query use it; may be repeated. Undone in a moment.")
+    ] = None,
+    unhide: Annotated[PlacesOption, typer.Option(metavar=_PLACE, help="Let queries use it again.")] = None,
+    drop: Annotated[
+        PlacesOption, typer.Option(metavar=_PLACE, help="Drop it: only if it is hidden and declared nowhere.")
+    ] = None,
+    max_lag: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Begin no build while a member is further behind.")
+    ] = 10,
+    max_wait: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="For that, at most.")] = 600,
+) -> None:
+    """Compare MongoDB's indexes with their declarations; build, judge, hide or drop them while everything goes on."""
+    from service.commands.indexes import apply_indexes, change_indexes, compare_indexes, show_usage
+    from service.index_upkeep.building import BuildOptions
+
+    changes = {"hide": hide or [], "unhide": unhide or [], "drop": drop or []}
+    if apply + usage + any(changes.values()) > 1:
+        raise typer.BadParameter("Choose one of --apply, --usage, and --hide, --unhide or --drop.")
+    with explained():
+        settings = settings_of_deployment()
+        if any(changes.values()):
+            raise typer.Exit(asyncio.run(change_indexes(settings, changes)))
+        if usage:
+            raise typer.Exit(asyncio.run(show_usage(settings)))
+        if not apply:
+            raise typer.Exit(asyncio.run(compare_indexes(settings)))
+        options = BuildOptions(max_lag_s=max_lag, max_wait_s=max_wait)
+        try:
+            code = asyncio.run(apply_indexes(settings, options))
+        except KeyboardInterrupt:
+            typer.echo("Interrupted. What is being built goes on in the database; run it again to join it.", err=True)
+            code = _INTERRUPTED
+        raise typer.Exit(code)
+
 
 def migrate(
     up: Annotated[bool, typer.Option("--up", help="Bring media of earlier releases to this one's version.")] = False,

@@ -27,10 +27,12 @@ from service.dev.seaweed import PORT_NAMES, SeaweedSetup, Webhook, start_seaweed
 from service.dev.supervision import Part, expect_to_live, keep_running, start_part
 from service.dev.tokens import mint_token
 from service.errors import TemporarilyUnavailable
+from service.migrations import MigrationOptions, Observer, migrate
 from service.object_keys import probe_key
 from service.object_store import ObjectStore
 from service.settings import Settings, StorageSettings
-from service.stores.database import open_database
+from service.stores.database import Database, open_database
+from service.stores.migrations import MigrationStore
 
 # What each process may know: the worker signs nothing, the edge needs no database.
 GROUPS = {
@@ -140,7 +142,7 @@ async def _start_engines(children: Children, options: DevOptions, keys: DevKeys,
 
 
 async def prepare(settings: Settings) -> None:
-    """Buckets and indexes; StartFailed if storage does not keep objects."""
+    """Buckets, indexes and migrations; StartFailed if storage does not keep objects."""
     store = ObjectStore(settings.storage)
     try:
         await store.ensure_buckets()
@@ -149,10 +151,23 @@ async def prepare(settings: Settings) -> None:
         async with open_database(settings.mongo) as database:
             # Data of an earlier version may be here; its indexes are ours to rebuild, and others are left alone.
             await rebuild(database.handle)
+            await _migrate(database)
     except TemporarilyUnavailable as error:
         raise StartFailed(f"The S3 server does not keep objects: {error.__cause__ or error.message}") from error
     finally:
         await store.close()
+
+
+async def _migrate(database: Database) -> None:
+    """Whoever starts the embedded stack has its data to themselves; elsewhere a person decides when."""
+    watching = Observer(
+        on_page=lambda _: None,
+        # `doctor` and `migrate` name them, and everything else works.
+        on_refusal=lambda _: None,
+        on_wait=lambda _: None,
+    )
+    options = MigrationOptions(rate=100_000)
+    await migrate(options, name="embedded stack", store=MigrationStore(database), observer=watching)
 
 
 def _fresh(folder: Path) -> Path:

@@ -1,17 +1,19 @@
-"""MongoDB: does it answer, can it do what the service asks of it, and are its indexes the declared ones?"""
+"""MongoDB: does it answer, can it do what is asked of it, and are indexes and documents those of this release?"""
 
 from __future__ import annotations
 
-from indexes.ensure import Drift
+from indexes.drift import Drift, explain_drift
 from indexes.ensure import check as index_drift
 from service.doctor.findings import Finding, ok, problem, warning
 from service.documents import MediaDocument
 from service.lifecycle import MediaStatus
+from service.migrations import LATEST, Survey, survey
 from service.models import MediaPurpose, Visibility
 from service.settings import Environment, MongoSettings
 from service.stores import bind_stores
 from service.stores.database import open_database
 from service.stores.inspection import DatabaseUnusable, ServerFacts, explained, inspect_server
+from service.stores.migrations import MigrationStore
 
 OLDEST_TESTED = (6, 0)
 WORRYING_SKEW_S, TOO_MUCH_SKEW_S = 5.0, 60.0
@@ -19,15 +21,16 @@ _JOURNALED_MAJORITY = {"w": "majority", "j": True}
 
 
 async def check_database(settings: MongoSettings, environment: Environment) -> list[Finding]:
-    """Reachability, topology, version, durability of writes, clock and indexes."""
+    """Reachability, topology, version, durability of writes, clock, indexes and versions of documents."""
     try:
         with explained():
             async with open_database(settings) as database:
                 facts = await inspect_server(database)
                 drift = await index_drift(database.handle)
+                pending = await survey(MigrationStore(database))
     except DatabaseUnusable as error:
         return [problem("database", str(error), "Start it, or correct MEDIA_MONGO__URI and the rights of its user.")]
-    return [*judge_server(facts, environment), *_indexes(drift)]
+    return [*judge_server(facts, environment), *_indexes(drift), _documents(pending)]
 
 
 def judge_server(facts: ServerFacts, environment: Environment) -> list[Finding]:
@@ -88,20 +91,23 @@ def _clock(facts: ServerFacts) -> Finding:
 
 
 def _indexes(drifts: list[Drift]) -> list[Finding]:
-    findings = []
-    for drift in drifts:
-        if drift.missing:
-            text = f"{drift.collection} lacks {', '.join(drift.missing)}."
-            findings.append(problem("indexes", text, "Create them: python -m service indexes --apply"))
-        if drift.different:
-            text = f"{drift.collection} has other indexes than declared under {', '.join(drift.different)}."
-            findings.append(problem("indexes", text, "Drop those, then: python -m service indexes --apply"))
-        if drift.undeclared:
-            text = f"{drift.collection} has indexes that nobody declared: {', '.join(drift.undeclared)}."
-            findings.append(
-                warning("indexes", text, "They cost every write: declare them under indexes/, or drop them.")
-            )
-    return findings or [ok("indexes", "As declared.")]
+    differences = [difference for drift in drifts for difference in explain_drift(drift)]
+    return [(problem if each.is_fault else warning)("indexes", each.text, each.remedy) for each in differences] or [
+        ok("indexes", "As declared.")
+    ]
+
+
+def _documents(found: Survey) -> Finding:
+    check = "documents"
+    if found.pending is None:
+        return warning(check, "Whether any are to be migrated cannot be told before their index is there.")
+    if found.pending:
+        return warning(
+            check,
+            f"{found.counted} media were written by earlier releases: they are shown, but not found by what is new.",
+            "Migrate them, while everything goes on: python -m service migrate --up",
+        )
+    return ok(check, f"All media are of version {LATEST}.")
 
 
 async def newest_public_media(settings: MongoSettings) -> MediaDocument | None:

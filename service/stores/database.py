@@ -21,6 +21,7 @@ from pymongo.errors import (
     WriteConcernError,
     WTimeoutError,
 )
+from pymongo.uri_parser import parse_uri
 
 from service.errors import ConfigurationError, MediaServiceError, TemporarilyUnavailable
 from service.settings import MongoSettings
@@ -118,6 +119,28 @@ def bind_database(handle: Any, *, watching: Any) -> Database:
     `watching` is the same by PyMongo's asyncio client, or what stands for it where there are no change streams.
     """
     return _bind(handle, watching, handle["media"])
+
+
+@asynccontextmanager
+async def open_member(settings: MongoSettings, address: str) -> AsyncIterator[WatchedDatabase]:
+    """The database as one member of the replica set has it, primary or not; `address` as its own set knows it."""
+    known = parse_uri(settings.uri.get_secret_value())
+    options = {name: value for name, value in known["options"].items() if name.lower().startswith(("auth", "tls"))}
+    if known["username"] is not None:
+        options = {"authSource": known["database"] or "admin", "username": known["username"], **options}
+    client: AsyncMongoClient[Any] = AsyncMongoClient(
+        address,
+        directConnection=True,
+        password=known["password"],
+        serverSelectionTimeoutMS=settings.timeout_ms,
+        timeoutMS=settings.timeout_ms,
+        tz_aware=True,
+        **options,
+    )
+    try:
+        yield client[settings.database]
+    finally:
+        await client.close()
 
 
 @asynccontextmanager

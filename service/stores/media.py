@@ -24,7 +24,8 @@ from service.stores.expressions import (
 )
 from service.stores.media_reads import MediaReads, Projection, projection
 
-SCHEMA_VERSION = 1
+# What this release writes; service/migrations brings what earlier ones wrote to it.
+SCHEMA_VERSION = 3
 
 # So many media with the contents of one batch are looked at; an owner with more of them merely gets another.
 MAX_SAME = 1_000

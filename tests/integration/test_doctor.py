@@ -29,6 +29,7 @@ from service.processing.wire import Limits
 from service.production import Role
 from service.settings import DeliverySettings, Environment, JobsSettings, Settings, SigningKey
 from service.stores.database import open_database
+from tests.documents import ready_media
 from tests.integration.conftest import RunningService, served
 from tests.integration.test_cli import run
 from tests.photos import small_photo
@@ -78,7 +79,8 @@ async def test_a_healthy_service_has_nothing_but_ok(service: RunningService) -> 
     assert [finding for finding in findings if finding.level is not Level.OK] == []
     checks = dict.fromkeys(finding.check for finding in findings)
     assert list(checks) == [
-        *("settings", "database", "writes", "clock", "indexes", "storage", "cors", "keys", "edge", "cdn", "jail")
+        *("settings", "database", "writes", "clock", "indexes", "documents"),
+        *("storage", "cors", "keys", "edge", "cdn", "jail"),
     ]
     assert "Opens the newest public picture." in [finding.text for finding in findings]
 
@@ -102,9 +104,25 @@ async def test_missing_and_strange_indexes_are_named(service: RunningService) ->
             await database.handle.client.drop_database(elsewhere.mongo.database)
     assert [(finding.level, finding.text) for finding in findings] == [
         (Level.PROBLEM, "media lacks feed."),
-        (Level.WARNING, "jobs has indexes that nobody declared: stray."),
+        (Level.WARNING, "jobs.stray is declared nowhere; every write pays for it."),
     ]
     assert "indexes --apply" in (findings[0].remedy or "")
+
+
+async def test_media_of_earlier_releases_are_counted(service: RunningService) -> None:
+    elsewhere = changed(service.settings, "mongo", database=f"test_{uuid4().hex[:12]}")
+    async with open_database(elsewhere.mongo) as database:
+        try:
+            await database.media.insert_many([ready_media(schema_version=version) for version in (1, 2, 3)])
+            [unknown] = [each for each in await examined(elsewhere, Role.WORKER) if each.check == "documents"]
+            await ensure(database.handle)
+            [pending] = [each for each in await examined(elsewhere, Role.WORKER) if each.check == "documents"]
+        finally:
+            await database.handle.client.drop_database(elsewhere.mongo.database)
+    assert (unknown.level, pending.level) == (Level.WARNING, Level.WARNING)
+    assert "cannot be told" in unknown.text
+    assert pending.text.startswith("2 media were written by earlier releases")
+    assert "migrate --up" in (pending.remedy or "")
 
 
 async def test_a_database_that_is_away_does_not_hide_the_rest(service: RunningService, ports: Iterator[int]) -> None:

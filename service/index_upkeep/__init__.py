@@ -1,0 +1,1 @@
+"""Looking after indexes while everything goes on: building, judging by use, hiding and dropping."""

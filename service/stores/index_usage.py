@@ -1,0 +1,61 @@
+"""How often each index was used, by each member of the replica set: every one of them counts its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pymongo.errors import OperationFailure, PyMongoError
+
+from service.settings import MongoSettings
+from service.stores.database import Database, WatchedDatabase, open_member
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Operations that used an index on the member at `address` since `since`, when it was started or the index made."""
+
+    address: str
+    collection: str
+    index: str
+    operations: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """A member that was not asked: what it uses is not known."""
+
+    address: str
+    reason: str
+
+
+async def read_usage(
+    database: Database, settings: MongoSettings, collections: Sequence[str]
+) -> AsyncIterator[Usage | Unreachable]:
+    """What every member tells; those of a sharded cluster through the router, primaries only."""
+    hello = await database.handle.command("hello")
+    addresses = [*hello.get("hosts", ()), *hello.get("passives", ())]
+    if not addresses:
+        async for usage in _of_member(database.watching, "", collections):
+            yield usage
+    for address in addresses:
+        try:
+            async with open_member(settings, address) as member:
+                usages = [usage async for usage in _of_member(member, address, collections)]
+        except OperationFailure as error:
+            yield Unreachable(address, str((error.details or {}).get("errmsg", error)))
+        except PyMongoError as error:
+            # The driver goes on to describe every setting that it knows.
+            yield Unreachable(address, str(error).split(" (configured timeouts")[0])
+        else:
+            for usage in usages:
+                yield usage
+
+
+async def _of_member(member: WatchedDatabase, address: str, collections: Sequence[str]) -> AsyncIterator[Usage]:
+    for collection in collections:
+        async for row in await member[collection].aggregate([{"$indexStats": {}}]):
+            accesses = row["accesses"]
+            yield Usage(row.get("host", address), collection, row["name"], int(accesses["ops"]), accesses["since"])
