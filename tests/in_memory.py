@@ -11,7 +11,7 @@ import bson
 import mongomock.collection
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
-from mongomock_motor import AsyncMongoMockClient
+from mongomock_motor import AsyncMongoMockClient, AsyncMongoMockCollection
 
 from service.stores.database import Database, bind_database
 
@@ -27,6 +27,27 @@ class _StandardUuids:
 
 
 mongomock.collection.BSON = _StandardUuids
+
+
+class _RawBatches:
+    """What mongomock does not know: a cursor whose documents come as BSON, here all in one batch."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def hint(self, _index: str) -> _RawBatches:
+        return self
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"".join([bson.encode(each, codec_options=_CODEC) for each in await self._cursor.to_list(None)])
+
+
+def _find_raw_batches(collection: Any, query: Any, projection: Any, *, batch_size: int = 0) -> _RawBatches:
+    del batch_size
+    return _RawBatches(collection.find(query, projection))
+
+
+AsyncMongoMockCollection.find_raw_batches = _find_raw_batches
 
 
 class NoStreams:

@@ -10,14 +10,11 @@ from service.annotators import ViewWish
 from service.documents import MediaDocument
 from service.lifecycle import MediaStatus
 from service.models import NEAR_DUPLICATE, AnnotationDraft, ViewImage
-from service.perceptual_hash import distance, is_telling
+from service.perceptual_hash import DUPLICATE_DISTANCE, distance, is_telling
 from service.stores import Stores
 
-# A copy that was resized or compressed again differs by 0 to 4 of 64 bits; other photos by 20 and more.
-MAX_DISTANCE: Final = 4
-
-# So many of the owner's newest media are compared.
-MAX_COMPARED: Final = 2_000
+# So many of the owner's media that look the same are compared.
+MAX_COMPARED: Final = 1_000
 
 # So many of the nearest are told of.
 MAX_TOLD: Final = 5
@@ -28,7 +25,7 @@ class NearDuplicateFinder:
     """Marks whichever of two like media became READY later; its text is the other one's id."""
 
     name = "near-duplicate"
-    version = "1"
+    version = "2"
     fields: Sequence[str] = ("hashes.phash", "status_history")
     view: ViewWish | None = None
 
@@ -44,12 +41,12 @@ class NearDuplicateFinder:
         """The nearest of the owner's media that were there first."""
         del image
         own = media["hashes"]["phash"]
-        hashes = await self._stores.annotations.newest_hashes(media["owner_id"], limit=MAX_COMPARED)
+        near = await self._stores.look_alikes.hashes_near([own], DUPLICATE_DISTANCE)
+        theirs = await self._stores.look_alikes.of_owner_with(media["owner_id"], near, limit=MAX_COMPARED)
         like = sorted(
-            (apart, media_id)
-            for media_id, phash in hashes.items()
-            if media_id != media["_id"] and (apart := distance(own, phash)) <= MAX_DISTANCE
-        )[:_MAX_LOOKED_AT]
+            (distance(own, phash), media_id) for media_id, phash in theirs.items() if media_id != media["_id"]
+        )
+        like = like[:_MAX_LOOKED_AT]
         found = await self._stores.media.get_many([media_id for _, media_id in like], fields=("status_history",))
         return [
             AnnotationDraft(NEAR_DUPLICATE, confidence=1 - apart / 64, text=str(media_id))
