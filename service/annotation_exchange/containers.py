@@ -1,0 +1,106 @@
+"""Folders and zip archives as sources of many small files. Nothing is ever unpacked to disk."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from service.annotation_exchange.records import Unreadable, told
+from service.errors import InvalidInput
+
+# One picture's annotations, or the names of all classes; also what a small archive may swell to.
+MAX_ENTRY_BYTES: Final = 16_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file within a folder or archive. `name`: its path there, with slashes."""
+
+    name: str
+    _read: Callable[[int], bytes]
+
+    def read(self) -> bytes:
+        """All of it. Raises Unreadable for what is too large or cannot be read."""
+        try:
+            body = self._read(MAX_ENTRY_BYTES + 1)
+        # RuntimeError is how zipfile refuses what is encrypted, NotImplementedError what it cannot expand.
+        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
+            raise Unreadable(self.name, f"it cannot be read: {error}") from None
+        if len(body) > MAX_ENTRY_BYTES:
+            raise Unreadable(self.name, f"it is larger than {MAX_ENTRY_BYTES} bytes")
+        return body
+
+    def text(self) -> str:
+        """All of it as UTF-8. Raises Unreadable."""
+        try:
+            return self.read().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise Unreadable(self.name, f"it is not UTF-8 text (byte {error.start})") from None
+
+
+class Container:
+    """A folder or a zip archive; `entries` may be asked for more than once. Raises InvalidInput for neither."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._archive: zipfile.ZipFile | None = None
+        if path.is_dir():
+            return
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise InvalidInput(f"{path} is neither a folder nor a zip archive that can be read: {error}.") from None
+
+    def close(self) -> None:
+        if self._archive is not None:
+            self._archive.close()
+
+    def entries(self) -> Iterator[Entry]:
+        """Every file, in no order. Links are not followed. Raises InvalidInput for names that leave the archive."""
+        return _folder_entries(self._path) if self._archive is None else _archive_entries(self._archive)
+
+
+def _folder_entries(root: Path) -> Iterator[Entry]:
+    folders = [root]
+    while folders:
+        with os.scandir(folders.pop()) as found:
+            for each in found:
+                if each.is_dir(follow_symlinks=False):
+                    folders.append(Path(each.path))
+                elif each.is_file(follow_symlinks=False):
+                    path = Path(each.path)
+                    yield Entry(_readable(path.relative_to(root)), _beginning_of(path))
+
+
+def _readable(path: Path) -> str:
+    # Names are bytes; those that are no text may not break what they are written down in.
+    return os.fsencode(path.as_posix()).decode(errors="replace")
+
+
+def _beginning_of(path: Path) -> Callable[[int], bytes]:
+    def read(most: int) -> bytes:
+        with path.open("rb") as file:
+            return file.read(most)
+
+    return read
+
+
+def _archive_entries(archive: zipfile.ZipFile) -> Iterator[Entry]:
+    for info in archive.infolist():
+        name = PurePosixPath(info.filename.replace("\\", "/"))
+        if name.is_absolute() or ".." in name.parts:
+            raise InvalidInput(f"The archive has an entry {told(info.filename)} outside of itself; nothing was read.")
+        if not info.is_dir():
+            yield Entry(str(name), _beginning_of_entry(archive, info))
+
+
+def _beginning_of_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[int], bytes]:
+    def read(most: int) -> bytes:
+        with archive.open(info) as file:
+            return file.read(most)
+
+    return read

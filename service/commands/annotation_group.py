@@ -1,0 +1,105 @@
+"""`annotations import|export` as the command line reads them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.annotation_exchange.records import Format
+from service.commands.options import JsonOption
+from service.commands.target import explained, settings_of_deployment
+
+group = typer.Typer(no_args_is_help=True, help="Annotations from and to COCO, Pascal VOC and YOLO files.")
+
+FormatOption = Annotated[Format, typer.Option("--format", help="Of the files.")]
+
+
+@contextmanager
+def _with_readers() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        typer.echo(f"{error.name} is missing: install media-metadata-service[exchange].", err=True)
+        raise typer.Exit(1) from None
+
+
+@group.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(exists=True, help="A COCO file; of the others a folder or a zip archive.")],
+    file_format: FormatOption,
+    source: Annotated[
+        str, typer.Option(help="Who says so: model:NAME@VERSION, or user:ID. It takes back what it said before.")
+    ],
+    owner: Annotated[
+        str | None, typer.Option(help="Only media of this owner; then pictures may also be named by their SHA-256.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="For a list of COCO results: the file they are results for."),
+    ] = None,
+    skip_unknown: Annotated[
+        bool, typer.Option("--skip-unknown", help="Pictures that are no media are no failure.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Find out what would be written, and write nothing.")] = (
+        False
+    ),
+    as_json: JsonOption = False,
+) -> None:
+    """Let what a file says of pictures take the place of what its source has said of these media."""
+    with _with_readers():
+        from service.commands.annotations import run_import
+
+    if images is not None and file_format is not Format.COCO:
+        raise typer.BadParameter("Only lists of COCO results need it.", param_hint="--images")
+    with explained():
+        settings = settings_of_deployment()
+        raise typer.Exit(
+            asyncio.run(
+                run_import(
+                    settings,
+                    path,
+                    file_format,
+                    source=source,
+                    owner_id=owner,
+                    described_by=images,
+                    skip_unknown=skip_unknown,
+                    dry_run=dry_run,
+                    as_json=as_json,
+                )
+            )
+        )
+
+
+@group.command()
+def export(
+    path: Annotated[Path, typer.Argument(help="A COCO file; of the others a new folder, or an archive NAME.zip.")],
+    file_format: FormatOption,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLAUSE",
+            help="Such as label=cat, confidence>=0.5, source=model:x@2, and of media purpose=COMMUNITY, owner_id=ann, "
+            "created_at<2026-01-31.",
+        ),
+    ] = None,
+    confidences: Annotated[
+        bool, typer.Option("--confidences", help="YOLO: as the sixth column; what trains on labels takes five.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the annotations of READY media to a file that is there once it is complete."""
+    with _with_readers():
+        from service.commands.annotations import run_export
+
+    with explained():
+        settings = settings_of_deployment()
+        raise typer.Exit(
+            asyncio.run(
+                run_export(settings, path, file_format, where=where or [], confidences=confidences, as_json=as_json)
+            )
+        )
