@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from indexes import contents, embeddings, idempotency, invalidations, jobs, media, migrations
+from indexes.annotations import INDEXES as ANNOTATION_INDEXES
 from indexes.declaration import Index
-from indexes.drift import Drift, compare
+from indexes.drift import BEING_BUILT, Drift, compare
 
 DECLARED: Mapping[str, tuple[Index, ...]] = {
     "media": (*media.INDEXES, *migrations.MEDIA_INDEXES),
+    "annotations": ANNOTATION_INDEXES,
     "contents": contents.INDEXES,
     "jobs": jobs.INDEXES,
     "idempotency": idempotency.INDEXES,
@@ -21,15 +23,19 @@ DECLARED: Mapping[str, tuple[Index, ...]] = {
 
 
 async def _existing(database: Any, collection: str) -> dict[str, Mapping[str, Any]]:
-    rows = await database[collection].list_indexes().to_list(None)
+    # Without this option an index that is still being built looks like one that queries can use.
+    answer = await database.command({"listIndexes": collection, "includeBuildUUIDs": True})
+    rows = [{**row["spec"], BEING_BUILT: True} if "spec" in row else row for row in answer["cursor"]["firstBatch"]]
     return {row["name"]: row for row in rows if row["name"] != "_id_"}
 
 
 async def check(database: Any) -> list[Drift]:
     """Compare every declared collection with `database` (an asynchronous driver handle); only drift is listed."""
+    collections = await database.list_collection_names()
     found = []
     for collection, declared in DECLARED.items():
-        if drift := compare(collection, declared, await _existing(database, collection)):
+        existing = await _existing(database, collection) if collection in collections else {}
+        if drift := compare(collection, declared, existing):
             found.append(drift)
     return found
 
@@ -40,7 +46,8 @@ async def ensure(database: Any) -> list[Drift]:
     For databases that hold little; `python -m service indexes --apply` goes about it with more care.
     """
     for drift in await check(database):
-        specifications = [index.specification() for index in DECLARED[drift.collection] if index.name in drift.missing]
+        wanted = {*drift.missing, *drift.building}
+        specifications = [index.specification() for index in DECLARED[drift.collection] if index.name in wanted]
         if specifications:
             await database.command({"createIndexes": drift.collection, "indexes": specifications})
     return await check(database)

@@ -8,10 +8,11 @@ from uuid import UUID
 
 import strawberry
 
+from resolvers.embedding_queries import EmbeddingQueries
 from resolvers.filters import action_of, media_query
+from resolvers.look_alike_queries import LookAlikeQueries
 from resolvers.pages import feed_page, media_page
-from resolvers.selection import media_fields
-from schema.annotations import Annotation, annotation_of, visible_annotations
+from schema.annotations import Annotation, annotation_of
 from schema.context import Info
 from schema.deletion import Deletion, deletion_of
 from schema.global_id import decode_id, id_of
@@ -20,11 +21,13 @@ from schema.media import DuplicateMatch, Media, MediaConnection, media_of
 from schema.media_filter import MediaFilter
 from schema.node import Node
 from schema.scalars import SHA256
+from schema.selection import media_fields
 from schema.upload import Upload, upload_of
 from schema.upload_policy import UploadPolicy, upload_policy_of
 from schema.values import DisplayHint
 from schema.viewer import Viewer
 from service.access import Action, granted_filters
+from service.annotation_reads import find_annotations
 from service.deletion import find_deletions
 from service.errors import InvalidInput
 from service.known_content import find_duplicates
@@ -67,11 +70,8 @@ async def load_deletions(info: Info, media_ids: Sequence[UUID]) -> dict[UUID, De
 
 async def load_annotations(info: Info, annotation_ids: Sequence[UUID]) -> dict[UUID, Annotation]:
     """Annotations by id, of media that the viewer may see, as far as they are for this viewer."""
-    viewer = info.context.viewer
-    holders = await info.context.runtime.stores.annotations.find_holders(
-        annotation_ids, access=granted_filters(viewer, Action.READ)
-    )
-    return {each["id"]: annotation_of(each) for media in holders for each in visible_annotations(viewer, media)}
+    found = await find_annotations(info.context.viewer, annotation_ids, stores=info.context.runtime.stores)
+    return {annotation_id: annotation_of(document) for annotation_id, document in found.items()}
 
 
 _LOADERS: Mapping[str, Callable[[Info, Sequence[UUID]], Awaitable[Mapping[UUID, Node]]]] = {
@@ -93,7 +93,7 @@ async def _load_nodes(info: Info, ids: Sequence[str]) -> list[Node | None]:
 
 
 @strawberry.type
-class Query:
+class Query(EmbeddingQueries, LookAlikeQueries):
     @strawberry.field(description="Anything by its id; null if unknown or not for this viewer.")
     async def node(self, info: Info, id: strawberry.ID) -> Node | None:  # noqa: A002 - the contract's name
         return (await _load_nodes(info, [id]))[0]

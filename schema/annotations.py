@@ -7,6 +7,7 @@ import binascii
 import struct
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import strawberry
@@ -15,10 +16,13 @@ from schema.global_id import encode_id
 from schema.node import Node
 from schema.stored import stored
 from schema.values import BoundingBox, PageInfo
-from service.access import Action, Viewer, may
+from service.annotation_places import place_of
+from service.annotation_reads import moved_page
 from service.documents import AnnotationDocument, MediaDocument
 from service.errors import InvalidInput
 from service.models import NEAR_DUPLICATE
+from service.stores import Stores
+from service.stores.annotation_rows import Wanted
 
 MAX_PAGE = 100
 _MARK = b"a1"
@@ -74,18 +78,35 @@ def annotation_of(document: AnnotationDocument) -> Annotation:
     return Annotation(id=encode_id("Annotation", document["id"]), document=document)
 
 
-def visible_annotations(viewer: Viewer, media: MediaDocument) -> list[AnnotationDocument]:
-    """The annotations of a media that the viewer may see, among whoever may see the media itself."""
-    details = may(viewer, Action.READ_DETAILS, media)
-    return [each for each in media.get("annotations", ()) if details or each["label"] != NEAR_DUPLICATE]
+def annotations_of(media: MediaDocument, wanted: Wanted, *, first: int, after: str | None, stores: Stores) -> Any:
+    """One page of a media's annotations: an AnnotationConnection, or where they have moved one to be awaited.
+
+    Raises InvalidInput for a page size or cursor that cannot be.
+    """
+    if media.get("annotation_segments"):
+        return _moved_page(media, wanted, first=first, after=after, stores=stores)
+    return annotation_page(filter(wanted.admits, media.get("annotations", ())), first=first, after=after)
+
+
+async def _moved_page(
+    media: MediaDocument, wanted: Wanted, *, first: int, after: str | None, stores: Stores
+) -> AnnotationConnection:
+    _check_size(first)
+    beginning = None if after is None else _stored_place(decode_cursor(after))
+    annotations = await moved_page(media, wanted, after=beginning, limit=first + 1, stores=stores)
+    return annotation_page(annotations, first=first, after=after)
+
+
+def _stored_place(place: Place) -> bytes:
+    surety, identity = place
+    return place_of(-surety, UUID(bytes=identity))
 
 
 def annotation_page(
     annotations: Iterable[AnnotationDocument], *, first: int, after: str | None
 ) -> AnnotationConnection:
     """One page, the surest first. Raises InvalidInput for a page size or cursor that cannot be."""
-    if not 1 <= first <= MAX_PAGE:
-        raise InvalidInput(f"`first` must be 1 to {MAX_PAGE}.", field=["first"])
+    _check_size(first)
     beginning = None if after is None else decode_cursor(after)
     ordered = sorted(annotations, key=_place)
     rest = [each for each in ordered if beginning is None or _place(each) > beginning]
@@ -97,6 +118,11 @@ def annotation_page(
         end_cursor=edges[-1].cursor if edges else None,
     )
     return AnnotationConnection(edges=edges, page_info=page_info)
+
+
+def _check_size(first: int) -> None:
+    if not 1 <= first <= MAX_PAGE:
+        raise InvalidInput(f"`first` must be 1 to {MAX_PAGE}.", field=["first"])
 
 
 def _place(annotation: AnnotationDocument) -> Place:

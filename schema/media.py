@@ -8,10 +8,12 @@ from typing import Any
 
 import strawberry
 
-from schema.annotations import AnnotationConnection, annotation_page, visible_annotations
+from schema.annotations import AnnotationConnection, annotations_of
 from schema.context import Info
 from schema.cursors import encode_cursor
+from schema.embeddings import Embedding, embeddings_of
 from schema.global_id import encode_id
+from schema.look_alikes import DEFAULT_DISTANCE, DEFAULT_FIRST, SimilarMedia, similar_media
 from schema.node import Node
 from schema.rendition import Rendition
 from schema.scalars import SHA256, URL, ByteSize, PerceptualHash
@@ -28,12 +30,15 @@ from schema.values import (
     Subject,
 )
 from service.access import Action, may
+from service.annotation_reads import PLACE_FIELDS
 from service.display import choose_for_slot, choose_named, choose_srcset
 from service.documents import EmbeddedDocument, MediaDocument, RenditionDocument
 from service.lifecycle import MediaStatus
+from service.look_alikes import asked_of_media
 from service.models import MediaFormat, MediaKind, MediaPurpose, RenditionName, Visibility
 from service.perceptual_hash import from_stored
 from service.policies import POLICIES
+from service.stores.annotation_rows import Wanted
 
 
 def _geo_point(stored_point: dict[str, Any]) -> GeoPoint:
@@ -183,7 +188,7 @@ class Media(Node):
         signed = info.context.delivery.original_url(media_id=self.document["_id"], key=original["key"])
         return SignedUrl(url=URL(signed.url), expires_at=signed.expires_at)
 
-    @strawberry.field(metadata=needs("annotations"), description="What was found in it, the surest first.")
+    @strawberry.field(metadata=needs(*PLACE_FIELDS), description="What was found in it, the surest first.")
     def annotations(
         self,
         info: Info,
@@ -193,14 +198,33 @@ class Media(Node):
         first: int | None = 50,
         after: str | None = None,
     ) -> AnnotationConnection:
-        matching = (
-            each
-            for each in visible_annotations(info.context.viewer, self.document)
-            if (label is None or each["label"] == label)
-            and (min_confidence is None or each["confidence"] >= min_confidence)
-            and (source is None or each["source"] == source)
+        wanted = Wanted(label, min_confidence, source, details=self._may(info, Action.READ_DETAILS))
+        # To be awaited where they have moved; a resolver that is asynchronous always is never compiled.
+        page: AnnotationConnection = annotations_of(
+            self.document, wanted, first=50 if first is None else first, after=after, stores=info.context.runtime.stores
         )
-        return annotation_page(matching, first=50 if first is None else first, after=after)
+        return page
+
+    @strawberry.field(description="What models made of it, for searches by `nearestMedia`.")
+    async def embeddings(self, info: Info, models: list[str] | None = None) -> list[Embedding]:
+        return await embeddings_of(info, self.document, models)
+
+    @strawberry.field(
+        metadata=needs("hashes.phash", "hashes.transformed"),
+        description="Other media that the viewer may see whose pictures look like this one, nearest first. Misses none "
+        "within maxDistance (0 to 10 bits); nothing looks like a flat picture. Mirrored and rotated ones on request.",
+    )
+    async def similar(
+        self,
+        info: Info,
+        max_distance: int | None = DEFAULT_DISTANCE,
+        first: int | None = DEFAULT_FIRST,
+        include_transformed: bool = False,
+    ) -> list[SimilarMedia]:
+        asked = asked_of_media(self.document.get("hashes"), include_transformed=include_transformed)
+        return await similar_media(
+            info, asked, max_distance=max_distance, first=first, media_of=media_of, besides=self.document["_id"]
+        )
 
     def _may(self, info: Info, action: Action) -> bool:
         return may(info.context.viewer, action, self.document)

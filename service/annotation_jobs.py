@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from uuid import UUID, uuid5
 
+from service.annotation_writes import replace_annotations
 from service.annotators import Annotator, Annotators, source_of
 from service.documents import AnnotationDocument, MediaDocument
 from service.errors import FailureCode, ProcessingFailed
@@ -58,7 +59,10 @@ async def run_annotator(
     drafts = await annotator.annotate(media, image)
     annotations = [_document(media["_id"], annotator, index, draft) for index, draft in enumerate(drafts)]
     revision = revision_of(media)
-    if await stores.annotations.replace_model(media["_id"], annotator.name, annotations, revision=revision):
+    model = f"model:{annotator.name}@"
+    if await replace_annotations(
+        media["_id"], lambda source: source.startswith(model), annotations, stores=stores, in_revision=revision
+    ):
         return
     now = await stores.media.get(job.media_id, fields=())
     if now is not None and now["status"] == MediaStatus.READY:

@@ -96,6 +96,8 @@ async def remove_objects(job: Job, *, stores: Stores, object_store: ObjectStore)
     planned = await _plan_invalidation(job, keys, deletion, requests, stores)
     await remove_for_good(keys, object_store)
     await stores.media.strip_deleted(job.media_id)
+    await stores.annotation_rows.remove_all(job.media_id)
+    await stores.embeddings.remove_of(job.media_id)
     await stores.uploads.strip_deleted(job.media_id)
     await _look_again(job, upload, now, window_ends, stores)
     if now >= window_ends:

@@ -44,15 +44,62 @@ class LabelDocument(TypedDict):
 
 
 class SegmentDocument(TypedDict):
-    """Annotations of one source that were moved out of their media's document into rows of `annotations`.
+    """Annotations of one source that have moved out of their media's document into rows of `annotations`.
 
-    `labels`: each distinct label among its rows with its greatest confidence.
+    Its rows are there before its media lists it, never change, and go after it is listed no more.
     """
 
     id: UUID
     source: str
     count: int
-    labels: list[tuple[str, float]]
+
+
+class AnnotationRowDocument(TypedDict):
+    """A document of `annotations`: one that has moved. It counts where its media lists `segment`.
+
+    `place`: where it stands among those of its media (service/annotation_places.py).
+    """
+
+    _id: UUID
+    annotation_id: UUID
+    media_id: UUID
+    segment: UUID
+    place: bytes
+    label: str
+    confidence: float
+    bounding_box: dict[str, float] | None
+    text: str | None
+    source: str
+    created_at: datetime
+
+
+class AnnotationRoundDocument(TypedDict):
+    """A document of `annotation_rounds`: a write of moved annotations that is under way, or that somebody died of.
+
+    `segments`: those that it was to list, and those that were to go. The id is a UUIDv7: it tells when it began.
+    """
+
+    _id: UUID
+    media_id: UUID
+    segments: list[UUID]
+
+
+class EmbeddingDocument(TypedDict):
+    """A row of `embeddings`. `vector`: 32-bit floats as BSON packs them, where it was asked for.
+
+    `status` and `visibility` are those that the media had when it was last updated at `as_of`.
+    """
+
+    _id: UUID
+    media_id: UUID
+    owner_id: str
+    status: str
+    visibility: str
+    as_of: datetime
+    model: str
+    dimensions: int
+    created_at: datetime
+    vector: NotRequired[bytes]
 
 
 class EmbeddedDocument(TypedDict, total=False):
@@ -94,6 +141,8 @@ class MediaDocument(TypedDict, total=False):
     metadata_choice: list[str]
     embedded: EmbeddedDocument
     is_location_settled: bool
+    has_embeddings: bool
+    embeddings_due_at: datetime
     content: dict[str, Any]
     original: dict[str, str]
     renditions: list[RenditionDocument]

@@ -15,12 +15,14 @@ import uvicorn
 from starlette.applications import Starlette
 
 from service.annotation_jobs import enqueue_annotators, run_annotator
+from service.annotation_upkeep import clear_abandoned_writes
 from service.annotators import Annotators
 from service.annotators.registry import open_annotators
 from service.base_pictures import BasePictures
 from service.cancellation import end
 from service.capacity import children_at_once
 from service.deletion import remove_objects
+from service.embeddings import settle_due
 from service.errors import ConfigurationError, ProcessingFailed
 from service.event_consumer import EventConsumer
 from service.event_intake import handle_notification
@@ -181,8 +183,10 @@ async def dispatch_forever(dispatch: InvalidationDispatch, *, poll_s: float) -> 
 
 
 async def sweep_once(runtime: Runtime) -> None:
-    """Finish what events and clients missed, and announce jobs anew whose hints were lost."""
+    """Finish what events and clients missed, clear up after writers, and announce jobs anew whose hints were lost."""
     await sweep(stores=runtime.stores, object_store=runtime.object_store)
+    await clear_abandoned_writes(stores=runtime.stores)
+    await settle_due(stores=runtime.stores)
     if runtime.hints is not None:
         await runtime.hints.announce_overlooked(runtime.stores.job_inspection)
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from service.stores.annotation_rows import AnnotationRowStore
 from service.stores.annotations import AnnotationStore
 from service.stores.contents import ContentStore
 from service.stores.database import Database
 from service.stores.dead_letters import DeadLetterStore
 from service.stores.deletions import DeletionStore
+from service.stores.embeddings import EmbeddingStore
 from service.stores.idempotency import IdempotencyStore
 from service.stores.invalidations import InvalidationStore
 from service.stores.job_inspection import JobInspection
 from service.stores.jobs import Announcer, JobStore
 from service.stores.label_counts import LabelCountStore
+from service.stores.look_alikes import LookAlikeStore
 from service.stores.media import MediaStore, StatusCounter
 from service.stores.renditions import RenditionStore
 from service.stores.uploads import UploadStore
@@ -25,7 +28,9 @@ class Stores:
 
     media: MediaStore
     annotations: AnnotationStore
+    annotation_rows: AnnotationRowStore
     label_counts: LabelCountStore
+    look_alikes: LookAlikeStore
     renditions: RenditionStore
     uploads: UploadStore
     contents: ContentStore
@@ -34,6 +39,7 @@ class Stores:
     dead_letters: DeadLetterStore
     deletions: DeletionStore
     idempotency: IdempotencyStore
+    embeddings: EmbeddingStore
     invalidations: InvalidationStore | None = None
 
 
@@ -49,11 +55,14 @@ def bind_stores(
     `count_status` is told of every status written and of the media's purpose, `announce` of every job that becomes
     visible. `invalidates`: edges are to forget what is removed.
     """
+    media = MediaStore(database) if count_status is None else MediaStore(database, count_status=count_status)
     return Stores(
-        media=MediaStore(database) if count_status is None else MediaStore(database, count_status=count_status),
+        media=media,
         label_counts=LabelCountStore(database),
+        look_alikes=LookAlikeStore(database),
         renditions=RenditionStore(database),
-        annotations=AnnotationStore(database),
+        annotations=AnnotationStore(database, tell=media.tell),
+        annotation_rows=AnnotationRowStore(database),
         uploads=UploadStore(database),
         contents=ContentStore(database),
         jobs=JobStore(database, announce=announce),
@@ -61,5 +70,6 @@ def bind_stores(
         dead_letters=DeadLetterStore(database, announce=announce),
         deletions=DeletionStore(database),
         idempotency=IdempotencyStore(database),
+        embeddings=EmbeddingStore(database),
         invalidations=InvalidationStore(database) if invalidates else None,
     )

@@ -1,60 +1,69 @@
-"""Annotations, as far as they are embedded in `media`: replaced by their source, found by their id."""
+"""What a media's document says of its annotations: written by compare-and-set on a mark, found by their ids."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
-from service.documents import AnnotationDocument, MediaDocument
+from service.annotation_layout import Contents
+from service.documents import MediaDocument
 from service.lifecycle import MediaStatus
-from service.perceptual_hash import LEAST_STORED
 from service.stores.database import Database
-from service.stores.expressions import NOW, REVISION
+from service.stores.expressions import REVISION
 from service.stores.restriction import restrict
-
-# What a media document holds at most.
-MAX_EMBEDDED: Final = 100
-
-_EXISTING: Final[Mapping[str, Any]] = {"$ifNull": ["$annotations", []]}
 
 
 class AnnotationStore:
-    def __init__(self, database: Database) -> None:
+    """`tell` is called with the id of each media that was written to, before its writer goes on."""
+
+    def __init__(self, database: Database, *, tell: Callable[[UUID], None]) -> None:
         self._media = database.media
+        self._tell = tell
 
-    async def replace_model(
-        self, media_id: UUID, model: str, annotations: Sequence[AnnotationDocument], *, revision: int
+    async def write(
+        self,
+        media_id: UUID,
+        contents: Contents | None,
+        *,
+        mark: Mapping[str, str],
+        replacing: Mapping[str, str] | None,
+        revision: int | None = None,
     ) -> bool:
-        """Let `annotations` take the place of all that any version of `model` has said of a media.
+        """Let the media say `contents` and leave `mark` (None: nothing but the mark); False if nothing was written.
 
-        Written only while the media is READY and in that revision; otherwise False. People's annotations stay; of the
-        models' the most confident stay, as many as there is room for.
+        Refused if the media is DELETED, or if its last write left another mark than `replacing` (None: none yet); where
+        a `revision` is given also unless the media is READY and in that one. A mark's `id` is never used twice.
         """
-        fresh = [{"$mergeObjects": [{"$literal": dict(each)}, {"created_at": NOW}]} for each in annotations]
-        others = _where({"$ne": [_beginning(f"model:{model}@"), f"model:{model}@"]}, _EXISTING)
-        people = _where({"$ne": [_beginning("model:"), "model:"]}, "$annotations")
-        models = _where({"$eq": [_beginning("model:"), "model:"]}, "$annotations")
-        room = {"$max": [{"$subtract": [MAX_EMBEDDED, {"$size": people}]}, 0]}
-        # $slice takes no 0.
-        chosen = {"$cond": [{"$gt": [room, 0]}, {"$slice": [_most_confident(models), {"$max": [room, 1]}]}, []]}
-        written = await self._media.update_one(
-            {
-                "_id": media_id,
-                "status": MediaStatus.READY.value,
-                "$expr": {"$eq": [REVISION, revision]},
-            },
-            [
-                {"$set": {"annotations": {"$concatArrays": [others, fresh]}}},
-                {"$set": {"annotations": {"$concatArrays": [people, chosen]}}},
-            ],
-        )
+        query: dict[str, Any] = {
+            "_id": media_id,
+            "status": {"$ne": MediaStatus.DELETED.value},
+            "last_annotating.id": {"$exists": False} if replacing is None else replacing["id"],
+        }
+        if revision is not None:
+            query |= {"status": MediaStatus.READY.value, "$expr": {"$eq": [REVISION, revision]}}
+        update: dict[str, Any] = {"$set": {"last_annotating": dict(mark)}}
+        if contents is not None:
+            stored, gone = "annotations", "annotation_segments"
+            if contents.segments:
+                stored, gone = gone, stored
+            update["$set"] |= {
+                stored: contents.segments or contents.embedded,
+                "annotation_count": contents.count,
+                "labels": contents.labels,
+            }
+            update["$unset"] = {gone: ""}
+        written = await self._media.update_one(query, update)
+        if written.matched_count:
+            self._tell(media_id)
         return bool(written.matched_count)
 
     async def find_holders(
         self, annotation_ids: Collection[UUID], *, access: Sequence[Mapping[str, Any]]
     ) -> list[MediaDocument]:
-        """The media that have one of these annotations and that `access` lets through: their annotations and owners."""
+        """The media that have one of these annotations in their documents and that `access` lets through: their
+        annotations and owners.
+        """
         query = restrict({"annotations.id": {"$in": sorted(set(annotation_ids))}}, access)
         if query is None:
             return []
@@ -62,21 +71,3 @@ class AnnotationStore:
         cursor = self._media.find(query, fields).hint("annotation")
         documents: list[MediaDocument] = await cursor.to_list(len(annotation_ids))
         return documents
-
-    async def newest_hashes(self, owner_id: str, *, limit: int) -> dict[UUID, int]:
-        """Perceptual hashes, as they are stored, of the newest READY media of one owner; from the index alone."""
-        query = {"owner_id": owner_id, "status": MediaStatus.READY.value, "hashes.phash": {"$gte": LEAST_STORED}}
-        cursor = self._media.find(query, {"hashes.phash": 1}).sort("_id", -1).limit(limit).hint("owner_hashes")
-        return {document["_id"]: document["hashes"]["phash"] for document in await cursor.to_list(limit)}
-
-
-def _beginning(prefix: str) -> Mapping[str, Any]:
-    return {"$substrCP": ["$$each.source", 0, len(prefix)]}
-
-
-def _where(condition: Mapping[str, Any], annotations: Any) -> Mapping[str, Any]:
-    return {"$filter": {"input": annotations, "as": "each", "cond": condition}}
-
-
-def _most_confident(annotations: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"$sortArray": {"input": annotations, "sortBy": {"confidence": -1, "id": 1}}}

@@ -65,17 +65,22 @@ def expected_error(error: Exception) -> MediaServiceError | None:
 class Database:
     """The collections, and what is needed to watch them. `watching` has no operation deadline: change streams wait.
 
-    `media_reads` is `media` again, for pages: PyMongo's own asyncio client needs no threads, which cost motor as much
-    as all the rest of a page and far more than a change stream's event.
+    `media_reads` and `annotation_reads` are `media` and `annotations` again, for pages: PyMongo's own asyncio client
+    needs no threads, which cost motor as much as all the rest of a page and far more than a change stream's event.
     """
 
     media: Collection
     media_reads: ReadCollection
+    annotations: Collection
+    annotation_reads: ReadCollection
+    annotation_rounds: Collection
     uploads: Collection
     contents: Collection
     jobs: Collection
     deletions: Collection
     idempotency: Collection
+    embeddings: Collection
+    embedding_models: Collection
     handle: AsyncIOMotorDatabase[Any]
     watching: WatchedDatabase
 
@@ -99,15 +104,24 @@ class Database:
             )
 
 
-def _bind(handle: AsyncIOMotorDatabase[Any], watching: WatchedDatabase, media_reads: ReadCollection) -> Database:
+def _bind(
+    handle: AsyncIOMotorDatabase[Any],
+    watching: WatchedDatabase,
+    reading: AsyncIOMotorDatabase[Any] | AsyncDatabase[Any],
+) -> Database:
     return Database(
         media=handle["media"],
-        media_reads=media_reads,
+        media_reads=reading["media"],
+        annotations=handle["annotations"],
+        annotation_reads=reading["annotations"],
+        annotation_rounds=handle["annotation_rounds"],
         uploads=handle["uploads"],
         contents=handle["contents"],
         jobs=handle["jobs"],
         deletions=handle["deletions"],
         idempotency=handle["idempotency"],
+        embeddings=handle["embeddings"],
+        embedding_models=handle["embedding_models"],
         handle=handle,
         watching=watching,
     )
@@ -118,7 +132,7 @@ def bind_database(handle: Any, *, watching: Any) -> Database:
 
     `watching` is the same by PyMongo's asyncio client, or what stands for it where there are no change streams.
     """
-    return _bind(handle, watching, handle["media"])
+    return _bind(handle, watching, handle)
 
 
 @asynccontextmanager
@@ -165,9 +179,7 @@ async def open_database(settings: MongoSettings) -> AsyncIterator[Database]:
             client.get_database(settings.database, codec_options=codec),
             # What a viewer may see is decided on what these answer: never by a secondary that lags behind.
             watching.get_database(settings.database, codec_options=codec, read_preference=ReadPreference.PRIMARY),
-            reading.get_database(settings.database, codec_options=codec, read_preference=ReadPreference.PRIMARY)[
-                "media"
-            ],
+            reading.get_database(settings.database, codec_options=codec, read_preference=ReadPreference.PRIMARY),
         )
     finally:
         client.close()

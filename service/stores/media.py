@@ -14,6 +14,7 @@ from service.lifecycle import AWAITING_BYTES, TERMINAL, MediaStatus, sources_of
 from service.models import MediaPurpose, StatusChange
 from service.stores.database import Database
 from service.stores.expressions import (
+    EMBEDDINGS_DUE,
     FIRST_VIEWABLE,
     NEXT_UPDATE,
     NOW,
@@ -57,7 +58,8 @@ class MediaStore(MediaReads):
         """Have `callback` called with the id of each media that this store has changed, before its caller goes on."""
         self._written.append(callback)
 
-    def _tell(self, media_id: UUID) -> None:
+    def tell(self, media_id: UUID) -> None:
+        """Say that a media was changed, for other stores that write to it."""
         for callback in self._written:
             callback(media_id)
 
@@ -139,6 +141,7 @@ class MediaStore(MediaReads):
                     "status_sequence": {"$add": ["$status_sequence", 1]},
                     "status_history": {"$concatArrays": ["$status_history", [change]]},
                     "updated_at": NEXT_UPDATE,
+                    "embeddings_due_at": EMBEDDINGS_DUE,
                     "waiting_since": look_again_at or ("$$REMOVE" if target in _AT_REST else NOW),
                     **({"first_viewable_at": FIRST_VIEWABLE} if target is MediaStatus.READY else {}),
                 }
@@ -151,7 +154,7 @@ class MediaStore(MediaReads):
         )
         if after is None:
             return None
-        self._tell(media_id)
+        self.tell(media_id)
         self._count_status(target, MediaPurpose(after["purpose"]))
         [written] = after["status_history"]
         return StatusChange(media_id, target, written["sequence"], written["at"] - after["created_at"])
@@ -204,10 +207,11 @@ class MediaStore(MediaReads):
             **literals({**values, "last_change": dict(mark)}),
             "updated_at": NEXT_UPDATE,
             **(revised if revise else {}),
+            **({"embeddings_due_at": EMBEDDINGS_DUE} if "visibility" in values else {}),
         }
         written = await self._media.update_one(query, [{"$set": update}])
         if written.matched_count:
-            self._tell(media_id)
+            self.tell(media_id)
         return bool(written.matched_count)
 
     async def learn_content(self, media_id: UUID, fence: int, sha256: str) -> None:
@@ -236,6 +240,7 @@ class MediaStore(MediaReads):
             "title", "alt_text", "tags", "album_ids", "focus", "location", "captured_at", "subject", "capture_id",
             "content", "original", "renditions", "placeholder", "hashes", "annotations", "failure", "last_change",
             "retired_renditions", "processing.receipts", "first_viewable_at", "embedded", "metadata_choice",
+            "has_embeddings", "annotation_segments", "annotation_count", "labels", "last_annotating",
             "is_location_settled",
         )  # fmt: skip
         await self._media.update_one(

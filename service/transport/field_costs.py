@@ -58,8 +58,16 @@ LIST_SIZES: Final[Mapping[tuple[str, str], ListSize]] = MappingProxyType(
         # As many as service/upload_request.py takes.
         ("Media", "tags"): ListSize(30),
         ("Media", "albumIds"): ListSize(20),
+        # As many as service/embeddings.py takes.
+        ("Media", "embeddings"): ListSize(10, {"models": 1}),
+        # Ten numbers weigh as one.
+        ("Embedding", "vector"): ListSize(410),
+        ("DeleteEmbeddingsPayload", "deletedModels"): ListSize(10),
         ("CreateUploadsPayload", "outcomes"): ListSize(20),
         ("DeleteMediaPayload", "deletions"): ListSize(100),
+        # As many as service/annotation_request.py takes.
+        ("AnnotateMediaPayload", "annotations"): ListSize(1_000),
+        ("DeleteAnnotationsPayload", "deletedIds"): ListSize(1_000),
         ("SignUploadPartsPayload", "parts"): ListSize(100),
         # Of three short fields each, so that ten weigh as one.
         ("Upload", "parts"): ListSize(MAX_PARTS // 10),
@@ -74,9 +82,13 @@ LIST_SIZES: Final[Mapping[tuple[str, str], ListSize]] = MappingProxyType(
             (payload, "userErrors"): _USER_ERRORS
             for payload in (
                 "AbortUploadPayload",
+                "AnnotateMediaPayload",
                 "CompleteUploadPayload",
                 "CreateUploadsPayload",
+                "DeleteEmbeddingsPayload",
+                "DeleteAnnotationsPayload",
                 "DeleteMediaPayload",
+                "EmbedMediaPayload",
                 "RetryProcessingPayload",
                 "SignStorageRequestPayload",
                 "SignUploadPartsPayload",
@@ -95,12 +107,17 @@ SURCHARGES: Final[Mapping[tuple[str, str], int]] = MappingProxyType(
     {
         ("Upload", "parts"): _QUESTION,
         ("Upload", "bytesConfirmed"): _QUESTION,
+        # Compares every vector of a model.
+        ("Query", "nearestMedia"): 1_000,
         ("Mutation", "completeUpload"): _QUESTION,
         ("Mutation", "abortUpload"): _QUESTION,
         ("Mutation", "signUploadParts"): _QUESTION,
         ("Mutation", "signStorageRequest"): _QUESTION,
         # Ten thousand media are looked through.
         ("Query", "labelCounts"): 2_000,
+        # Thousands of hashes are looked up.
+        ("Media", "similar"): _QUESTION,
+        ("Query", "similarMedia"): _QUESTION,
         # To choose takes longer than to answer with what was chosen.
         ("Media", "display"): 1,
         ("Media", "renditions"): 1,
