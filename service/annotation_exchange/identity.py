@@ -20,7 +20,7 @@ _PREFIX: Final = "Media:"
 # Base64 of the prefix, which is a whole number of groups, and of a UUID, as clients are given it.
 _GLOBAL_ID: Final = re.compile(r"TWVkaWE6[A-Za-z0-9+/]{48}")
 _UUID: Final = re.compile(
-    r"(?<![0-9a-fA-F-])[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(?![0-9a-fA-F-])"
+    r"(?<![0-9a-fA-F])[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(?![0-9a-fA-F])"
 )
 _SHA256: Final = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{64}(?![0-9a-fA-F])")
 
