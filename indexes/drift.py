@@ -8,22 +8,29 @@ from typing import Any
 
 from indexes.declaration import Index
 
-# What `listIndexes` tells besides what an index is; a hidden one is the same index, which the planner passes over.
-_NO_PART_OF_IT = frozenset({"v", "ns", "background", "hidden"})
+# In a row: the index is still being built, and no query can use it yet.
+BEING_BUILT = "being_built"
+
+# What is told of an index besides what it is; a hidden one is the same index, which the planner passes over.
+_NO_PART_OF_IT = frozenset({"v", "ns", "background", "hidden", BEING_BUILT})
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How a collection differs from its declaration, by index name. `hidden`: declared ones that no query can use."""
+    """How a collection differs from its declaration, by index name.
+
+    `hidden` and `building` are declared ones that no query can use, or not yet.
+    """
 
     collection: str
     missing: tuple[str, ...]
     undeclared: tuple[str, ...]
     different: tuple[str, ...]
     hidden: tuple[str, ...] = ()
+    building: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.missing or self.undeclared or self.different or self.hidden)
+        return bool(self.missing or self.undeclared or self.different or self.hidden or self.building)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,7 @@ class Difference:
 
 
 def compare(collection: str, declared: Sequence[Index], rows: Mapping[str, Mapping[str, Any]]) -> Drift:
-    """`rows`: what `listIndexes` answers, by name, without the index of `_id`."""
+    """`rows`: what `listIndexes` answers, by name, without the index of `_id`; BEING_BUILT marks some of them."""
     present = [index for index in declared if index.name in rows]
     return Drift(
         collection=collection,
@@ -44,6 +51,7 @@ def compare(collection: str, declared: Sequence[Index], rows: Mapping[str, Mappi
         undeclared=tuple(sorted(rows.keys() - {index.name for index in declared})),
         different=tuple(index.name for index in present if _differs(index, rows[index.name])),
         hidden=tuple(index.name for index in present if rows[index.name].get("hidden")),
+        building=tuple(index.name for index in present if BEING_BUILT in rows[index.name]),
     )
 
 
@@ -64,6 +72,12 @@ def explain_drift(drift: Drift) -> Iterator[Difference]:
             f"{place} is another index than the one declared under that name.",
             "A name never changes what it means: give the declaration a new one. If somebody made this index by hand, "
             f"when nothing asks for it by name: indexes --hide {place}, then --drop {place}, then --apply",
+            is_fault=True,
+        )
+    for name in drift.building:
+        yield Difference(
+            f"{drift.collection}.{name} is being built.",
+            "See how far it is: python -m service indexes --apply",
             is_fault=True,
         )
     for name in drift.hidden:

@@ -46,7 +46,7 @@ async def _ordered(drifts: list[Drift], builds: IndexBuilds) -> list[tuple[str, 
         (drift.collection, index)
         for drift in drifts
         for index in DECLARED[drift.collection]
-        if index.name in drift.missing
+        if index.name in {*drift.missing, *drift.building}
     ]
     sizes = await builds.sizes(sorted({collection for collection, _ in missing}))
     begun = {(build.collection, name) for build in await builds.under_way() or () for name in build.names}
@@ -76,11 +76,10 @@ def _obstacle(
     members: list[Member], under_way: list[Build], wanted: tuple[str, Index], options: BuildOptions
 ) -> str | None:
     collection, index = wanted
-    for build in under_way:
-        if (build.collection, (index.name,)) == (collection, build.names):
-            return None
-    for build in under_way:
-        return f"{build.collection}.{', '.join(build.names)} is being built."
+    if any(build.collection == collection and index.name in build.names for build in under_way):
+        return None
+    if under_way:
+        return f"{under_way[0].collection}.{', '.join(under_way[0].names)} is being built."
     for member in members:
         if member.lag_s is None:
             return f"{member.address} is away, and no build ends without a voting member. Start it, or take its vote."
