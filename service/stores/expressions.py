@@ -33,6 +33,16 @@ def after_now(seconds: float) -> dict[str, Any]:
     return {"$dateAdd": {"startDate": NOW, "unit": "millisecond", "amount": round(seconds * 1000)}}
 
 
+
+
+def next_due(moment: Any) -> dict[str, Any]:
+    """`moment`, or later: when the embeddings of a media fall due, never twice at the same time."""
+    return {"$max": [moment, {"$add": ["$embeddings_due_at", 1]}]}
+
+
+# For a media whose status or visibility changes: its embeddings, where it has some, are to follow it.
+EMBEDDINGS_DUE: Expression = {"$cond": ["$has_embeddings", next_due(NOW), "$$REMOVE"]}
+
 # How often what renditions are made of (the focus, who may see them) has changed.
 REVISION: Expression = {"$ifNull": ["$processing.revision", 0]}
 

@@ -1,0 +1,24 @@
+"""Indexes of `embeddings`. Sharded by {media_id: hashed}: all of a media on one shard, searches ask every shard.
+
+`embedding_models`, a row a model, is not sharded and read by id alone.
+"""
+
+from __future__ import annotations
+
+from indexes.declaration import Index
+
+INDEXES = (
+    Index(
+        name="by_media",
+        keys=(("media_id", 1), ("model", 1)),
+        serves="Media.embeddings; settle and remove_of: all rows of a media",
+        targets="one shard",
+    ),
+    Index(
+        name="by_model",
+        keys=(("model", 1), ("_id", 1)),
+        serves="of_model: what is searched by scanning; page: export of one model",
+        targets="every shard",
+        options={"partialFilterExpression": {"model": {"$gt": ""}}},
+    ),
+)

@@ -1,0 +1,61 @@
+"""Embeddings of a media: which models have made one, and their vectors for those who may write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import strawberry
+from strawberry.dataloader import DataLoader
+
+from schema.context import Info
+from schema.stored import stored
+from service.access import Action, may
+from service.documents import EmbeddingDocument, MediaDocument
+from service.stores.embeddings import unpacked
+
+
+@strawberry.type(description="What a model made of a media: a point in its space, near to those of similar media.")
+class Embedding:
+    document: strawberry.Private[EmbeddingDocument]
+    media: strawberry.Private[MediaDocument]
+
+    model: str = stored("model", description="`name@version`.")
+    dimensions: int = stored("dimensions")
+    created_at: datetime = stored("created_at")
+
+    @strawberry.field(description="In 32-bit floats, for the media's owner, moderators and jobs; null to others.")
+    async def vector(self, info: Info) -> list[float] | None:
+        if not may(info.context.viewer, Action.ANNOTATE, self.media):
+            return None
+        row = await _vectors(info).load(self.document["_id"])
+        return None if row is None else unpacked(row["vector"])
+
+
+async def embeddings_of(info: Info, media: MediaDocument, models: Sequence[str] | None) -> list[Embedding]:
+    """The embeddings of a media, by model; one query for all media of a page."""
+    rows = await _embeddings(info).load(media["_id"])
+    return [Embedding(document=row, media=media) for row in rows if models is None or row["model"] in models]
+
+
+def _embeddings(info: Info) -> DataLoader[UUID, list[EmbeddingDocument]]:
+    async def read(media_ids: list[UUID]) -> list[list[EmbeddingDocument]]:
+        found = await info.context.runtime.stores.embeddings.of_media(media_ids)
+        return [found[media_id] for media_id in media_ids]
+
+    loader: DataLoader[UUID, list[EmbeddingDocument]] | None = info.context.loaders.get("embeddings")
+    if loader is None:
+        loader = info.context.loaders["embeddings"] = DataLoader(load_fn=read)
+    return loader
+
+
+def _vectors(info: Info) -> DataLoader[UUID, EmbeddingDocument | None]:
+    async def read(ids: list[UUID]) -> list[EmbeddingDocument | None]:
+        found = {row["_id"]: row for row in await info.context.runtime.stores.embeddings.by_ids(ids)}
+        return [found.get(row_id) for row_id in ids]
+
+    loader: DataLoader[UUID, EmbeddingDocument | None] | None = info.context.loaders.get("vectors")
+    if loader is None:
+        loader = info.context.loaders["vectors"] = DataLoader(load_fn=read)
+    return loader

@@ -1,0 +1,78 @@
+"""The media whose embeddings are nearest to a vector, or to that of another media, as far as a viewer may see them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import aclosing
+from typing import Final
+from uuid import UUID
+
+from pydantic import TypeAdapter, ValidationError
+
+from service.access import Action, Viewer, granted_filters
+from service.documents import MediaDocument
+from service.embeddings import Vector, check_dimensions
+from service.errors import InvalidInput, NotFound, StateConflict
+from service.stores import Stores
+from service.stores.embeddings import numbers, packed, row_id
+from service.upload_request import invalid_input
+from service.vector_search import VectorSearch
+
+MAX_NEAREST: Final = 100
+
+_VECTOR: TypeAdapter[list[float]] = TypeAdapter(Vector)
+
+Nearest = list[tuple[MediaDocument, float]]
+
+
+async def nearest_media(
+    viewer: Viewer,
+    *,
+    model: str,
+    vector: Sequence[float] | None,
+    media_id: UUID | None,
+    first: int,
+    fields: Collection[str],
+    stores: Stores,
+    search: VectorSearch | None,
+) -> Nearest:
+    """Up to `first` media with the cosine similarity of their embeddings by `model`, nearest first.
+
+    Either near to `vector`, or to what the model made of a media, which is none of them; nothing if it made nothing.
+    Embeddings say beforehand what the viewer may see, and their media confirm it: fewer than `first` are answered only
+    where there are no more. Raises InvalidInput, NotFound and, where this deployment cannot search, StateConflict.
+    """
+    if not 1 <= first <= MAX_NEAREST:
+        raise InvalidInput(f"`first` must be 1 to {MAX_NEAREST}.", field=["first"])
+    if search is None:
+        raise StateConflict("This deployment searches no embeddings.")
+    asked = await _asked(viewer, model, vector, media_id, stores)
+    if asked is None:
+        return []
+    access = granted_filters(viewer, Action.READ)
+    found: Nearest = []
+    # One more for the media itself, which is mostly the nearest.
+    async with aclosing(search.nearest(model, asked, access=access, limit=first + 1)) as nearest:
+        async for candidates in nearest:
+            others = {each.media_id: each.similarity for each in candidates if each.media_id != media_id}
+            media = await stores.media.get_many(others, fields=fields, access=access)
+            found += [(media[each], similarity) for each, similarity in others.items() if each in media]
+            if len(found) >= first:
+                break
+    return found[:first]
+
+
+async def _asked(
+    viewer: Viewer, model: str, vector: Sequence[float] | None, media_id: UUID | None, stores: Stores
+) -> bytes | None:
+    if vector is not None:
+        try:
+            checked = _VECTOR.validate_python(list(vector))
+        except ValidationError as error:
+            raise invalid_input(error, ["vector"]) from None
+        await check_dimensions(model, len(checked), stores=stores)
+        return numbers(packed(checked))
+    if media_id is None or not await stores.media.get(media_id, fields=(), access=granted_filters(viewer, Action.READ)):
+        raise NotFound("There is no such media.", field=["mediaId"])
+    rows = await stores.embeddings.by_ids([row_id(media_id, model)])
+    return numbers(rows[0]["vector"]) if rows else None
