@@ -131,10 +131,24 @@ INDEXES = (
         options={"partialFilterExpression": {"waiting_since": {"$exists": True}}},
     ),
     Index(
-        name="owner_hashes",
-        keys=(("owner_id", 1), ("status", 1), ("_id", -1), ("hashes.phash", 1)),
-        serves="near-duplicates: the perceptual hashes of one owner's newest READY media, from the index alone",
+        name="look_alikes",
+        keys=(("hashes.bands", 1), ("hashes.phash", 1)),
+        serves="similar, similarMedia, near-duplicates: which hashes lie within a distance, from the index alone",
+        targets="every shard",
+        options={"partialFilterExpression": {"hashes.bands": {"$exists": True}}},
+    ),
+    Index(
+        name="same_hash",
+        keys=(("hashes.phash", 1), ("_id", -1)),
+        serves="similar, similarMedia: the newest media that have one of the hashes that were found",
         targets=_MERGED,
+        options={"partialFilterExpression": {"hashes.phash": {"$gte": LEAST_HASH}}},
+    ),
+    Index(
+        name="owner_same_hash",
+        keys=(("owner_id", 1), ("hashes.phash", 1)),
+        serves="near-duplicates: the media of one owner that have one of the hashes that were found",
+        targets="every shard",
         options={"partialFilterExpression": {"hashes.phash": {"$gte": LEAST_HASH}}},
     ),
     Index(
@@ -143,5 +157,12 @@ INDEXES = (
         serves="node: an annotation by its id",
         targets="every shard",
         options={"partialFilterExpression": {"annotations.id": {"$exists": True}}},
+    ),
+    Index(
+        name="embeddings_due",
+        keys=(("embeddings_due_at", 1),),
+        serves="sweeper: media whose embeddings are to follow them, longest first",
+        targets="every shard",
+        options={"partialFilterExpression": {"embeddings_due_at": {"$exists": True}}},
     ),
 )

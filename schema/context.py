@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from strawberry.types import Info as StrawberryInfo
 
@@ -11,8 +11,10 @@ from service.access import Viewer
 from service.change_feed import ChangeFeed
 from service.delivery import Delivery
 from service.first_pages import FirstPages
+from service.look_alikes import HashSearch
 from service.media_memory import MediaMemory
 from service.runtime import Runtime
+from service.vector_search import VectorSearch
 
 
 @dataclass(slots=True)
@@ -25,6 +27,11 @@ class Context:
     viewer: Viewer
     first_pages: FirstPages | None = None
     media_memory: MediaMemory | None = None
+    vector_search: VectorSearch | None = None
+    # Where hashes are held in memory; the store otherwise.
+    look_alike_memory: HashSearch | None = None
+    # What gathers the questions of many objects into one, by name.
+    loaders: dict[str, Any] = field(default_factory=dict)
 
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from service.cancellation import end
 from service.change_feed import ChangeFeed
 from service.delivery import Delivery
 from service.first_pages import FirstPages
+from service.look_alike_memory import open_look_alike_memory
 from service.media_memory import MediaMemory
 from service.runtime import open_runtime
 from service.settings import Environment, Settings
@@ -33,6 +34,7 @@ from service.transport.operator_routes import operator_routes
 from service.transport.server_sent_events import EventStreams
 from service.transport.storage_webhook import StorageEventReader, storage_webhook
 from service.transport.websocket import GraphQLOverWebSocket
+from service.vector_search import open_vector_search
 
 CONTENT_SECURITY_POLICY = "default-src 'none'"
 
@@ -58,7 +60,16 @@ def create_app(
 
     def context_of(app: Starlette, viewer: Viewer) -> Context:
         state = app.state
-        return Context(state.runtime, delivery, state.change_feed, viewer, state.first_pages, state.media_memory)
+        return Context(
+            state.runtime,
+            delivery,
+            state.change_feed,
+            viewer,
+            state.first_pages,
+            state.media_memory,
+            state.vector_search,
+            state.look_alike_memory,
+        )
 
     async def http_context(request: Request) -> Context:
         return context_of(request.app, authenticator.authenticate(token_of_headers(request.headers)))
@@ -122,10 +133,19 @@ def _lifespan(settings: Settings, metrics: Metrics) -> Callable[[Starlette], Abs
             app.state.first_pages = (
                 FirstPages(runtime.stores.media, change_feed, capacity=first_pages) if first_pages else None
             )
+            search = app.state.vector_search = open_vector_search(settings.vectors, runtime.database)
+            if search is not None:
+                await search.check()
             watching = asyncio.create_task(change_feed.run())
+            hashes = open_look_alike_memory(
+                runtime.stores.look_alikes, change_feed, capacity=settings.look_alikes.hashes_in_memory
+            )
             try:
-                yield
+                async with hashes as app.state.look_alike_memory:
+                    yield
             finally:
                 await end(watching)
+                if search is not None:
+                    await search.close()
 
     return lifespan

@@ -210,6 +210,28 @@ class AnnotatorSettings(_Group):
     ocr_timeout_s: float = Field(default=30, gt=0, description="How long one picture may be read")
 
 
+class VectorSettings(_Group):
+    """How the nearest of all embeddings are found."""
+
+    engine: Literal["scan", "atlas"] = Field(
+        default="scan", description="scan: all of a model's, held in memory; atlas: MongoDB's $vectorSearch"
+    )
+    most_held: int = Field(
+        default=50_000, ge=0, description="Embeddings that a process holds and scans at most; 0: nothing is searched"
+    )
+    index: str = Field(
+        default="embeddings", min_length=1, description="Atlas' indexes are called this, `_` and the dimensions"
+    )
+
+
+class LookAlikeSettings(_Group):
+    """How perceptual hashes are compared; the database does it where memory may not."""
+
+    hashes_in_memory: int = Field(
+        default=0, ge=0, description="Perceptual hashes that an API process holds at most, 8 bytes each; 0: none"
+    )
+
+
 class JobsSettings(QueueSettings):
     """SQS queues that bring hints at jobs, one for each lane; without them workers ask MongoDB."""
 
@@ -248,3 +270,5 @@ class Settings(BaseSettings):
     jobs: JobsSettings = JobsSettings()
     scanner: ScannerSettings = ScannerSettings()
     annotators: AnnotatorSettings = AnnotatorSettings()
+    vectors: VectorSettings = VectorSettings()
+    look_alikes: LookAlikeSettings = LookAlikeSettings()

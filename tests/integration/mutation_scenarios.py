@@ -188,6 +188,17 @@ async def _media_to_delete(stage: Stage) -> Input:
     return {"ids": [await stage.ready_media(), await stage.ready_media()]}
 
 
+async def _vector(stage: Stage) -> Input:
+    await stage.service.runtime.stores.embeddings.introduce("clip@1", 3)
+    return {"mediaId": await stage.ready_media(), "model": "clip@1", "vector": [1.0, 2.0, 3.0]}
+
+
+async def _embedded_media(stage: Stage) -> Input:
+    given = await _vector(stage)
+    await send(stage.client, "embedMedia", given, key=uuid4().hex)
+    return {"mediaId": given["mediaId"], "models": ["clip@1", "other@1"]}
+
+
 SCENARIOS: Mapping[str, Scenario] = {
     "createUploads": Scenario("createUploads", _new_file),
     "createUploads of known content": Scenario("createUploads", _known_file),
@@ -201,6 +212,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "updateMedia": Scenario("updateMedia", _ready_media),
     "retryProcessing": Scenario("retryProcessing", _failed_media),
     "deleteMedia": Scenario("deleteMedia", _media_to_delete),
+    "embedMedia": Scenario("embedMedia", _vector),
+    "deleteEmbeddings": Scenario("deleteEmbeddings", _embedded_media),
 }
 
 # What each answers with, apart from its userErrors: what a repeat must answer again.
@@ -216,6 +229,8 @@ _ANSWERS: Mapping[str, str] = {
     "updateMedia": "media { ...Changed albumIds position visibility subject { type id } location { latitude } }",
     "retryProcessing": "media { ...Changed }",
     "deleteMedia": "deletions { id mediaId requestedAt objectsTotal }",
+    "embedMedia": "media { ...Changed } embedding { model dimensions createdAt vector }",
+    "deleteEmbeddings": "media { ...Changed } deletedModels",
 }
 _CHANGED = "fragment Changed on Media { id status statusSequence updatedAt title altText tags }"
 

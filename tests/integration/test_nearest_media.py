@@ -1,0 +1,233 @@
+"""nearestMedia: as exact as brute force, filtered before it is cut, true while everything changes."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+
+from schema.global_id import encode_id
+from service.access import MODERATOR_ROLE, Action, Viewer, granted_filters
+from service.embeddings import settle_due
+from service.errors import StateConflict
+from service.lifecycle import MediaStatus
+from service.stores.embeddings import numbers, packed, row_id
+from service.vector_search.scan import ScanSearch
+from tests.documents import MOMENT, ready_media
+from tests.integration.conftest import RunningService
+
+NEAREST = """query ($model: String!, $vector: [Float!], $mediaId: ID, $first: Int = 20) {
+  nearestMedia(model: $model, vector: $vector, mediaId: $mediaId, first: $first) {
+    similarity media { id ownerId visibility }
+  }
+}"""
+DIMENSIONS = 16
+ANYBODY = granted_filters(Viewer("mod", frozenset({MODERATOR_ROLE})), Action.READ)
+
+
+async def embedded(service: RunningService, model: str, vectors: Any, **changed: Any) -> list[UUID]:
+    """Media with these embeddings, written as the service would have."""
+    media = [ready_media(**changed) for _ in vectors]
+    rows = [
+        {
+            "_id": row_id(each["_id"], model),
+            "media_id": each["_id"],
+            "owner_id": each["owner_id"],
+            "status": each["status"],
+            "visibility": each["visibility"],
+            "as_of": MOMENT,
+            "created_at": MOMENT,
+            "model": model,
+            "dimensions": len(vector),
+            "vector": packed(vector.tolist()),
+            "last_change": {"id": "1", "record": "1"},
+        }
+        for each, vector in zip(media, vectors, strict=True)
+    ]
+    for each in media:
+        each["has_embeddings"] = True
+    await service.runtime.database.media.insert_many(media)
+    await service.runtime.database.embeddings.insert_many(rows)
+    await service.runtime.stores.embeddings.introduce(model, len(vectors[0]))
+    return [each["_id"] for each in media]
+
+
+def brute_force(vectors: Any, asked: Any) -> Any:
+    """Cosine similarities, in 64 bits."""
+    wide = vectors.astype(np.float64)
+    return wide @ asked / (np.linalg.norm(wide, axis=1) * np.linalg.norm(asked))
+
+
+@pytest.fixture
+def model() -> str:
+    return f"clip-{uuid4().hex[:8]}@1"
+
+
+@pytest.fixture
+def vectors() -> Any:
+    return np.random.default_rng(7).normal(size=(400, DIMENSIONS)).astype(np.float32)
+
+
+async def ask(service: RunningService, who: str | None, *, roles: tuple[str, ...] = (), **given: Any) -> Any:
+    return (await service.client(who, roles=roles).run(NEAREST, **given))["nearestMedia"]
+
+
+async def test_scan_finds_what_brute_force_finds(service: RunningService, model: str, vectors: Any) -> None:
+    ids = await embedded(service, model, vectors)
+    for asked in np.random.default_rng(8).normal(size=(5, DIMENSIONS)):
+        expected = brute_force(vectors, asked)
+        order = np.argsort(-expected)[:50]
+        found = await ask(service, None, model=model, vector=asked.tolist(), first=50)
+        assert [each["media"]["id"] for each in found] == [encode_id("Media", ids[place]) for place in order]
+        assert [each["similarity"] for each in found] == pytest.approx(expected[order].tolist(), abs=1e-6)
+
+
+async def test_viewers_get_whole_pages_of_what_they_may_see(service: RunningService, model: str, vectors: Any) -> None:
+    """Nearly everything that is near belongs to somebody else."""
+    asked = np.ones(DIMENSIONS)
+    near, far = asked + vectors[:100] / 100, vectors[100:130]
+    await embedded(service, model, near.astype(np.float32), owner_id="other", visibility="PRIVATE")
+    shown = await embedded(service, model, far[:15])
+    await embedded(service, model, far[15:20], status="PROCESSING", owner_id="other")
+    mine = await embedded(service, model, far[20:], owner_id="bob", visibility="PRIVATE")
+    given = {"model": model, "vector": asked.tolist(), "first": 20}
+    assert {each["media"]["id"] for each in await ask(service, None, **given)} == {
+        encode_id("Media", each) for each in shown
+    }
+    assert {
+        each["media"]["id"]
+        for each in await ask(
+            service,
+            "bob",
+            **given,
+        )
+    } <= {encode_id("Media", each) for each in (*shown, *mine)}
+    assert len(await ask(service, "bob", **given)) == 20
+    for who, roles in (("other", ()), ("mod", ("moderator",))):
+        assert {each["media"]["visibility"] for each in await ask(service, who, roles=roles, **given)} == {"PRIVATE"}
+
+
+async def test_what_embeddings_say_of_their_media_is_never_the_last_word(
+    service: RunningService, model: str, vectors: Any
+) -> None:
+    """Media that were hidden a moment ago are passed over, and the page is filled with others."""
+    ids = await embedded(service, model, vectors[:60])
+    given = {"model": model, "vector": vectors[0].tolist(), "first": 10}
+    before = [each["media"]["id"] for each in await ask(service, None, **given)]
+    nearest = sorted(
+        ids, key=lambda each: before.index(encode_id("Media", each)) if encode_id("Media", each) in before else 99
+    )
+    for media_id in nearest[:10]:
+        await service.runtime.stores.media.transition(media_id, MediaStatus.QUARANTINED)
+    after = [each["media"]["id"] for each in await ask(service, None, **given)]
+    assert len(after) == 10
+    assert not set(after) & set(before)
+    await settle_due(stores=service.runtime.stores)
+    assert [each["media"]["id"] for each in await ask(service, None, **given)] == after
+
+
+async def test_near_to_a_media_without_itself(service: RunningService, model: str, vectors: Any) -> None:
+    ids = await embedded(service, model, vectors[:30])
+    [hidden] = await embedded(service, model, vectors[:1], visibility="PRIVATE")
+    found = await ask(service, None, model=model, mediaId=encode_id("Media", ids[3]), first=29)
+    assert len(found) == 29
+    assert encode_id("Media", ids[3]) not in {each["media"]["id"] for each in found}
+    assert await ask(service, None, model=model, mediaId=await plain(service)) == []
+    refused = await service.client("bob").post(NEAREST, model=model, mediaId=encode_id("Media", hidden))
+    assert refused["errors"][0]["extensions"]["code"] == "NOT_FOUND"
+
+
+async def plain(service: RunningService) -> str:
+    media = ready_media()
+    await service.runtime.database.media.insert_one(media)
+    return encode_id("Media", media["_id"])
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({}, "INVALID_INPUT"),
+        ({"vector": [1.0, 2.0], "mediaId": "x"}, "INVALID_INPUT"),
+        ({"vector": [1.0, 2.0]}, "INVALID_INPUT"),
+        ({"vector": [0.0] * DIMENSIONS}, "INVALID_INPUT"),
+        ({"vector": [1.0] * DIMENSIONS, "first": 0}, "INVALID_INPUT"),
+        ({"vector": [1.0] * DIMENSIONS, "first": 101}, "INVALID_INPUT"),
+        ({"vector": [1.0] * DIMENSIONS, "model": "nobody@1"}, "NOT_FOUND"),
+        ({"mediaId": "rubbish"}, "NOT_FOUND"),
+    ],
+)
+async def test_senseless_questions_are_refused(
+    service: RunningService, model: str, vectors: Any, given: dict[str, Any], code: str
+) -> None:
+    await embedded(service, model, vectors[:2])
+    body = await service.client(None).post(NEAREST, **{"model": model, **given})
+    assert [error["extensions"]["code"] for error in body["errors"]] == [code]
+
+
+async def ranked(search: ScanSearch, model: str, asked: Any) -> list[UUID]:
+    found: list[UUID] = []
+    vector = numbers(packed(asked.tolist()))
+    async with aclosing(search.nearest(model, vector, access=ANYBODY, limit=7)) as batches:
+        async for batch in batches:
+            found += [each.media_id for each in batch]
+    return found
+
+
+async def agree(search: ScanSearch, model: str, asked: Any, expected: list[UUID]) -> None:
+    """Until memory says what is expected, which is as soon as the change stream has told of everything."""
+    async with asyncio.timeout(5):
+        while True:
+            if await ranked(search, model, asked) == expected:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_memory_stays_true_while_embeddings_come_change_and_go(
+    service: RunningService, model: str, vectors: Any
+) -> None:
+    """After each of a number of random writes, once the change stream has told of it, memory says what a fresh read
+    says.
+    """
+    random, database = np.random.default_rng(9), service.runtime.database
+    ids = await embedded(service, model, vectors[:200])
+    held = ScanSearch(database, most_held=1_000)
+    asked = random.normal(size=DIMENSIONS)
+    assert len(await ranked(held, model, asked)) == 200
+    for _ in range(6):
+        for place in random.choice(len(ids), 40, replace=False).tolist():
+            row = {"_id": row_id(ids[place], model)}
+            if random.random() < 0.5:
+                await database.embeddings.update_one(
+                    row, {"$set": {"vector": packed(random.normal(size=DIMENSIONS).tolist())}}
+                )
+            else:
+                await database.embeddings.delete_one(row)
+        ids += await embedded(service, model, random.normal(size=(10, DIMENSIONS)).astype(np.float32))
+        fresh = ScanSearch(database, most_held=1_000)
+        expected = await ranked(fresh, model, asked)
+        await fresh.close()
+        await agree(held, model, asked, expected)
+    await held.close()
+
+
+async def test_more_than_is_held_is_refused(service: RunningService, model: str, vectors: Any) -> None:
+    await embedded(service, model, vectors[:101])
+    search = ScanSearch(service.runtime.database, most_held=100)
+    with pytest.raises(StateConflict, match="MEDIA_VECTORS__ENGINE"):
+        await ranked(search, model, vectors[0])
+    await search.close()
+
+
+async def test_models_searched_longest_ago_make_room(service: RunningService, vectors: Any) -> None:
+    models = [f"clip-{uuid4().hex[:8]}@{index}" for index in range(3)]
+    for each in models:
+        await embedded(service, each, vectors[:60])
+    search = ScanSearch(service.runtime.database, most_held=130)
+    for each in (*models, models[0]):
+        assert len(await ranked(search, each, vectors[0])) == 60
+    assert list(search._held) == [models[2], models[0]]
+    await search.close()
