@@ -205,7 +205,9 @@ class Media(Node):
         )
         return page
 
-    @strawberry.field(description="What models made of it, for searches by `nearestMedia`.")
+    @strawberry.field(
+        metadata=needs("owner_id"), description="What models made of it, for searches by `nearestMedia`."
+    )
     async def embeddings(self, info: Info, models: list[str] | None = None) -> list[Embedding]:
         return await embeddings_of(info, self.document, models)
 

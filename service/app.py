@@ -134,8 +134,6 @@ def _lifespan(settings: Settings, metrics: Metrics) -> Callable[[Starlette], Abs
                 FirstPages(runtime.stores.media, change_feed, capacity=first_pages) if first_pages else None
             )
             search = app.state.vector_search = open_vector_search(settings.vectors, runtime.database)
-            if search is not None:
-                await search.check()
             watching = asyncio.create_task(change_feed.run())
             hashes = open_look_alike_memory(
                 runtime.stores.look_alikes, change_feed, capacity=settings.look_alikes.hashes_in_memory

@@ -13,6 +13,7 @@ from service.settings import Settings
 from service.stores import Stores, bind_stores
 from service.stores.database import Database, open_database
 from service.telemetry import Metrics
+from service.vector_search import open_vector_search
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,9 @@ async def preflight(settings: Settings) -> None:
     """Raise ConfigurationError if the database cannot serve, before anything is promised to clients."""
     async with open_database(settings.mongo) as database:
         await database.require_replica_set()
+        search = open_vector_search(settings.vectors, database)
+        if search is not None:
+            await search.check()
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from service.doctor.keys import check_keys
 from service.doctor.queue import check_job_queues, check_queue
 from service.doctor.scanner import check_scanner
 from service.doctor.storage import check_storage
+from service.doctor.vectors import check_vectors
 from service.errors import ConfigurationError
 from service.production import Role, unsafe_settings
 from service.settings import Environment, Settings
@@ -38,7 +39,8 @@ async def examine(settings: Settings, *, roles: Collection[Role] = BOTH) -> Asyn
     if Role.API in roles:
         is_readable = all(finding.level is not Level.PROBLEM for finding in of_database if finding.check == "database")
         of_cdn = await check_agreement(settings.cdn, settings.mongo) if is_readable else []
-        for finding in [*await _check_delivery(settings, is_readable=is_readable), *of_cdn]:
+        of_vectors = await check_vectors(settings.vectors, settings.mongo) if is_readable else []
+        for finding in [*await _check_delivery(settings, is_readable=is_readable), *of_cdn, *of_vectors]:
             yield finding
     if Role.WORKER in roles:
         of_events = await check_queue(settings.events, settings.storage)

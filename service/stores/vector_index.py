@@ -39,6 +39,7 @@ class VectorIndex:
 
     def __init__(self, database: Database, name: str) -> None:
         self._embeddings = database.embeddings
+        self._models = database.embedding_models
         self._name = name
 
     async def list_names(self) -> set[str]:
@@ -49,6 +50,12 @@ class VectorIndex:
             if error.code in _UNKNOWN_STAGE:
                 raise NoVectorSearch(str(error)) from error
             raise
+
+    async def missing(self) -> dict[str, dict[str, Any]]:
+        """The indexes that known models ask for and that are not there, by name, with what to create them with."""
+        there = await self.list_names()
+        wanted = {f"{self._name}_{each}": definition_of(each) for each in await self._models.distinct("dimensions")}
+        return {name: definition for name, definition in wanted.items() if name not in there}
 
     async def nearest(
         self, model: str, vector: bytes, *, access: Sequence[Mapping[str, Any]], limit: int

@@ -12,9 +12,13 @@ import pytest
 
 from schema.global_id import encode_id
 from service.access import MODERATOR_ROLE, Action, Viewer, granted_filters
+from service.doctor.findings import Level
+from service.doctor.vectors import check_vectors
 from service.embeddings import settle_due
-from service.errors import StateConflict
+from service.errors import ConfigurationError, StateConflict
 from service.lifecycle import MediaStatus
+from service.runtime import preflight
+from service.settings import VectorSettings
 from service.stores.embeddings import numbers, packed, row_id
 from service.vector_search.scan import ScanSearch
 from tests.documents import MOMENT, ready_media
@@ -231,3 +235,13 @@ async def test_models_searched_longest_ago_make_room(service: RunningService, ve
         assert len(await ranked(search, each, vectors[0])) == 60
     assert list(search._held) == [models[2], models[0]]
     await search.close()
+
+
+async def test_a_server_without_vector_search_is_refused_and_said(service: RunningService) -> None:
+    asked = service.settings.model_copy(update={"vectors": VectorSettings(engine="atlas")})
+    with pytest.raises(ConfigurationError, match=r"MEDIA_VECTORS__ENGINE=scan"):
+        await preflight(asked)
+    await preflight(service.settings)
+    [finding] = await check_vectors(asked.vectors, asked.mongo)
+    assert (finding.level, "$vectorSearch" in finding.text) == (Level.PROBLEM, True)
+    assert await check_vectors(service.settings.vectors, service.settings.mongo) == []
