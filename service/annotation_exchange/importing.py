@@ -53,8 +53,9 @@ class ImportOptions:
 class ImportReport:
     """How many pictures the file has, and what became of them; `problems` are the first of what went wrong.
 
-    `done`: so many were looked at. `written`, `unchanged`: of media, `annotations` were written. `unknown`: pictures that are no media or not one.
-    `invalid`: that are not taken for what the file says of them. `left_out`: things in them that are no boxes.
+    `done`: so many were looked at. `written`, `unchanged`: of media, `annotations` were written. `unknown`: pictures
+    that are no media or not one. `invalid`: not taken for what the file says of them. `left_out`: things in them
+    that are no boxes.
     """
 
     pictures: int = 0

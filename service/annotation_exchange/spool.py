@@ -1,6 +1,6 @@
 """What a file says, gathered picture by picture in a SQLite file: no format has it in that order, and memory is small.
 
-The file is scratch: made anew for each import, never synced, removed afterwards.
+The file is scratch: made anew for each import, without a name, never synced.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class LabelledBox:
 
 class Spool:
     def __init__(self, connection: sqlite3.Connection) -> None:
+        connection.executescript(_TABLES)
         self._connection = connection
         self.left_out = 0
 
@@ -76,6 +77,7 @@ class Spool:
         Raises InvalidInput where two pictures or two categories go by the same name: nobody knows which is meant.
         """
         batch: list[Record] = []
+        self._connection.execute("BEGIN")
         for record in records:
             if isinstance(record, LeftOutRecord):
                 self.left_out += 1
@@ -114,6 +116,7 @@ class Spool:
                 )
 
     def _settle(self) -> None:
+        self._connection.commit()
         self._connection.executescript("""
             CREATE INDEX boxes_of ON boxes (picture);
             CREATE INDEX problems_of ON problems (picture);
@@ -207,14 +210,11 @@ def _box(row: tuple[object, ...]) -> LabelledBox:
 def open_spool(folder: Path | None = None) -> Iterator[Spool]:
     """A spool within `folder` (TMPDIR without one) for as long as the block lasts; about as large as the file read."""
     with TemporaryDirectory(prefix="annotations-", dir=folder) as scratch:
-        connection = sqlite3.connect(Path(scratch) / "spool.sqlite", check_same_thread=False, isolation_level=None)
-        try:
-            yield Spool(_prepared(connection))
-        finally:
-            connection.close()
-
-
-def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
-    connection.executescript(_TABLES)
-    connection.execute("BEGIN")
-    return connection
+        path = Path(scratch) / "spool.sqlite"
+        # Used by one thread at a time: one reads the file, another goes on with what it says.
+        connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    # Its name is gone by now: whatever ends this process, nothing is left behind.
+    try:
+        yield Spool(connection)
+    finally:
+        connection.close()

@@ -227,6 +227,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.
         pages = sum(len(spool.boxes_of(picture.record)) for page in spool.pages(200) for picture in page)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
+        assert list(tmp_path.iterdir()) == [path], "whatever ends an import, it leaves nothing behind"
         assert (spool.counts(), pages) == ((count // 10, 0, count), count)
     assert peak < 1_000_000
 
