@@ -16,6 +16,9 @@ from functools import cache
 from itertools import combinations
 from typing import Final
 
+# Below every hash as it is stored.
+LEAST_STORED: Final = -(2**63)
+
 # From 42,486 pairs of photos: to 4 nearly all are one photo, encoded or scaled anew; to 8 somebody has to look; beyond
 # 10 other photos are as near as copies.
 DUPLICATE_DISTANCE: Final = 4

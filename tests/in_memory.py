@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -35,11 +35,18 @@ class _RawBatches:
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
 
-    def hint(self, _index: str) -> _RawBatches:
-        return self
+    def __getattr__(self, name: str) -> Callable[..., _RawBatches]:
+        def chained(*arguments: Any) -> _RawBatches:
+            return _RawBatches(getattr(self._cursor, name)(*arguments))
+
+        return chained
+
+    async def to_list(self, _length: int | None) -> list[bytes]:
+        return [b"".join([bson.encode(each, codec_options=_CODEC) for each in await self._cursor.to_list(None)])]
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield b"".join([bson.encode(each, codec_options=_CODEC) for each in await self._cursor.to_list(None)])
+        for batch in await self.to_list(None):
+            yield batch
 
 
 def _find_raw_batches(collection: Any, query: Any, projection: Any, *, batch_size: int = 0) -> _RawBatches:

@@ -15,7 +15,7 @@ from uuid import UUID
 from bson import decode_all
 
 from service.lifecycle import MediaStatus
-from service.perceptual_hash import BAND_NUMBER_SHIFT, distance, neighbouring_bands
+from service.perceptual_hash import LEAST_STORED, distance, is_telling, neighbouring_bands
 from service.stores.database import Database
 from service.stores.media_reads import AccessFilters
 from service.stores.restriction import restrict
@@ -84,11 +84,16 @@ class LookAlikeStore:
         return [value for each in documents if isinstance(value := each["hashes"].get("phash"), int)]
 
     async def all_hashes(self) -> AsyncIterator[list[int]]:
-        """Every telling hash that there is, once for each media that has it; from the index alone."""
-        # One of the bands of each.
-        first_band = {"$elemMatch": {"$gte": 0, "$lt": 1 << BAND_NUMBER_SHIFT}}
-        async for hashes in self._read({"hashes.bands": first_band}):
-            yield list(hashes)
+        """Every telling hash that there is, at least once; from the index alone, each page with a deadline of its own."""
+        query: dict[str, Any] = {"hashes.phash": {"$gte": LEAST_STORED}}
+        while True:
+            cursor = self._reads.find_raw_batches(query, _ONE_HASH).sort("hashes.phash", 1).limit(_BATCH)
+            page = [value for batch in await cursor.hint("same_hash").to_list(None) for value in _hashes_in(batch)]
+            yield [value for value in page if is_telling(value)]
+            if len(page) < _BATCH:
+                return
+            # Further copies of the last one are passed over.
+            query = {"hashes.phash": {"$gt": page[-1]}}
 
     async def _search(self, key: _Search) -> set[int]:
         asked, max_distance = key
@@ -100,16 +105,12 @@ class LookAlikeStore:
         try:
             bands = {band for each in asked for band in neighbouring_bands(each, max_distance)}
             near: set[int] = set()
-            async for hashes in self._read({"hashes.bands": {"$in": sorted(bands)}}):
-                near.update(value for value in hashes if _is_near(value, asked, max_distance))
+            query = {"hashes.bands": {"$in": sorted(bands)}}
+            async for batch in self._reads.find_raw_batches(query, _ONE_HASH, batch_size=_BATCH).hint("look_alikes"):
+                near.update(value for value in _hashes_in(batch) if _is_near(value, asked, max_distance))
             return near
         finally:
             self._turn.release()
-
-    async def _read(self, query: Mapping[str, Any]) -> AsyncIterator[Iterator[int]]:
-        cursor = self._reads.find_raw_batches(query, _ONE_HASH, batch_size=_BATCH).hint("look_alikes")
-        async for batch in cursor:
-            yield _hashes_in(batch)
 
 
 def _is_near(value: int, asked: Collection[int], max_distance: int) -> bool:
