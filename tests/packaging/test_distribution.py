@@ -120,6 +120,7 @@ def test_the_api_installs_no_decoders_and_the_worker_no_graphql() -> None:
         ("service.app", {"PIL", "numpy", "imagehash", "pyseccomp", "httpx"}),
         ("service.worker_process", {"strawberry", "graphql", "jwt", "httpx", "PIL"}),
         ("service.dev.edge", {"strawberry", "graphql", "PIL"}),
+        ("service.commands.annotations", {"strawberry", "graphql", "jwt", "httpx", "PIL", "numpy"}),
     ],
 )
 def test_a_process_loads_only_what_it_needs(module: str, absent: set[str]) -> None:
