@@ -6,11 +6,13 @@ lists no more are removed. So nobody sees half a write, and of two writers at on
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from uuid6 import uuid7
 
@@ -24,6 +26,9 @@ from service.stores import Stores
 
 # Each round that is lost was won by another write to the same media.
 ROUNDS: Final = 50
+
+# Who writes to the same media in this process waits for those before: else the quickest would always win.
+_queues: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
 # What a write reads of a media.
 WRITE_FIELDS = ("annotations", "annotation_segments", "annotation_count", "labels", "last_annotating")
@@ -47,19 +52,24 @@ def mark_without_record() -> Mark:
 
 
 async def write_annotations(
-    look: Callable[[], Awaitable[Turn | None]], *, stores: Stores, in_revision: int | None = None
+    media_id: UUID,
+    look: Callable[[], Awaitable[Turn | None]],
+    *,
+    stores: Stores,
+    in_revision: int | None = None,
 ) -> bool:
-    """Write what `look` says after it has read the media; False if that is None: there is nothing to do.
+    """Write what `look` says after it has read the media of that id; False if that is None: there is nothing to do.
 
     `in_revision`: only while the media is READY and in that one. Raises InvalidInput if the media would have more than
     it may, and TemporarilyUnavailable if others write to it all the time.
     """
-    for _ in range(ROUNDS):
-        turn = await look()
-        if turn is None:
-            return False
-        if await _write_next(turn, in_revision, stores):
-            return True
+    async with _queues.setdefault(media_id, asyncio.Lock()):
+        for _ in range(ROUNDS):
+            turn = await look()
+            if turn is None:
+                return False
+            if await _write_next(turn, in_revision, stores):
+                return True
     raise TemporarilyUnavailable("Others are annotating this media; send the same request again.")
 
 
@@ -87,7 +97,7 @@ async def replace_annotations(
             return None
         return Turn(media, mark, revision)
 
-    return await write_annotations(look, stores=stores, in_revision=in_revision)
+    return await write_annotations(media_id, look, stores=stores, in_revision=in_revision)
 
 
 def made(annotations: Iterable[AnnotationDocument], moment: datetime) -> list[AnnotationDocument]:

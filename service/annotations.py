@@ -50,7 +50,7 @@ async def annotate_media(
         withdrawn = {request.source} if request.replace else set()
         return _turn(media, record, Revision(fresh, withdrawn.__contains__))
 
-    if not await write_annotations(look, stores=stores):
+    if not await write_annotations(media_id, look, stores=stores):
         fresh = await of_media(media_id, [each["id"] for each in fresh], stores=stores)
     return media_id, fresh
 
@@ -93,7 +93,7 @@ async def delete_annotations(
             return _turn(media, record, revision)
 
         async with places:
-            await write_annotations(look, stores=stores)
+            await write_annotations(media_id, look, stores=stores)
 
     await asyncio.gather(*(take_back(viewer.id, UUID(media_id), ids) for media_id, ids in plan.items() if ids))
     return {UUID(each) for ids in plan.values() for each in ids}

@@ -43,6 +43,11 @@ class Wanted:
             and (self.source is None or annotation["source"] == self.source)
         )
 
+    @property
+    def is_void(self) -> bool:
+        """Whether it can be none, whatever there is."""
+        return self.label == NEAR_DUPLICATE and not self.details
+
     def condition(self, after: bytes | None) -> dict[str, Any]:
         """The same for rows that come after a place, but for the source: that chooses the segments."""
         condition: dict[str, Any] = {}
@@ -117,7 +122,7 @@ class AnnotationRowStore:
         self, media_id: UUID, segments: Collection[UUID], wanted: Wanted, *, after: bytes | None, limit: int
     ) -> list[AnnotationDocument]:
         """Up to `limit` annotations in these segments that are `wanted`, in order, from behind the place `after`."""
-        if not segments:
+        if not segments or wanted.is_void:
             return []
         query = {"segment": {"$in": sorted(segments)}, **wanted.condition(after), "media_id": media_id}
         index = "segment" if wanted.label is None else "segment_label"

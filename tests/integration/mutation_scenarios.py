@@ -184,6 +184,25 @@ async def _failed_media(stage: Stage) -> Input:
     return {"id": await stage.failed_media()}
 
 
+async def _media_to_annotate(stage: Stage) -> Input:
+    given = [{"label": "cat", "confidence": 0.5}, {"label": "dog", "text": "Rex"}]
+    return {"mediaId": await stage.ready_media(), "source": "model:detector@1", "annotations": given}
+
+
+async def _media_to_annotate_much(stage: Stage) -> Input:
+    """So that the annotations move out of the media's document."""
+    given = await _media_to_annotate(stage)
+    return {**given, "annotations": given["annotations"] * 60, "replace": True}
+
+
+async def _annotations_to_delete(stage: Stage) -> Input:
+    ids = []
+    for make in (_media_to_annotate, _media_to_annotate_much):
+        payload = await send(stage.client, "annotateMedia", await make(stage), key=uuid4().hex)
+        ids += [each["id"] for each in payload["annotations"][:2]]
+    return {"ids": ids}
+
+
 async def _media_to_delete(stage: Stage) -> Input:
     return {"ids": [await stage.ready_media(), await stage.ready_media()]}
 
@@ -211,6 +230,9 @@ SCENARIOS: Mapping[str, Scenario] = {
     "signStorageRequest of a part": Scenario("signStorageRequest", _storage_request_of_a_part),
     "updateMedia": Scenario("updateMedia", _ready_media),
     "retryProcessing": Scenario("retryProcessing", _failed_media),
+    "annotateMedia": Scenario("annotateMedia", _media_to_annotate),
+    "annotateMedia with many": Scenario("annotateMedia", _media_to_annotate_much),
+    "deleteAnnotations": Scenario("deleteAnnotations", _annotations_to_delete),
     "deleteMedia": Scenario("deleteMedia", _media_to_delete),
     "embedMedia": Scenario("embedMedia", _vector),
     "deleteEmbeddings": Scenario("deleteEmbeddings", _embedded_media),
@@ -228,6 +250,8 @@ _ANSWERS: Mapping[str, str] = {
     "signStorageRequest": "target { method headers { name value } }",
     "updateMedia": "media { ...Changed albumIds position visibility subject { type id } location { latitude } }",
     "retryProcessing": "media { ...Changed }",
+    "annotateMedia": "media { ...Changed } annotations { id label confidence text source createdAt }",
+    "deleteAnnotations": "deletedIds",
     "deleteMedia": "deletions { id mediaId requestedAt objectsTotal }",
     "embedMedia": "media { ...Changed } embedding { model dimensions createdAt vector }",
     "deleteEmbeddings": "media { ...Changed } deletedModels",

@@ -1,0 +1,325 @@
+"""annotateMedia and deleteAnnotations: who may say what, once a request, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from uuid6 import uuid7
+
+from schema.global_id import encode_id
+from service.access import ANONYMOUS, Viewer
+from service.annotation_writes import replace_annotations
+from service.documents import AnnotationDocument
+from service.settings import Settings
+from tests.integration.annotation_stand import (
+    ANNA,
+    ANNOTATE,
+    BERT,
+    DETECTOR,
+    MODEL,
+    MODERATOR,
+    AnnotationStand,
+    annotation_stand,
+    many,
+    said,
+    uuid_of,
+)
+
+BOX = {"x": 0.1, "y": 0.2, "width": 0.5, "height": 0.8}
+
+
+@pytest.fixture(scope="module")
+async def stand(settings: Settings) -> AsyncIterator[AnnotationStand]:
+    async with annotation_stand(settings) as opened:
+        yield opened
+
+
+async def test_what_is_said_is_answered_and_shown(stand: AnnotationStand) -> None:
+    media_id = await stand.add()
+    given = [{"label": " cat ", "boundingBox": BOX, "text": "Miso"}, *said("dog", confidence=0.25)]
+    payload = await stand.annotate(ANNA, media_id, annotations=given)
+    assert payload["userErrors"] == []
+    assert payload["media"] == {"id": encode_id("Media", media_id)}
+    first, second = payload["annotations"]
+    assert (first["label"], first["confidence"], first["text"], first["boundingBox"]) == ("cat", 1.0, "Miso", BOX)
+    assert (second["label"], second["confidence"], second["source"]) == ("dog", 0.25, "user:anna")
+    assert [each["id"] for each in await stand.listed(BERT, media_id)] == [first["id"], second["id"]]
+    media = await stand.media(media_id)
+    assert media["labels"] == [
+        {"label": "cat", "step": 9, "confidence": 1.0},
+        {"label": "dog", "step": 2, "confidence": 0.25},
+    ]
+    assert await stand.assert_sound(media_id) == {uuid_of(first["id"]), uuid_of(second["id"])}
+
+
+async def test_another_source_is_left_alone_by_a_replacement(stand: AnnotationStand) -> None:
+    media_id = await stand.add()
+    await stand.annotate(ANNA, media_id, source=DETECTOR, annotations=said("cat", "dog"))
+    await stand.annotate(ANNA, media_id, source="model:detector@2", annotations=said("tree"))
+    await stand.annotate(ANNA, media_id, annotations=said("house"))
+    await stand.annotate(ANNA, media_id, source=DETECTOR, annotations=said("bird"), replace=True)
+    assert {each["label"] for each in await stand.listed(ANNA, media_id)} == {"bird", "tree", "house"}
+    await stand.annotate(ANNA, media_id, source=DETECTOR, annotations=[], replace=True)
+    assert {each["label"] for each in await stand.listed(ANNA, media_id)} == {"tree", "house"}
+    await stand.assert_sound(media_id)
+
+
+async def test_nothing_is_told_of_what_others_may_not_see(stand: AnnotationStand) -> None:
+    """A near-duplicate tells of another media of its owner: strangers are shown none, wherever they look."""
+    media_id = await stand.add()
+    for count in (0, 150):
+        await stand.annotate(ANNA, media_id, source=DETECTOR, annotations=many(count), replace=True)
+        await stand.annotate(ANNA, media_id, annotations=said("near-duplicate"), replace=True)
+        [twin] = await stand.listed(ANNA, media_id, label="near-duplicate")
+        node = "query ($id: ID!) { node(id: $id) { id } }"
+        assert (await stand.run(node, ANNA, id=twin["id"]))["node"] == {"id": twin["id"]}
+        assert (await stand.run(node, BERT, id=twin["id"]))["node"] is None
+        assert await stand.listed(BERT, media_id, label="near-duplicate") == []
+        assert len(await stand.listed(BERT, media_id)) == count
+        assert len(await stand.listed(ANNA, media_id)) == count + 1
+
+
+@pytest.mark.parametrize(
+    ("viewer", "source", "media", "code"),
+    [
+        (ANONYMOUS, "user:None", {}, "NOT_PERMITTED"),
+        (BERT, "user:bert", {}, "NOT_PERMITTED"),
+        (BERT, DETECTOR, {}, "NOT_PERMITTED"),
+        (BERT, "user:bert", {"visibility": "PRIVATE"}, "NOT_FOUND"),
+        (BERT, "user:bert", {"status": "PROCESSING"}, "NOT_FOUND"),
+        (ANNA, "user:bert", {}, "NOT_PERMITTED"),
+        (ANNA, "user:anna", {"status": "DELETED"}, "NOT_FOUND"),
+        (MODERATOR, DETECTOR, {}, "NOT_PERMITTED"),
+        (MODERATOR, "user:anna", {}, "NOT_PERMITTED"),
+        (MODEL, "user:model-runner", {}, "NOT_PERMITTED"),
+        (MODEL, "user:anna", {}, "NOT_PERMITTED"),
+        (MODEL, DETECTOR, {"status": "DELETED"}, "NOT_FOUND"),
+        (ANNA, "user:anna", {}, None),
+        (ANNA, DETECTOR, {"status": "PROCESSING"}, None),
+        (MODERATOR, "user:mod", {"visibility": "PRIVATE"}, None),
+        (MODEL, DETECTOR, {"visibility": "PRIVATE"}, None),
+        (MODEL, "user:model-runner", {"owner_id": "model-runner"}, None),
+    ],
+)
+async def test_who_may_say_what(
+    stand: AnnotationStand, viewer: Viewer, source: str, media: dict[str, Any], code: str | None
+) -> None:
+    media_id = await stand.add(**media)
+    before = await stand.media(media_id)
+    payload = await stand.annotate(viewer, media_id, source=source, annotations=said("cat"))
+    assert [error["code"] for error in payload["userErrors"]] == ([] if code is None else [code])
+    assert len(payload["annotations"]) == (code is None)
+    after = await stand.media(media_id)
+    assert (before == after) == (code is not None)
+    assert before["updated_at"] == after["updated_at"], "that guards what people say of the media itself"
+
+
+@pytest.mark.parametrize(
+    ("viewer", "own", "taken"),
+    [
+        (ANNA, {}, {"user:anna", "user:mod", DETECTOR}),
+        (MODERATOR, {"visibility": "PRIVATE"}, {"user:anna", "user:mod", DETECTOR}),
+        (MODEL, {"visibility": "PRIVATE"}, {DETECTOR}),
+        (BERT, {}, set()),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 101], ids=["embedded", "moved"])
+async def test_who_may_take_back_what(
+    stand: AnnotationStand, viewer: Viewer, own: dict[str, Any], taken: set[str], count: int
+) -> None:
+    media_id = await stand.add(**own)
+    for source in ("user:anna", "user:mod", DETECTOR):
+        await stand.say(media_id, source, *["cat"] * count)
+    every = await stand.listed(ANNA, media_id)
+    asked = [next(each for each in every if each["source"] == source) for source in ("user:anna", "user:mod", DETECTOR)]
+    ids = [*(each["id"] for each in asked), encode_id("Annotation", uuid4()), "no id"]
+    before = await stand.media(media_id)
+    payload = await stand.take_back(viewer, [*ids, ids[0]])
+    allowed = [each["id"] for each in asked if each["source"] in taken]
+    assert payload["deletedIds"] == allowed
+    assert [(error["code"], error["field"]) for error in payload["userErrors"]] == [
+        ("NOT_FOUND", ["ids", str(index)]) for index, each in enumerate([*ids, ids[0]]) if each not in allowed
+    ]
+    left = await stand.assert_sound(media_id)
+    assert len(left) == 3 * count - len(allowed)
+    assert not left & {uuid_of(each) for each in allowed}
+    assert ((await stand.media(media_id)) == before) == (not allowed)
+
+
+NAN_AND_THE_LIKE = [float("nan"), float("inf"), float("-inf"), 1e999]
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"annotations": []}, None),
+        ({"annotations": said("")}, ["annotations", "0", "label"]),
+        ({"annotations": said("  ")}, ["annotations", "0", "label"]),
+        ({"annotations": said("x" * 201)}, ["annotations", "0", "label"]),
+        ({"annotations": said("a\0b")}, ["annotations", "0", "label"]),
+        ({"annotations": said("cat", "dog", confidence=1.01)}, ["annotations", "0", "confidence"]),
+        ({"annotations": said("cat", confidence=-0.01)}, ["annotations", "0", "confidence"]),
+        ({"annotations": [{"label": "cat", "text": "x" * 2_001}]}, ["annotations", "0", "text"]),
+        ({"annotations": many(1_001)}, ["annotations"]),
+        ({"source": "user:"}, ["source"]),
+        ({"source": "model:detector"}, ["source"]),
+        ({"source": "model:@1"}, ["source"]),
+        ({"source": "model:detector@"}, ["source"]),
+        ({"source": "detector"}, ["source"]),
+        ({"source": "user:" + "x" * 200}, ["source"]),
+        *(
+            ({"annotations": [*said("ok"), {"label": "cat", "boundingBox": {**BOX, **wrong}}]}, field)
+            for wrong, field in (
+                ({"x": -0.01}, ["annotations", "1", "boundingBox", "x"]),
+                ({"width": 0}, ["annotations", "1", "boundingBox", "width"]),
+                ({"height": 1.5}, ["annotations", "1", "boundingBox", "height"]),
+                ({"x": 0.6}, ["annotations", "1", "boundingBox"]),
+                ({"y": 0.3}, ["annotations", "1", "boundingBox"]),
+            )
+        ),
+    ],
+)
+async def test_what_cannot_be_is_refused_by_its_place(
+    stand: AnnotationStand, given: dict[str, Any], field: list[str] | None
+) -> None:
+    media_id = await stand.add()
+    before = await stand.media(media_id)
+    payload = await stand.annotate(ANNA, media_id, **{"annotations": said("cat"), **given})
+    error = payload["userErrors"][0]
+    assert (error["code"], error["field"], error["retryable"]) == ("INVALID_INPUT", field, False)
+    assert payload["annotations"] == []
+    assert await stand.media(media_id) == before
+
+
+async def test_a_box_may_end_a_hair_outside(stand: AnnotationStand) -> None:
+    box = {"x": 0.1, "y": 0.7, "width": 0.9 + 1e-9, "height": 0.3}
+    payload = await stand.annotate(ANNA, await stand.add(), annotations=[{"label": "cat", "boundingBox": box}])
+    assert payload["userErrors"] == []
+
+
+@pytest.mark.parametrize("wrong", NAN_AND_THE_LIKE)
+@pytest.mark.parametrize("place", ["confidence", "x", "width"])
+async def test_what_is_no_number_is_refused(stand: AnnotationStand, place: str, wrong: float) -> None:
+    media_id = await stand.add()
+    before = await stand.media(media_id)
+    given = {"label": "cat", "boundingBox": {**BOX, place: wrong}} if place in BOX else {"label": "cat", place: wrong}
+    asked = {"idempotencyKey": "nan", "mediaId": encode_id("Media", media_id), "source": "user:anna"}
+    result = await stand.post(ANNOTATE, ANNA, input={**asked, "annotations": [given]})
+    assert result.errors or result.data["annotateMedia"]["userErrors"]
+    assert await stand.media(media_id) == before
+
+
+async def test_all_that_is_wrong_is_told_up_to_five(stand: AnnotationStand) -> None:
+    media_id = await stand.add()
+    wrong = [
+        *said("ok"),
+        *said("", confidence=2),
+        *said("ok"),
+        {"label": "cat", "boundingBox": {**BOX, "width": -1}},
+        *said("cat", "cat", "cat", confidence=7),
+    ]
+    errors = (await stand.annotate(ANNA, media_id, annotations=wrong))["userErrors"]
+    assert [error["field"] for error in errors] == [
+        ["annotations", "1", "label"],
+        ["annotations", "1", "confidence"],
+        ["annotations", "3", "boundingBox", "width"],
+        ["annotations", "4", "confidence"],
+        ["annotations", "5", "confidence"],
+    ]
+    assert {error["message"] for error in errors[1::2]} >= {"confidence must be 1 or less."}
+
+
+@pytest.mark.parametrize("ids", [[], ["x"] * 1_001])
+async def test_none_and_too_many_are_not_taken_back(stand: AnnotationStand, ids: list[str]) -> None:
+    [error] = (await stand.take_back(ANNA, ids))["userErrors"]
+    assert (error["code"], error["field"]) == ("INVALID_INPUT", ["ids"])
+
+
+@pytest.mark.parametrize("count", [1, 101], ids=["embedded", "moved"])
+async def test_an_old_request_that_comes_again_undoes_nothing(stand: AnnotationStand, count: int) -> None:
+    media_id, key = await stand.add(), uuid4().hex
+    given = {"source": DETECTOR, "replace": True, "annotations": many(count, "old")}
+    first = await stand.annotate(ANNA, media_id, key=key, **given)
+    assert len(first["annotations"]) == count
+    assert await stand.annotate(ANNA, media_id, key=key, **given) == first, "twice in a row it is the same answer"
+    await stand.annotate(ANNA, media_id, source=DETECTOR, replace=True, annotations=said("newer"))
+    await stand.annotate(MODERATOR, media_id, annotations=said("newest"))
+    before = await stand.media(media_id)
+    again = await stand.annotate(ANNA, media_id, key=key, **given)
+    assert (again["userErrors"], again["annotations"]) == ([], [])
+    assert await stand.media(media_id) == before
+    await stand.assert_sound(media_id)
+
+
+def an_annotation(source: str, label: str) -> AnnotationDocument:
+    return AnnotationDocument(id=uuid4(), label=label, confidence=1.0, bounding_box=None, text=None, source=source)
+
+
+@pytest.mark.parametrize("count", [1, 101], ids=["embedded", "moved"])
+async def test_a_deletion_that_comes_again_takes_no_newer_one_away(stand: AnnotationStand, count: int) -> None:
+    media_id, key = await stand.add(), uuid4().hex
+    await stand.say(media_id, "user:anna", *["cat"] * count)
+    result = an_annotation(DETECTOR, "dog")
+    global_id = encode_id("Annotation", result["id"])
+
+    async def annotator_runs() -> None:
+        # It gives the same result the same id.
+        assert await replace_annotations(media_id, DETECTOR.__eq__, [result], stores=stand.stores)
+
+    await annotator_runs()
+    first = await stand.take_back(ANNA, [global_id], key=key)
+    assert first == {"deletedIds": [global_id], "userErrors": []}
+    assert result["id"] not in await stand.assert_sound(media_id)
+    await annotator_runs()
+    await stand.annotate(ANNA, media_id, annotations=said("else"))
+    assert await stand.take_back(ANNA, [global_id], key=key) == first
+    assert result["id"] in await stand.assert_sound(media_id)
+
+
+async def test_a_request_takes_back_from_many_media_at_once(stand: AnnotationStand) -> None:
+    media = [await stand.add() for _ in range(20)]
+    foreign = await stand.add(owner_id="bert")
+    said_of = {media_id: await stand.say(media_id, "user:anna", "cat", "dog") for media_id in (*media, foreign)}
+    asked = [encode_id("Annotation", said_of[media_id][0]) for media_id in (*media, foreign)]
+    payload = await stand.take_back(ANNA, asked)
+    assert payload["deletedIds"] == asked[:-1]
+    assert [error["field"] for error in payload["userErrors"]] == [["ids", "20"]]
+    for media_id in media:
+        assert await stand.assert_sound(media_id) == {said_of[media_id][1]}
+    assert await stand.assert_sound(foreign) == set(said_of[foreign])
+
+
+@pytest.mark.parametrize(
+    ("held", "more", "what"),
+    [
+        ([("model:a@1", "x")] * 10_000, ["x"], "10,000 annotations"),
+        ([("model:a@1", f"l{n}") for n in range(200)], ["other"], "200 different labels"),
+        ([(f"model:a@{n}", "x") for n in range(100)], ["x"], "100 sources"),
+    ],
+)
+async def test_what_a_media_holds_is_bounded(
+    stand: AnnotationStand, held: list[tuple[str, str]], more: list[str], what: str
+) -> None:
+    media_id = await stand.add()
+    fresh = [an_annotation(source, label) for source, label in held]
+    assert await replace_annotations(media_id, lambda _: True, fresh, stores=stand.stores)
+    before = await stand.media(media_id)
+    refused = await stand.annotate(ANNA, media_id, annotations=said(*more))
+    [error] = refused["userErrors"]
+    assert (error["code"], error["field"]) == ("INVALID_INPUT", ["annotations"])
+    assert what in error["message"]
+    assert await stand.media(media_id) == before
+    await stand.assert_sound(media_id)
+    # What is already there may be taken back, and what is said anew may take its place.
+    assert (await stand.annotate(ANNA, media_id, source=held[0][0], annotations=[], replace=True))["userErrors"] == []
+    assert (await stand.annotate(ANNA, media_id, annotations=said(*more)))["userErrors"] == []
+    await stand.assert_sound(media_id)
+
+
+async def test_an_unknown_media_is_not_found(stand: AnnotationStand) -> None:
+    for media_id in (uuid7(), UUID(int=0)):
+        [error] = (await stand.annotate(ANNA, media_id, annotations=said("cat")))["userErrors"]
+        assert (error["code"], error["field"]) == ("NOT_FOUND", ["mediaId"])

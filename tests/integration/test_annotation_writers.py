@@ -1,0 +1,316 @@
+"""Annotations that many write at once, and that writers die of half-way: none is lost, doubled or half there."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from uuid6 import uuid7
+
+from schema.global_id import encode_id
+from service import annotation_reads, annotation_writes
+from service.annotation_layout import MAX_EMBEDDED, Contents
+from service.annotation_upkeep import clear_abandoned_writes
+from service.deletion import remove_objects
+from service.models import Job, JobKind, Lane
+from service.settings import Settings
+from service.stores.annotation_rows import AnnotationRowStore
+from service.stores.annotations import AnnotationStore
+from tests.documents import MOMENT
+from tests.integration.annotation_stand import (
+    ANNA,
+    BERT,
+    DETECTOR,
+    MODERATOR,
+    AnnotationStand,
+    annotation_stand,
+    many,
+    said,
+    uuid_of,
+)
+
+AT_ONCE = timedelta(seconds=-1)
+
+
+@pytest.fixture(scope="module")
+async def stand(settings: Settings) -> AsyncIterator[AnnotationStand]:
+    async with annotation_stand(settings) as opened:
+        yield opened
+
+
+class Writer:
+    """Appends, replaces and takes back what one source says, and knows what must be left of it."""
+
+    def __init__(self, stand: AnnotationStand, media_id: UUID, source: str, seed: int) -> None:
+        self._stand, self._media_id, self._source = stand, media_id, source
+        self._random = random.Random(seed)
+        self.expected: dict[str, str] = {}
+
+    async def write(self, steps: int) -> None:
+        for _ in range(steps):
+            if self.expected and self._random.random() < 0.3:
+                await self._take_back()
+            else:
+                await self._say(replace=self._random.random() < 0.25)
+
+    async def _say(self, *, replace: bool) -> None:
+        labels = [f"{self._source}-{self._random.randrange(5)}" for _ in range(self._random.choice((1, 3, 20, 60)))]
+        given = said(*labels, confidence=self._random.random())
+        payload = await in_the_end(
+            partial(self._stand.annotate, ANNA, self._media_id, source=self._source, replace=replace, annotations=given)
+        )
+        if replace:
+            self.expected.clear()
+        self.expected |= {each["id"]: each["label"] for each in payload["annotations"]}
+        assert len(payload["annotations"]) == len(labels)
+
+    async def _take_back(self) -> None:
+        ids = self._random.sample(sorted(self.expected), min(len(self.expected), self._random.choice((1, 5, 50))))
+        payload = await in_the_end(partial(self._stand.take_back, ANNA, ids))
+        assert payload["deletedIds"] == ids
+        for each in ids:
+            del self.expected[each]
+
+
+async def in_the_end(ask: Callable[..., Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    """The payload of a request that is sent again for as long as its media is too busy."""
+    key = uuid4().hex
+    while (errors := (payload := await ask(key=key))["userErrors"]) != []:
+        assert [error["code"] for error in errors] == ["TEMPORARILY_UNAVAILABLE"]
+    return payload
+
+
+class Apart(dict[UUID, asyncio.Lock]):
+    """Queues that nobody shares: as between processes."""
+
+    def setdefault(self, _key: UUID, default: asyncio.Lock) -> asyncio.Lock:  # type: ignore[override]
+        return default
+
+
+@pytest.mark.parametrize(("seed", "apart"), [(1, False), (2, True), (3, True)])
+async def test_of_what_many_write_at_once_nothing_is_lost_or_doubled(
+    stand: AnnotationStand, monkeypatch: pytest.MonkeyPatch, seed: int, apart: bool
+) -> None:
+    if apart:
+        monkeypatch.setattr(annotation_writes, "_queues", Apart())
+    media_id = await stand.add()
+    writers = [Writer(stand, media_id, f"model:writer@{n}", seed * 10 + n) for n in range(5)]
+    done = asyncio.Event()
+    reading = asyncio.create_task(read_until(stand, media_id, done))
+    await asyncio.gather(*(writer.write(6) for writer in writers))
+    done.set()
+    await reading
+    expected = {each for writer in writers for each in writer.expected}
+    assert await stand.assert_sound(media_id) == {uuid_of(each) for each in expected}
+    shown = await stand.listed(BERT, media_id)
+    assert {each["id"]: each["label"] for each in shown} == {
+        global_id: label for writer in writers for global_id, label in writer.expected.items()
+    }
+    assert [each["confidence"] for each in shown] == sorted((each["confidence"] for each in shown), reverse=True)
+
+
+async def read_until(stand: AnnotationStand, media_id: UUID, done: asyncio.Event) -> None:
+    """Read one source over and over: its annotations of one write are there together, or not at all."""
+    source = "model:twins@1"
+    while not done.is_set():
+        await stand.say(media_id, source, *["twin"] * 30)
+        seen, _ = await asyncio.gather(
+            stand.page(BERT, media_id, first=100, source=source), stand.say(media_id, source, *["twin"] * 40)
+        )
+        assert len(seen["edges"]) in {30, 40}
+    await stand.say(media_id, source)
+
+
+async def test_a_reader_that_was_overtaken_reads_again(stand: AnnotationStand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the document and the rows everything is replaced, and the rows that were listed are gone."""
+    media_id = await stand.add()
+    await stand.say(media_id, DETECTOR, *["old"] * 150)
+    whole, overtaken = AnnotationRowStore.page, 0
+
+    async def slow(self: AnnotationRowStore, *args: Any, **more: Any) -> Any:
+        nonlocal overtaken
+        overtaken += 1
+        if overtaken == 1:
+            await stand.say(media_id, DETECTOR, *["new"] * 150)
+        if overtaken == 2:
+            await stand.say(media_id, DETECTOR, *["few"] * 2)
+        if overtaken == 3:
+            await stand.say(media_id, DETECTOR)
+            await stand.say(media_id, DETECTOR, "last")
+        return await whole(self, *args, **more)
+
+    monkeypatch.setattr(AnnotationRowStore, "page", slow)
+    assert [each["label"] for each in (await stand.listed(BERT, media_id))] == ["last"]
+    assert overtaken == 3
+
+
+async def test_a_reader_is_not_kept_for_ever(stand: AnnotationStand, monkeypatch: pytest.MonkeyPatch) -> None:
+    media_id = await stand.add()
+    await stand.say(media_id, DETECTOR, *["old"] * 150)
+    whole = AnnotationRowStore.page
+
+    async def slow(self: AnnotationRowStore, *args: Any, **more: Any) -> Any:
+        await stand.say(media_id, DETECTOR, *["new"] * 101)
+        return await whole(self, *args, **more)
+
+    monkeypatch.setattr(AnnotationRowStore, "page", slow)
+    monkeypatch.setattr(annotation_reads, "_TRIES", 2)
+    query = "query ($id: ID!) { media(id: $id) { annotations { nodes { id } } } }"
+    result = await stand.post(query, BERT, id=encode_id("Media", media_id))
+    assert "ask again" in str(result.errors)
+
+
+async def test_an_annotation_is_found_by_its_id_while_it_moves(
+    stand: AnnotationStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media_id = await stand.add()
+    [wanted] = await stand.say(media_id, "user:anna", "cat")
+    whole = AnnotationRowStore.find
+    moved = False
+
+    async def slow(self: AnnotationRowStore, *args: Any, **more: Any) -> Any:
+        nonlocal moved
+        rows = await whole(self, *args, **more)
+        if not moved and rows:
+            # It was found in a segment that is written anew before its media is read.
+            moved = True
+            await stand.annotate(ANNA, media_id, annotations=said("dog"))
+        return rows
+
+    await stand.say(media_id, DETECTOR, *["thing"] * MAX_EMBEDDED)
+    monkeypatch.setattr(AnnotationRowStore, "find", slow)
+    node = "query ($id: ID!) { node(id: $id) { id } }"
+    assert (await stand.run(node, BERT, id=encode_id("Annotation", wanted)))["node"] is not None
+    assert moved
+
+
+class Died(BaseException):
+    """As by `kill -9`: nobody cleans up."""
+
+
+STEPS = {
+    "before anything": (AnnotationRowStore, "begin", "before"),
+    "noted": (AnnotationRowStore, "begin", "after"),
+    "rows written": (AnnotationRowStore, "insert", "after"),
+    "listed": (AnnotationStore, "write", "after"),
+    "old rows removed": (AnnotationRowStore, "remove", "after"),
+    "done": (AnnotationRowStore, "finish", "after"),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_writer_may_die_at_any_step(stand: AnnotationStand, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    media_id, key = await stand.add(), uuid4().hex
+    kept = await stand.say(media_id, "user:anna", "kept")
+    old = await stand.say(media_id, DETECTOR, *["old"] * 120)
+    owner, name, when = STEPS[step]
+    whole = getattr(owner, name)
+
+    async def dying(*args: Any, **more: Any) -> Any:
+        if when == "after":
+            await whole(*args, **more)
+        raise Died
+
+    given = {"source": DETECTOR, "replace": True, "annotations": many(130, "new")}
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, dying)
+        with pytest.raises(Died):
+            await stand.annotate(ANNA, media_id, key=key, **given)
+    is_made = step in {"listed", "old rows removed", "done"}
+    labels = {each["label"] for each in await stand.listed(BERT, media_id)}
+    assert labels == ({"new", "kept"} if is_made else {"old", "kept"}), "all of it, or nothing"
+
+    await clear_abandoned_writes(stores=stand.stores, grace=AT_ONCE)
+    left = await stand.assert_sound(media_id)
+    assert left >= set(kept)
+    assert (left >= set(old)) == (not is_made)
+
+    again = await stand.annotate(ANNA, media_id, key=key, **given)
+    assert again["userErrors"] == []
+    assert await stand.assert_sound(media_id) == {*kept, *(uuid_of(each["id"]) for each in again["annotations"])}
+    assert len(again["annotations"]) == 130
+
+
+async def test_a_writer_that_is_slower_than_the_clearing_begins_anew(
+    stand: AnnotationStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media_id = await stand.add()
+    await stand.say(media_id, DETECTOR, *["old"] * 120)
+    whole, cleared = AnnotationStore.write, 0
+
+    async def slow(self: AnnotationStore, media: UUID, contents: Contents | None, **more: Any) -> bool:
+        nonlocal cleared
+        if contents is not None and not cleared:
+            cleared = await clear_abandoned_writes(stores=stand.stores, grace=AT_ONCE)
+        return await whole(self, media, contents, **more)
+
+    monkeypatch.setattr(AnnotationStore, "write", slow)
+    payload = await stand.annotate(ANNA, media_id, annotations=many(110, "mine"))
+    assert (len(payload["annotations"]), cleared) == (110, 1)
+    assert len(await stand.assert_sound(media_id)) == 230
+
+
+async def test_what_is_under_way_is_left_alone(stand: AnnotationStand) -> None:
+    media_id = await stand.add()
+    await stand.stores.annotation_rows.begin({"_id": uuid7(), "media_id": media_id, "segments": [uuid4()]})
+    assert await clear_abandoned_writes(stores=stand.stores) == 0
+    assert await clear_abandoned_writes(stores=stand.stores, grace=AT_ONCE) == 1
+
+
+async def test_pages_go_on_where_they_were_when_annotations_move(stand: AnnotationStand) -> None:
+    media_id = await stand.add()
+    await stand.annotate(ANNA, media_id, annotations=many(90))
+    order = [each["id"] for each in await stand.listed(BERT, media_id)]
+    first = await stand.page(BERT, media_id, first=40)
+    cursor = first["pageInfo"]["endCursor"]
+    rest = await stand.listed(BERT, media_id, after=cursor)
+
+    await stand.annotate(MODERATOR, media_id, annotations=many(30, "later"))
+    assert await stand.is_moved(media_id)
+    assert await stand.listed(BERT, media_id, after=cursor, source="user:anna") == rest
+    assert [each["id"] for each in await stand.listed(BERT, media_id, label="thing", first=7)] == order
+    assert (await stand.page(BERT, media_id, label="thing", first=40)) == first
+    for size in (9, 100):
+        pages = await stand.listed(BERT, media_id, first=size)
+        assert len({each["id"] for each in pages}) == len(pages) == 120
+    sure = await stand.listed(BERT, media_id, label="thing", min=0.5)
+    assert [each["id"] for each in sure] == order[: len(sure)]
+    assert min(each["confidence"] for each in sure) >= 0.5
+    every = await stand.listed(BERT, media_id, label="thing")
+    assert len(sure) == sum(each["confidence"] >= 0.5 for each in every)
+    assert await stand.listed(BERT, media_id, source="user:nobody") == []
+
+
+async def test_many_that_move_and_go_leave_an_ordinary_media(stand: AnnotationStand) -> None:
+    media_id = await stand.add()
+    ids = [encode_id("Annotation", each) for each in await stand.say(media_id, DETECTOR, *["x"] * 1_500)]
+    assert len(await stand.assert_sound(media_id)) == 1_500
+    for part in (ids[:1_000], ids[1_000:]):
+        assert (await stand.take_back(ANNA, part))["deletedIds"] == part
+    assert await stand.assert_sound(media_id) == set()
+    assert not await stand.is_moved(media_id)
+    await stand.annotate(ANNA, media_id, annotations=said("cat"))
+    assert len(await stand.assert_sound(media_id)) == 1
+    assert len(await stand.listed(BERT, media_id)) == 1
+
+
+async def test_a_deleted_media_keeps_no_annotation(stand: AnnotationStand) -> None:
+    media_id, other = await stand.add(), await stand.add()
+    for each in (media_id, other):
+        await stand.say(each, DETECTOR, *["secret"] * 150)
+    stores, object_store = stand.stores, stand.runtime.object_store
+    await stores.deletions.request(media_id, owner_id="anna", requested_by="anna", purpose="COMMUNITY", objects=[])
+    job = Job("job", JobKind.DELETE, media_id, Lane.STANDARD, 1, 1, MOMENT)
+    await remove_objects(job, stores=stores, object_store=object_store)
+    left = await stand.media(media_id)
+    assert not {key for key in left if "annot" in key or key == "labels"}
+    assert await stand.runtime.database.annotations.count_documents({"media_id": media_id}) == 0
+    assert len(await stand.assert_sound(other)) == 150
+    [error] = (await stand.annotate(ANNA, media_id, annotations=said("cat")))["userErrors"]
+    assert error["code"] == "NOT_FOUND"
