@@ -37,11 +37,11 @@ def answers(level: Level) -> str:
     def line(row: Mapping[str, Any]) -> list[str]:
         work = row["work"]
         if work is None:
-            return [f"{row['title']}, as shipped: from memory", _spread(row["times"]), "", "", "", ""]
+            return [f"{row['title']}, as shipped: from memory", _spread(row["times"]), "", "", "", "", ""]
         counts = [f"{work[name]:,.1f}" for name in ("queries", "keys", "documents", "returned")]
-        return [row["title"], _spread(row["times"]), *counts]
+        return [row["title"], _spread(row["times"]), *counts, work["index"]]
 
-    head = ["A request over HTTP", "p50, p99 ms", "Queries", "Keys examined", "Documents", "Returned"]
+    head = ["A request over HTTP", "p50, p99 ms", "Queries", "Keys examined", "Documents", "Returned", "Read from"]
     return table(head, map(line, level["asked"].values()))
 
 
