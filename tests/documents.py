@@ -45,7 +45,7 @@ def ready_media(**changed: Any) -> MediaDocument:
     ]
     whole: dict[str, Any] = {
         "_id": media_id,
-        "schema_version": 1,
+        "schema_version": 3,
         "owner_id": "anna",
         "kind": "IMAGE",
         "purpose": purpose.value,

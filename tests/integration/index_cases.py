@@ -33,14 +33,14 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def media_documents(number: int = 2_000) -> list[Any]:
-    """Mostly public and ready, of 20 owners, in several purposes, captures, albums and subjects."""
+    """Of everything enough that what is not asked for is in the way: of 20 owners, in several purposes, captures, albums and subjects."""
     return [
         ready_media(
             owner_id=f"owner-{index % 20}",
             kind="VIDEO" if index % 7 == 0 else "IMAGE",
             purpose=("COMMUNITY", "COMMUNITY", "PROFILE", "MEDICAL")[index % 4],
-            visibility="PRIVATE" if index % 5 == 0 else "PUBLIC",
-            status="PROCESSING" if index % 50 == 0 else "READY",
+            visibility="PRIVATE" if index % 3 == 0 else "PUBLIC",
+            status="PROCESSING" if index % 9 == 1 else "READY",
             capture_id=f"capture-{index // 30}",
             subject={"type": "post", "id": str(index // 30)},
             album_ids=[f"album-{index // 30}", "everything"],
