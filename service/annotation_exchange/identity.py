@@ -38,6 +38,12 @@ def global_id(media_id: UUID) -> str:
     return base64.b64encode(f"{_PREFIX}{media_id}".encode()).decode()
 
 
+def find_id(text: str) -> UUID | None:
+    """The one media that `text` names by an id of ours; None if it names none, or several."""
+    found = set(_ids_in(text))
+    return found.pop() if len(found) == 1 else None
+
+
 def hints_of(picture: PictureRecord) -> Hints:
     """What the fields of a picture say, or else its names."""
     names = [picture.media_id] if picture.media_id is not None else picture.names

@@ -11,12 +11,13 @@ from typing import Annotated
 import typer
 
 from service.annotation_exchange.records import Format
+from service.commands.exchange_formats import EMBEDDINGS, FileFormat, model_of
 from service.commands.options import JsonOption
 from service.commands.target import explained, settings_of_deployment
 
 group = typer.Typer(no_args_is_help=True, help="Annotations from and to COCO, Pascal VOC and YOLO files.")
 
-FormatOption = Annotated[Format, typer.Option("--format", help="Of the files.")]
+FormatOption = Annotated[FileFormat, typer.Option("--format", help="Of the files. Of embeddings: JSON Lines.")]
 
 
 @contextmanager
@@ -33,8 +34,9 @@ def import_(
     path: Annotated[Path, typer.Argument(exists=True, help="A COCO file; of the others a folder or a zip archive.")],
     file_format: FormatOption,
     source: Annotated[
-        str, typer.Option(help="Who says so: model:NAME@VERSION, or user:ID. It takes back what it said before.")
-    ],
+        str | None,
+        typer.Option(help="Who says so: model:NAME@VERSION, or user:ID. It takes back what it said before."),
+    ] = None,
     owner: Annotated[
         str | None, typer.Option(help="Only media of this owner; then pictures may also be named by their SHA-256.")
     ] = None,
@@ -54,7 +56,19 @@ def import_(
     with _with_readers():
         from service.commands.annotations import run_import
 
-    if images is not None and file_format is not Format.COCO:
+    if file_format is EMBEDDINGS:
+        from service.commands.embeddings import run_import as run_embeddings_import
+
+        if source is not None or owner is not None or images is not None:
+            raise typer.BadParameter("Each line says of which media and model it is.", param_hint="--format")
+        with explained():
+            work = run_embeddings_import(
+                settings_of_deployment(), path, skip_unknown=skip_unknown, dry_run=dry_run, as_json=as_json
+            )
+            raise typer.Exit(asyncio.run(work))
+    if source is None:
+        raise typer.BadParameter("Say whose annotations these are.", param_hint="--source")
+    if images is not None and file_format is not FileFormat.COCO:
         raise typer.BadParameter("Only lists of COCO results need it.", param_hint="--images")
     with explained():
         settings = settings_of_deployment()
@@ -63,7 +77,7 @@ def import_(
                 run_import(
                     settings,
                     path,
-                    file_format,
+                    Format(file_format),
                     source=source,
                     owner_id=owner,
                     described_by=images,
@@ -92,7 +106,15 @@ def export(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the annotations of READY media to a file that is there once it is complete."""
+    """Write the annotations of READY media, or the embeddings of media, to a file that is there once it is complete."""
+    if file_format is EMBEDDINGS:
+        from service.commands.embeddings import run_export as run_embeddings_export
+
+        with explained():
+            model = model_of(where or [])
+            raise typer.Exit(
+                asyncio.run(run_embeddings_export(settings_of_deployment(), path, model=model, as_json=as_json))
+            )
     with _with_readers():
         from service.commands.annotations import run_export
 
@@ -100,6 +122,8 @@ def export(
         settings = settings_of_deployment()
         raise typer.Exit(
             asyncio.run(
-                run_export(settings, path, file_format, where=where or [], confidences=confidences, as_json=as_json)
+                run_export(
+                    settings, path, Format(file_format), where=where or [], confidences=confidences, as_json=as_json
+                )
             )
         )
