@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 from service.annotation_writes import replace_annotations
 from service.annotators import Annotator, Annotators, source_of
 from service.documents import AnnotationDocument, MediaDocument
-from service.errors import FailureCode, ProcessingFailed
+from service.errors import FailureCode, InvalidInput, ProcessingFailed
 from service.lifecycle import MediaStatus
 from service.models import AnnotationDraft, BoundingBox, Job, JobKind, Lane, ViewImage
 from service.object_store import ObjectStore
@@ -59,14 +59,25 @@ async def run_annotator(
     drafts = await annotator.annotate(media, image)
     annotations = [_document(media["_id"], annotator, index, draft) for index, draft in enumerate(drafts)]
     revision = revision_of(media)
-    model = f"model:{annotator.name}@"
-    if await replace_annotations(
-        media["_id"], lambda source: source.startswith(model), annotations, stores=stores, in_revision=revision
-    ):
+    if await _replace(media["_id"], annotator, annotations, stores, revision):
         return
     now = await stores.media.get(job.media_id, fields=())
     if now is not None and now["status"] == MediaStatus.READY:
         raise ProcessingFailed(FailureCode.INTERNAL, "The media was changed while it was looked at.", retryable=True)
+
+
+async def _replace(
+    media_id: UUID, annotator: Annotator, annotations: list[AnnotationDocument], stores: Stores, revision: int
+) -> bool:
+    """Let these take the place of what any version of the annotator has said; False if the media is not as it was."""
+    beginning = f"model:{annotator.name}@"
+    try:
+        return await replace_annotations(
+            media_id, lambda source: source.startswith(beginning), annotations, stores=stores, in_revision=revision
+        )
+    except InvalidInput as error:
+        # The media is full: somebody has to make room, then the job may be run again.
+        raise ProcessingFailed(FailureCode.INTERNAL, error.message) from error
 
 
 def _annotator_of(job: Job, annotators: Annotators) -> Annotator:

@@ -233,7 +233,7 @@ async def test_a_copy_is_flagged_and_another_photo_is_not(service: RunningServic
             await ended(service, media_id)
     copy, different = others
     [flag] = await found_in(owner, copy)
-    assert (flag["label"], flag["text"], flag["source"]) == ("near-duplicate", first, "model:near-duplicate@1")
+    assert (flag["label"], flag["text"], flag["source"]) == ("near-duplicate", first, "model:near-duplicate@2")
     assert flag["confidence"] >= 1 - 4 / 64
     for media_id in (first, different):
         assert await found_in(owner, media_id) == []
@@ -291,19 +291,24 @@ async def test_the_same_again_makes_no_doubles(service: RunningService) -> None:
     await service.runtime.database.jobs.delete_many({"media_id": uuid_of(media_id), "kind": "annotate"})
 
 
-async def test_people_are_kept_and_of_models_the_surest(service: RunningService) -> None:
-    media_id = await known(service, "crowded")
-    [of_a_person] = [{**_stored("mine", 0.01), "source": "user:crowded"}]
+async def test_nothing_is_lost_where_much_is_found(service: RunningService) -> None:
+    media_id, viewer = await known(service, "crowded"), service.client("crowded")
+    of_a_person = {**_stored("mine", 0.01), "source": "user:crowded"}
     of_others = [_stored(f"other-{n}", n / 100) for n in range(60)]
     await service.runtime.database.media.update_one(
         {"_id": uuid_of(media_id)}, {"$set": {"annotations": [of_a_person, *of_others]}}
     )
-    await run(service, media_id, Tagger(*(f"tag-{n}" for n in range(50)), confidence=0.2))
-    kept = await labels_of(service, media_id)
-    assert len(kept) == 100
-    assert "mine" in kept
-    assert {f"other-{n}" for n in range(21, 60)} <= set(kept)
-    assert sum(label.startswith("tag-") for label in kept) == 50
+    await run(service, media_id, Tagger(*(f"tag-{n}" for n in range(38)), confidence=0.2))
+    assert len(await found_in(viewer, media_id)) == 99
+    await run(service, media_id, Tagger(*(f"tag-{n}" for n in range(39)), confidence=0.2, version="2"))
+    kept = [each["label"] for each in await found_in(viewer, media_id)]
+    assert sorted(kept) == sorted(["mine", *(f"other-{n}" for n in range(60)), *(f"tag-{n}" for n in range(39))])
+    await run(service, media_id, Tagger("tag-0", version="3"))
+    assert len(await found_in(viewer, media_id)) == 62
+    full = Tagger(*(f"tag-{n}" for n in range(150)), version="4")
+    with pytest.raises(ProcessingFailed, match="200 different labels") as refused:
+        await run(service, media_id, full)
+    assert not refused.value.retryable
 
 
 async def test_nothing_is_written_to_a_media_that_went_or_changed_meanwhile(service: RunningService) -> None:
