@@ -89,18 +89,20 @@ async def import_annotations(
     options: ImportOptions,
     *,
     stores: Stores,
+    on_read: Callable[[int], None],
     on_page: Callable[[ImportReport], None],
 ) -> ImportReport:
     """Let what a file says of its pictures take the place of what the source has said of these media.
 
     The whole file is read before anything is written. A media is written once or not at all; those that say the same
-    already are left alone, so that a run which was interrupted is gone on with by another. Raises InvalidInput for a
-    file that cannot be read.
+    already are left alone, so that a run which was interrupted is gone on with by another. `on_read` is told how many
+    records were read, from another thread; `on_page` what became of pictures. Raises InvalidInput for a file that
+    cannot be read.
     """
     report = ImportReport()
     with open_spool() as spool:
         # A file of a gigabyte takes minutes, and connections must be kept alive meanwhile.
-        await asyncio.to_thread(lambda: spool.fill(records()))
+        await asyncio.to_thread(lambda: spool.fill(records(), on_batch=on_read))
         report.pictures, report.invalid, _ = spool.counts()
         report.left_out = spool.left_out
         for problem in spool.problems(MAX_PROBLEMS):

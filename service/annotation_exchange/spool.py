@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,18 +65,23 @@ class LabelledBox:
     label: str
 
 
+def _tell_nobody(_taken: int) -> None:
+    return
+
+
 class Spool:
     def __init__(self, connection: sqlite3.Connection) -> None:
         connection.executescript(_TABLES)
         self._connection = connection
         self.left_out = 0
 
-    def fill(self, records: Iterable[Record]) -> None:
-        """Take in all records of a file, then see which do not belong together.
+    def fill(self, records: Iterable[Record], *, on_batch: Callable[[int], None] = _tell_nobody) -> None:
+        """Take in all records of a file, then see which do not belong together. `on_batch` is told how many so far.
 
         Raises InvalidInput where two pictures or two categories go by the same name: nobody knows which is meant.
         """
         batch: list[Record] = []
+        taken = 0
         self._connection.execute("BEGIN")
         for record in records:
             if isinstance(record, LeftOutRecord):
@@ -85,6 +90,8 @@ class Spool:
             batch.append(record)
             if len(batch) == _BATCH:
                 self._insert(batch)
+                taken += len(batch)
+                on_batch(taken)
                 batch.clear()
         self._insert(batch)
         self._settle()

@@ -20,6 +20,8 @@ from service.settings import Settings
 from service.stores.database import OUTAGE_ERRORS
 from service.telemetry import Metrics
 
+# A few seconds' worth of records.
+_TOLD_EVERY: Final = 100_000
 # What ends a run with a sentence.
 _STOPPING: Final[tuple[type[Exception], ...]] = (MediaServiceError, OSError, *OUTAGE_ERRORS)
 
@@ -49,6 +51,7 @@ async def run_import(
                 reader_of(file_format, path, described_by=described_by),
                 options,
                 stores=runtime.stores,
+                on_read=_tell_read,
                 on_page=lambda so_far: typer.echo(f"{so_far.done} of {so_far.pictures} pictures", err=True),
             )
     except _STOPPING as error:
@@ -59,8 +62,18 @@ async def run_import(
     return 1 if report.invalid or (report.unknown and not skip_unknown) else 0
 
 
+def _tell_read(records: int) -> None:
+    if records % _TOLD_EVERY == 0:
+        typer.echo(f"{records} records read", err=True)
+
+
 def _stopped(error: Exception, remedy: str) -> int:
-    message = error.message if isinstance(error, MediaServiceError) else f"{error}. {remedy}"
+    if isinstance(error, MediaServiceError):
+        message = error.message
+    elif isinstance(error, OUTAGE_ERRORS):
+        message = f"The database does not answer. {remedy}"
+    else:
+        message = f"{error}. {remedy}"
     typer.echo(f"Stopped: {printable(message)}", err=True)
     return 1
 

@@ -84,7 +84,9 @@ class Exchange:
         described_by = options.pop("described_by", None)
         whole = ImportOptions(**{"source": MODEL, "fractions": file_format is Format.YOLO, **options})
         reader = reader_of(file_format, path, described_by=described_by)
-        return await import_annotations(reader, whole, stores=self.stores, on_page=lambda _: None)
+        return await import_annotations(
+            reader, whole, stores=self.stores, on_read=lambda _: None, on_page=lambda _: None
+        )
 
     def coco(self, images: Sequence[dict[str, Any]], boxes: Sequence[dict[str, Any]] = ()) -> Path:
         """A COCO file of these images with their indexes as ids; each box is a cat in the first unless it says else."""
