@@ -2,7 +2,8 @@
 
 Over HTTP, on a real MongoDB, with what MongoDB looks at for each, and compared with brute force and with what searches
 in memory. `--keep` leaves the data in `.bench-search` for the next run with it, which then only measures; with
-`--resume` only what has not been measured yet.
+`--resume` only what has not been measured yet. `--scale` prints the tables of docs/scale.md from the figures
+that were kept.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.search import report
+from benchmarks.search import life, report, scale
 from benchmarks.search.measuring import BENCH_PYTHON, Plan, measure
 from benchmarks.search.stage import staged
 from benchmarks.stack import REPOSITORY
@@ -57,6 +58,19 @@ def draw(levels: list[dict[str, Any]], picture: Path) -> None:
         subprocess.run(argv, cwd=REPOSITORY, check=True)
 
 
+def print_scale(folder: Path) -> int:
+    """The tables, from the greatest population kept; the life of a photo is measured if it was not. 1 without figures."""
+    kept = sorted(folder.glob("figures-*.json"), key=lambda path: int(path.stem.partition("-")[2]))
+    if not kept:
+        say("There are no figures yet: run `make bench-search ARGS=--keep` first.")
+        return 1
+    lived = folder / "life.json"
+    if not lived.exists():
+        lived.write_text(json.dumps(asyncio.run(life.measure()), indent=1))
+    print(scale.tables(json.loads(kept[-1].read_text()), json.loads(lived.read_text())))
+    return 0
+
+
 def main() -> int:
     """0 unless a look-alike was missed or was none."""
     parser = argparse.ArgumentParser(prog="benchmarks.search", description=__doc__)
@@ -65,7 +79,10 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave the data in .bench-search, and use what is there")
     parser.add_argument("--resume", action="store_true", help="as --keep, without measuring again what was measured")
     parser.add_argument("--picture", type=Path, default=PICTURE, help="where the curve goes")
+    parser.add_argument("--scale", action="store_true", help="print the tables of docs/scale.md from kept figures")
     options = parser.parse_args()
+    if options.scale:
+        return print_scale(KEPT)
     usual = QUICK_COUNTS if options.quick else COUNTS
     greatest = options.count or max(usual)
     counts = [*(each for each in usual if each < greatest), greatest]

@@ -205,6 +205,7 @@ async def live(life: Life, ledger: Ledger) -> dict[str, Any]:
     await ledger.quiet()
     steps.append(ledger.close("Deleted, storage and edges included").per_photo())
     return {
+        "photos": PHOTOS,
         "original_bytes": sum(map(len, life.photos)) / PHOTOS,
         "before_deletion": before,
         "after_deletion": ledger.census(),

@@ -1,0 +1,210 @@
+"""The tables of docs/scale.md, from what was measured: sizes at 100 million media, the oplog's share, storage and CDN.
+
+Sizes grow linearly with the number of media: what is stored for one does not depend on the others. Nothing here was
+measured on a cluster of that size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from benchmarks.feed.report import table
+
+MEDIA: Final = 100_000_000
+_GB: Final = 1e9
+
+# Of an index that begins with few values, or with `_id`, only the newest end of each is written to; of all others some
+# page anywhere, which has to be read first unless it is in memory.
+_WRITTEN_AT_ITS_ENDS: Final = frozenset({"_id_", "feed", "recent", "kinds", "tags_by_purpose", "labels"})
+
+
+def documents(level: Mapping[str, Any], life: Mapping[str, Any]) -> str:
+    """How many documents there are for one media, and their bytes, in each collection."""
+    count, media = level["count"], level["sizes"]["media"]
+    rows = level["sizes"]["annotations"]
+    compressed = f"{media['storageSize'] / count:,.0f}"
+    lines = [
+        ["`media`", "1", f"{media['avgObjSize']:,}", compressed, _gb(media["storageSize"] / count)],
+        [
+            "`annotations`",
+            f"{rows['count'] / count:.2g}",
+            f"{rows['avgObjSize']:,}",
+            f"{rows['storageSize'] / rows['count']:,.0f}",
+            _gb(rows["storageSize"] / count),
+        ],
+    ]
+    for name in ("uploads", "contents", "embeddings", "jobs", "idempotency"):
+        found = life["before_deletion"].get(name)
+        if found and found["count"]:
+            lines.append([f"`{name}`", f"{found['count'] / life['photos']:.2g}", f"{found['bytes']:,.0f}", "", ""])
+    return table(["", "Documents a media", "Bytes of one (BSON)", "On disk", f"GB for {MEDIA // 10**6} M media"], lines)
+
+
+def indexes(level: Mapping[str, Any]) -> str:
+    """Of each index of `media` the bytes for one media, and what all of it takes."""
+    count, sizes = level["count"], level["sizes"]["media"]["indexSizes"]
+    lines = [
+        [f"`{name}`", f"{size / count:,.1f}", _gb(size / count), "its ends" if _at_its_ends(name) else "anywhere"]
+        for name, size in sorted(sizes.items(), key=lambda each: -each[1])
+        if size / count >= 1
+    ]
+    everywhere = sum(size for name, size in sizes.items() if not _at_its_ends(name)) / count
+    total = sum(sizes.values()) / count
+    lines.append(["All", f"{total:,.1f}", _gb(total), f"anywhere: {_gb(everywhere)} GB"])
+    return table(["Index of `media`", "Bytes a media", f"GB for {MEDIA // 10**6} M media", "Written to at"], lines)
+
+
+def _at_its_ends(name: str) -> bool:
+    return name in _WRITTEN_AT_ITS_ENDS
+
+
+def _gb(bytes_each: float) -> str:
+    return f"{bytes_each * MEDIA / _GB:,.1f}"
+
+
+def oplog(life: Mapping[str, Any]) -> str:
+    """Bytes of each step of a photo's life, and the oplog that uploads need for a day."""
+    steps = [
+        [step["title"], f"{sum(step['bytes'].values()):,.0f}", f"{sum(step['entries'].values()):,.1f}"]
+        for step in life["steps"]
+    ]
+    usual = sum(sum(step["bytes"].values()) for step in life["steps"][:3])
+    rates = [
+        [
+            f"{rate:g}",
+            f"{rate * 86_400 * 365 / 1e6:,.0f} M",
+            f"{rate * usual / 1e3:,.0f}",
+            f"{rate * usual * 86_400 / _GB:,.1f}",
+        ]
+        for rate in (1, 3.2, 10, 100)
+    ]
+    return "\n\n".join(
+        (
+            table(["Step", "Bytes of oplog a photo", "Entries"], steps),
+            table(["Uploads/s", "A year", "kB/s of oplog (first three steps)", "GB for 24 hours"], rates),
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """List prices in dollars: https://aws.amazon.com/cloudfront/pricing/ (edges in the United States, HTTPS, the first
+    10 TB a month) and https://aws.amazon.com/s3/pricing/ (S3 Standard, US East, the first 50 TB), as of autumn 2026.
+    """
+
+    cdn_gb: float = 0.085
+    cdn_request: float = 0.0100 / 10_000
+    invalidated_path: float = 0.005
+    get: float = 0.0004 / 1_000
+    put: float = 0.005 / 1_000
+    stored_gb_month: float = 0.023
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """What is assumed of a million sessions, and what docs/benchmarks.md says of the pictures that they see.
+
+    `shown_kb`: kB of one picture of the feed; `from_device`: the share that a device has kept; `missed`: that of the
+    others which CloudFront has not.
+    """
+
+    title: str
+    shown_kb: float
+    from_device: float
+    missed: float
+    sessions: int = 1_000_000
+    pages: int = 3
+    pictures: int = 20
+
+    @property
+    def shown(self) -> float:
+        return self.sessions * self.pages * self.pictures
+
+    @property
+    def fetched(self) -> float:
+        return self.shown * (1 - self.from_device)
+
+
+# `make bench-stability` and `make bench-bytes`: a phone with a slot of 360 px at 3 x, on 4G, 20 pictures.
+OURS: Final = Sessions("AVIF or WebP in the slot's size, addresses that stay", 1_337 / 20, 0.514, 0.030)
+NAIVE: Final = Sessions("FULL as JPEG, signed anew each time", 1_889 / 20, 0.0, 0.015)
+
+
+def cost_of_sessions(prices: Prices = Prices()) -> str:
+    """Dollars for the pictures of a million sessions."""
+    lines = [_session_costs(each, prices) for each in (OURS, NAIVE)]
+    titles = [
+        "Pictures shown",
+        "Requests to CloudFront",
+        "GB out",
+        "GETs to S3",
+        "Requests, $",
+        "Transfer, $",
+        "S3, $",
+        "All, $",
+    ]
+    return table(
+        ["A million sessions", OURS.title, NAIVE.title],
+        [[title, *(line[index] for line in lines)] for index, title in enumerate(titles)],
+    )
+
+
+def _session_costs(assumed: Sessions, prices: Prices) -> list[str]:
+    out_gb, gets = assumed.fetched * assumed.shown_kb * 1e3 / _GB, assumed.fetched * assumed.missed
+    requests, transfer, storage = assumed.fetched * prices.cdn_request, out_gb * prices.cdn_gb, gets * prices.get
+    counts = [f"{each / 1e6:,.1f} M" for each in (assumed.shown, assumed.fetched)]
+    return [
+        *counts,
+        f"{out_gb:,.0f}",
+        f"{gets / 1e6:,.2f} M",
+        *(f"{each:,.2f}" for each in (requests, transfer, storage, requests + transfer + storage)),
+    ]
+
+
+def cost_of_photos(life: Mapping[str, Any], prices: Prices = Prices()) -> str:
+    """Dollars for a million photos: asking S3 to take, keep and remove them, and edges to forget them."""
+    uploaded, removed = life["steps"][0]["calls"], life["steps"][-1]["calls"]
+    renditions = life["before_deletion"]["renditions"]
+    kept = life["original_bytes"] + renditions["bytes"] * renditions["count"] / life["photos"]
+    # The client's own PUT is no call of the service's.
+    writes, reads = 1 + _calls(uploaded, _WRITES), _calls(uploaded, _READS)
+    lists, heads = _calls(removed, _WRITES), _calls(removed, _READS)
+    million = 1e6
+    lines = [
+        ["Taken up: PUTs and tags", f"{writes:g}", million * writes * prices.put],
+        ["Taken up: GETs and HEADs", f"{reads:g}", million * reads * prices.get],
+        [
+            "Kept for a month: original and renditions",
+            f"{kept / 1e6:.2f} MB",
+            million * kept / _GB * prices.stored_gb_month,
+        ],
+        ["Removed: LISTs", f"{lists:g}", million * lists * prices.put],
+        ["Removed: HEADs (DELETEs are free)", f"{heads:g}", million * heads * prices.get],
+        ["Edges forget by tag alone", "1 path", million * prices.invalidated_path],
+        ["Edges forget by path as well", "4 paths", million * 4 * prices.invalidated_path],
+    ]
+    return table(["A million photos", "Each", "$"], ([name, each, f"{cost:,.2f}"] for name, each, cost in lines))
+
+
+# As S3 bills them; HeadBucket is asked by /readyz and belongs to no photo.
+_WRITES: Final = ("PutObject", "PutObjectTagging", "CopyObject", "ListObjectsV2", "ListObjectVersions")
+_READS: Final = ("GetObject", "HeadObject", "GetObjectTagging")
+
+
+def _calls(calls: Mapping[str, float], names: Sequence[str]) -> float:
+    return sum(calls.get(name, 0) for name in names)
+
+
+def tables(level: Mapping[str, Any], life: Mapping[str, Any]) -> str:
+    """All of them, under their titles."""
+    parts = {
+        "Documents": documents(level, life),
+        "Indexes": indexes(level),
+        "Oplog": oplog(life),
+        "Sessions": cost_of_sessions(),
+        "Photos": cost_of_photos(life),
+    }
+    measured = f"{level['count']:,} media, {level['machine']}; a photo's life, {life['machine']}"
+    return "\n\n".join([measured, *(f"**{title}**\n\n{body}" for title, body in parts.items())])
