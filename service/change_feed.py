@@ -91,6 +91,8 @@ class ChangeFeed:
         self._watching = asyncio.Event()
         self._is_connected = False
         self._told_until = time.monotonic()
+        # How often the stream has begun anew: nothing was heard of what was written before.
+        self.beginnings = 0
 
     async def run(self) -> None:
         """Read the change stream until cancelled."""
@@ -184,6 +186,7 @@ class ChangeFeed:
             return
         if signal is Signal.BEGUN:
             self._told_until = time.monotonic()
+            self.beginnings += 1
         self._tell(None)
         if signal is Signal.BEGUN:
             self._watching.set()

@@ -55,6 +55,8 @@ class LookAlikeMemory:
         # Media whose hashes were written since, and when that was heard of.
         self._written: dict[UUID, float] = {}
         self._is_stale = False
+        # Which of the stream's beginnings all that is held comes after.
+        self._loaded_in = 0
         self._woken = asyncio.Event()
         change_feed.listen(self._hear)
 
@@ -98,6 +100,7 @@ class LookAlikeMemory:
     async def _load(self) -> None:
         # What is written from here on is heard of: the stream was open before.
         self._is_stale, self._hashes, self._count = False, None, 0
+        self._loaded_in = self._change_feed.beginnings
         loaded = _grown(None, _FIRST_SIZE)
         count = 0
         try:
@@ -132,8 +135,8 @@ class LookAlikeMemory:
 
     def _hear(self, change: Change | None) -> None:
         if change is None:
-            # While the stream is interrupted nothing is answered from here, and it goes on where it was; or it begins.
-            self._is_stale = self._is_stale or self._change_feed.is_live()
+            # A stream that was interrupted or late tells all in the end; only where it begins anew something is missed.
+            self._is_stale = self._is_stale or self._change_feed.beginnings != self._loaded_in
         elif _writes_a_hash(change):
             self._written.pop(change.id, None)
             self._written[change.id] = time.monotonic()

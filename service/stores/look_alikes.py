@@ -84,7 +84,7 @@ class LookAlikeStore:
         return [value for each in documents if isinstance(value := each["hashes"].get("phash"), int)]
 
     async def all_hashes(self) -> AsyncIterator[list[int]]:
-        """Every telling hash that there is, at least once; from the index alone, each page with a deadline of its own."""
+        """Every telling hash at least once, page by page from the index alone; each page has a deadline of its own."""
         query: dict[str, Any] = {"hashes.phash": {"$gte": LEAST_STORED}}
         while True:
             cursor = self._reads.find_raw_batches(query, _ONE_HASH).sort("hashes.phash", 1).limit(_BATCH)
