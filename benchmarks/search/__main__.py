@@ -59,7 +59,7 @@ def draw(levels: list[dict[str, Any]], picture: Path) -> None:
 
 
 def print_scale(folder: Path) -> int:
-    """The tables, from the greatest population kept; the life of a photo is measured if it was not. 1 without figures."""
+    """The tables, of the greatest population kept; the life of a photo is measured if it was not. 1 without figures."""
     kept = sorted(folder.glob("figures-*.json"), key=lambda path: int(path.stem.partition("-")[2]))
     if not kept:
         say("There are no figures yet: run `make bench-search ARGS=--keep` first.")
