@@ -64,7 +64,10 @@ async def change_indexes(settings: Settings, asked: Mapping[str, Sequence[str]])
 
 
 async def show_usage(settings: Settings) -> int:
-    """Print how often each index was used and since when, by member; the exit code: 1 if some are unused."""
+    """Print how often each index was used and since when, by member.
+
+    The exit code: 1 if some are unused, 2 if no member told.
+    """
     async with open_database(settings.mongo) as database:
         usages, away = await _read(database, settings)
     verdicts = judge(usages, away, now=datetime.now(UTC))
@@ -74,7 +77,9 @@ async def show_usage(settings: Settings) -> int:
         [row for verdict in verdicts for row in _rows(verdict)],
     )
     for member in away:
-        _tell(f"{member.address} was not asked: {member.reason}")
+        _tell(f"{member.address} does not tell: {member.reason}")
+    if away and not usages:
+        return REFUSED
     return DRIFT if any(verdict.is_unused for verdict in verdicts) else SAME
 
 

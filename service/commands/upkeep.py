@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Annotated
 
 import typer
@@ -11,6 +12,19 @@ from service.commands.target import explained, settings_of_deployment
 
 # 128 + SIGINT, as shells say it.
 _INTERRUPTED = 130
+
+
+def _run(work: Coroutine[None, None, int]) -> int:
+    """The exit code of a command; a database that does not answer, or not so, ends it with a sentence."""
+    from service.stores.inspection import DatabaseUnusable
+    from service.stores.inspection import explained as database_explained
+
+    try:
+        with database_explained():
+            return asyncio.run(work)
+    except DatabaseUnusable as error:
+        typer.echo(f"Stopped: {error}", err=True)
+        return 1
 
 
 PlacesOption = list[str] | None
@@ -44,14 +58,14 @@ def indexes(
     with explained():
         settings = settings_of_deployment()
         if any(changes.values()):
-            raise typer.Exit(asyncio.run(change_indexes(settings, changes)))
+            raise typer.Exit(_run(change_indexes(settings, changes)))
         if usage:
-            raise typer.Exit(asyncio.run(show_usage(settings)))
+            raise typer.Exit(_run(show_usage(settings)))
         if not apply:
-            raise typer.Exit(asyncio.run(compare_indexes(settings)))
+            raise typer.Exit(_run(compare_indexes(settings)))
         options = BuildOptions(max_lag_s=max_lag, max_wait_s=max_wait)
         try:
-            code = asyncio.run(apply_indexes(settings, options))
+            code = _run(apply_indexes(settings, options))
         except KeyboardInterrupt:
             typer.echo("Interrupted. What is being built goes on in the database; run it again to join it.", err=True)
             code = _INTERRUPTED
@@ -86,6 +100,6 @@ def migrate(
     with explained():
         settings = settings_of_deployment()
         if not up and not down:
-            raise typer.Exit(asyncio.run(show_pending(settings, to=target)))
+            raise typer.Exit(_run(show_pending(settings, to=target)))
         options = MigrationOptions(target, down=down, recheck=recheck, rate=rate, batch=batch)
-        raise typer.Exit(asyncio.run(run_migration(settings, options)))
+        raise typer.Exit(_run(run_migration(settings, options)))

@@ -14,6 +14,7 @@ from service.stores.database import OUTAGE_ERRORS, Database
 # https://www.mongodb.com/docs/manual/reference/replica-states/
 _CAUGHT_UP: Final = frozenset({1, 2})  # PRIMARY, SECONDARY
 # MongoDB error codes
+_UNAUTHORIZED: Final = 13
 _NAMESPACE_NOT_FOUND: Final = 26
 _CONFLICTS: Final = frozenset({85, 86})  # IndexOptionsConflict, IndexKeySpecsConflict
 
@@ -151,4 +152,6 @@ class IndexBuilds:
 
 
 def _reason(error: OperationFailure) -> str:
+    if error.code == _UNAUTHORIZED:
+        return "This user of MongoDB may not do that: it takes the role dbAdmin on the database."
     return f"MongoDB refused: {(error.details or {}).get('errmsg', error)}"

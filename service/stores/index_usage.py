@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from pymongo.errors import OperationFailure, PyMongoError
 
 from service.settings import MongoSettings
 from service.stores.database import Database, WatchedDatabase, open_member
+
+_UNAUTHORIZED: Final = 13  # MongoDB error code
+_NO_RIGHTS: Final = "this user of MongoDB may not: it takes the role clusterMonitor."
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,8 @@ async def read_usage(
             async with open_member(settings, address) as member:
                 usages = [usage async for usage in _of_member(member, address, collections)]
         except OperationFailure as error:
-            yield Unreachable(address, str((error.details or {}).get("errmsg", error)))
+            refused = str((error.details or {}).get("errmsg", error))
+            yield Unreachable(address, _NO_RIGHTS if error.code == _UNAUTHORIZED else refused)
         except PyMongoError as error:
             # The driver goes on to describe every setting that it knows.
             yield Unreachable(address, str(error).split(" (configured timeouts")[0])

@@ -91,6 +91,7 @@ def test_each_process_starts_from_its_environment(services: dict[str, dict[str, 
         "edge": "load_signers(load_settings(Role.WORKER).delivery)",
         "worker": "load_settings(Role.WORKER)",
         "indexes": "load_settings(Role.WORKER)",
+        "migrations": "load_settings(Role.WORKER)",
         "buckets": "load_settings(Role.WORKER)",
     }
     imports = "from service.production import Role, load_settings; from service.delivery import load_signers; "
@@ -112,4 +113,4 @@ def test_each_process_knows_only_its_own_secrets(services: dict[str, dict[str, A
     assert known("api") == {"MONGO_API_PASSWORD", "TOKEN_SECRET", "STORAGE_EVENT_TOKEN", *storage, *signing}
     assert known("edge") == {*storage, *signing}
     assert known("buckets") == storage
-    assert known("indexes") == {"MONGO_API_PASSWORD"}
+    assert known("indexes") == known("migrations") == {"MONGO_API_PASSWORD"}
