@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from service.labels import labels_of, strongest
+from service.labels import summarise
 from service.migrations.migration import Document, Edit, Migration
 
 _FIELDS = ("labels", "annotation_count")
 
 
 def _up(media: Document) -> Edit:
-    """Of annotations that were moved, their segments say what is needed."""
-    annotations, segments = media.get("annotations"), media.get("annotation_segments")
-    if annotations is None and segments is None:
+    annotations = media.get("annotations")
+    if media.get("annotation_segments"):
+        # They have moved, by a release that wrote all of this: it follows from rows, and not from the document.
+        return Edit()
+    if annotations is None:
         return Edit(removed=_FIELDS) if any(media.get(name) for name in _FIELDS) else Edit()
-    greatest = strongest(annotations or ())
-    for segment in segments or ():
-        for label, confidence in segment["labels"]:
-            greatest[label] = max(confidence, greatest.get(label, 0.0))
-    count = len(annotations or ()) + sum(segment["count"] for segment in segments or ())
-    return Edit({"labels": labels_of(greatest), "annotation_count": count})
+    return Edit({"labels": summarise(annotations), "annotation_count": len(annotations)})
 
 
-def _down(_media: Document) -> Edit:
-    return Edit(removed=_FIELDS)
+def _down(media: Document) -> Edit:
+    return Edit() if media.get("annotation_segments") else Edit(removed=_FIELDS)
 
 
 MIGRATION = Migration(

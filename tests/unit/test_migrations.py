@@ -55,14 +55,15 @@ def test_what_has_no_telling_hash_gets_no_bands(hashes: dict[str, int] | None) -
     assert not upgraded(media, LATEST).alters(media)
 
 
-def test_annotations_that_were_moved_count_by_their_segments() -> None:
-    segments = [
-        {"id": 1, "source": "user:anna", "count": 150, "labels": [["cat", 0.5], ["bowl", 0.25]]},
-        {"id": 2, "source": "model:m@1", "count": 50, "labels": [["cat", 0.75]]},
-    ]
-    edit = upgraded({"schema_version": 2, "annotation_segments": segments}, LATEST)
-    assert edit.values["annotation_count"] == 200
-    assert [(each["label"], each["confidence"]) for each in edit.values["labels"]] == [("bowl", 0.25), ("cat", 0.75)]
+def test_what_annotations_say_that_have_moved_stays_as_it_was_written_with_them() -> None:
+    moved = {
+        "annotation_segments": [{"id": 1, "source": "user:anna", "count": 150}],
+        "labels": [{"label": "cat", "step": 5, "confidence": 0.5}],
+        "annotation_count": 150,
+    }
+    up, down = upgraded({"schema_version": 2, **moved}, LATEST), downgraded({"schema_version": LATEST, **moved}, FIRST)
+    for edit in (up, down):
+        assert not moved.keys() & {*edit.values, *edit.removed}
 
 
 def test_a_document_of_a_later_release_is_not_taken_back() -> None:
