@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -24,9 +25,11 @@ async def clear_abandoned_writes(*, stores: Stores, grace: timedelta = _ABANDONE
     before = await stores.media.server_time() - grace
     rounds = await stores.annotation_rows.unfinished(before, limit=_AT_ONCE)
     for round_ in rounds:
-        listed = await _settled_segments(round_["media_id"], stores)
-        await stores.annotation_rows.remove(round_["media_id"], set(round_["segments"]) - listed)
-        await stores.annotation_rows.finish(round_["_id"])
+        # Of a media that others write to all the time, the next call sees to it.
+        with suppress(TemporarilyUnavailable):
+            listed = await _settled_segments(round_["media_id"], stores)
+            await stores.annotation_rows.remove(round_["media_id"], set(round_["segments"]) - listed)
+            await stores.annotation_rows.finish(round_["_id"])
     return len(rounds)
 
 
