@@ -9,6 +9,7 @@ from service.models import BoundingBox
 
 # Fractions are kept to a ten-thousandth of a pixel of the largest picture; so what was exported comes back the same.
 _DIGITS: Final = 9
+_LEAST: Final = 1e-9
 
 
 def unit_of(picture: PictureRecord, size: tuple[float, float]) -> tuple[float, float]:
@@ -45,18 +46,19 @@ def fractions_of(record: BoxRecord, unit: tuple[float, float], size: tuple[float
     x, y, width, height = record.box
     if width <= 0 or height <= 0:
         raise Unreadable(record.place, "the box is empty")
-    left, right = _span(x / unit[0], width / unit[0], size[0], record.place)
-    top, bottom = _span(y / unit[1], height / unit[1], size[1], record.place)
-    box = BoundingBox(
-        round(left, _DIGITS), round(top, _DIGITS), round(right - left, _DIGITS), round(bottom - top, _DIGITS)
-    )
-    if box.width <= 0 or box.height <= 0:
-        raise Unreadable(record.place, "the box is empty")
-    return box
+    left, across = _span(x / unit[0], width / unit[0], size[0], record.place)
+    top, down = _span(y / unit[1], height / unit[1], size[1], record.place)
+    return BoundingBox(left, top, across, down)
 
 
 def _span(start: float, length: float, pixels: float, place: str) -> tuple[float, float]:
+    """One side of a box: where it begins and how long it is."""
     end, slack = start + length, (1 + 1e-6) / pixels
     if start < -slack or end > 1 + slack:
         raise Unreadable(place, "the box reaches more than a pixel outside the picture")
-    return min(max(start, 0.0), 1.0), min(max(end, 0.0), 1.0)
+    if start < 0 or end > 1:
+        start = max(start, 0.0)
+        length = min(end, 1.0) - start
+    if length <= 0 or start > 1:
+        raise Unreadable(place, "the box is empty")
+    return round(start, _DIGITS), max(round(length, _DIGITS), _LEAST)

@@ -155,7 +155,7 @@ async def _write(
     try:
         if media is None or "width" not in media.get("content", {}):
             raise Unreadable(picture.place, "the media has been deleted")
-        fresh = _documents(media, picture, boxes, options)
+        fresh = documents_of(media, picture, boxes, options)
         if await _says(media, fresh, options.source, stores):
             report.unchanged += 1
             return
@@ -177,9 +177,10 @@ async def _says(media: MediaDocument, fresh: Sequence[AnnotationDocument], sourc
     return {each["id"] for each in held} == {each["id"] for each in fresh}
 
 
-def _documents(
+def documents_of(
     media: MediaDocument, picture: PictureRecord, boxes: Sequence[LabelledBox], options: ImportOptions
 ) -> list[AnnotationDocument]:
+    """What a file says of a picture, as it is stored of a media. Raises Unreadable for what cannot be."""
     size = (media["content"]["width"], media["content"]["height"])
     unit = (1.0, 1.0) if options.fractions else unit_of(picture, size)
     seen: Counter[bytes] = Counter()

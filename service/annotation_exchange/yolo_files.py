@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import yaml
 
 from service.annotation_exchange.exporting import ExportedPicture
 from service.annotation_exchange.new_files import EntryWriter, new_container
+
+# What six digits can tell from nothing: a box without a width would be an error to whoever reads it.
+_LEAST: Final = 1e-6
 
 
 class YoloWriter:
@@ -36,7 +40,8 @@ class YoloWriter:
 
 
 def _centred(box: Mapping[str, float]) -> tuple[float, float, float, float]:
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, box["width"], box["height"]
+    width, height = max(box["width"], _LEAST), max(box["height"], _LEAST)
+    return box["x"] + width / 2, box["y"] + height / 2, width, height
 
 
 @contextmanager
@@ -48,6 +53,10 @@ def yolo_writer(path: Path, *, confidences: bool) -> Iterator[YoloWriter]:
     with new_container(path) as write_entry:
         writer = YoloWriter(write_entry, confidences=confidences)
         yield writer
-        names = {number: label for label, number in writer.classes.items()}
-        description: dict[str, Any] = {"path": ".", "train": "images", "val": "images", "names": names}
-        write_entry("data.yaml", yaml.safe_dump(description, sort_keys=False, allow_unicode=True).encode())
+        names = "".join(f"  {number}: {_quoted(label)}\n" for label, number in writer.classes.items())
+        write_entry("data.yaml", f"path: .\ntrain: images\nval: images\nnames:\n{names or '  {}'}".encode())
+
+
+def _quoted(label: str) -> str:
+    # Only in this style are all characters escaped that YAML would take for ends of lines.
+    return yaml.safe_dump(label, default_style='"', allow_unicode=True, width=math.inf).strip()
