@@ -1,0 +1,226 @@
+"""Look-alikes on a real database and over HTTP: none is missed, nobody sees more than they may, documents are read for
+hits only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from random import Random
+from typing import Any
+
+import pytest
+from pymongo.asynchronous.cursor import AsyncCursor, AsyncRawBatchCursor
+
+from schema.global_id import encode_id
+from service.access import ANONYMOUS, MODERATOR_ROLE, Action, Viewer, granted_filters
+from service.documents import MediaDocument
+from service.look_alike_memory import open_look_alike_memory
+from service.look_alikes import LookAlike, asked_of_hash, find_look_alikes
+from service.perceptual_hash import MAX_DISTANCE, bands_of, distance, from_stored
+from service.runtime import Runtime
+from tests.documents import ready_media
+from tests.integration.conftest import RunningService
+
+ANNA = Viewer("anna")
+MODERATOR = Viewer("mod", frozenset({MODERATOR_ROLE}))
+SIMILAR_MEDIA = """
+query Q($hash: PerceptualHash!, $maxDistance: Int!, $first: Int = 100) {
+  similarMedia(perceptualHash: $hash, maxDistance: $maxDistance, first: $first) { distance media { id } }
+}
+"""
+
+
+def hashed(value: int, **changed: Any) -> MediaDocument:
+    return ready_media(hashes={"phash": value, "bands": bands_of(value)}, **changed)
+
+
+def telling(random: Random) -> int:
+    """A hash as `imagehash.phash` makes them: half of the bits are set."""
+    value = sum(1 << bit for bit in random.sample(range(64), 32))
+    return value - 2**64 if value >> 63 else value
+
+
+def differing(random: Random, value: int, by: int) -> int:
+    for bit in random.sample(range(64), by):
+        value ^= 1 << bit if bit < 63 else -(2**63)
+    return value
+
+
+@pytest.fixture(scope="module")
+async def album(service: RunningService) -> list[MediaDocument]:
+    """3,000 strangers, and near 30 of them others at every distance; some private, some deleted."""
+    random = Random(6)
+    values = [telling(random) for _ in range(3_000)]
+    values += [differing(random, each, by) for each in values[:30] for by in range(MAX_DISTANCE + 3)]
+    media = [
+        hashed(
+            value,
+            owner_id=("anna", "bea", "carl")[number % 3],
+            visibility="PRIVATE" if number % 4 == 0 else "PUBLIC",
+            status="DELETED" if number % 11 == 0 else "READY",
+        )
+        for number, value in enumerate(values)
+    ]
+    await service.runtime.database.media.insert_many(media)
+    return media
+
+
+def shown(viewer: Viewer, media: MediaDocument) -> bool:
+    if media["status"] != "READY":
+        return False
+    return media["visibility"] == "PUBLIC" or viewer == MODERATOR or media["owner_id"] == viewer.id
+
+
+def by_force(media: list[MediaDocument], viewer: Viewer, value: int, max_distance: int) -> list[tuple[str, int]]:
+    ranked = sorted(
+        (apart, -each["_id"].int, encode_id("Media", each["_id"]))
+        for each in media
+        if (apart := distance(value, each["hashes"]["phash"])) <= max_distance and shown(viewer, each)
+    )
+    return [(str(global_id), apart) for apart, _, global_id in ranked]
+
+
+@pytest.mark.parametrize("max_distance", range(MAX_DISTANCE + 1))
+async def test_none_is_missed_and_none_is_shown_to_others(
+    service: RunningService, album: list[MediaDocument], max_distance: int
+) -> None:
+    clients = [
+        (ANONYMOUS, service.client(None)),
+        (ANNA, service.client("anna")),
+        (MODERATOR, service.client("mod", roles=(MODERATOR_ROLE,))),
+    ]
+    found = 0
+    for value in [each["hashes"]["phash"] for each in album[:30:6] + album[100:104]]:
+        for viewer, client in clients:
+            answer = await client.run(SIMILAR_MEDIA, hash=from_stored(value), maxDistance=max_distance)
+            told = [(each["media"]["id"], each["distance"]) for each in answer["similarMedia"]]
+            assert told == by_force(album, viewer, value, max_distance)
+            found += len(told)
+    assert found > 5 * max_distance
+
+
+async def test_refusals_have_a_code(service: RunningService) -> None:
+    client = service.client(None)
+    for asked in ({"hash": "0" * 16, "maxDistance": 11}, {"hash": "0" * 16, "maxDistance": 3, "first": 101}):
+        answer = await client.post(SIMILAR_MEDIA, **asked)
+        assert [each["extensions"]["code"] for each in answer["errors"]] == ["INVALID_INPUT"], answer
+
+
+async def explained(cursor_type: type, read: Any) -> Any:
+    """The plan of exactly what is sent."""
+    sent: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+
+        async def remember(cursor: Any, *_: Any) -> list[Any]:
+            sent.append(cursor)
+            return []
+
+        async def no_batches(cursor: Any) -> AsyncIterator[bytes]:
+            sent.append(cursor)
+            return
+            yield b""
+
+        patch.setattr(cursor_type, "to_list", remember)
+        if cursor_type is AsyncRawBatchCursor:
+            patch.setattr(cursor_type, "__aiter__", no_batches)
+        await read()
+    return await sent[0].explain()
+
+
+def stages(plan: Any) -> set[str]:
+    inner = [plan[name] for name in ("inputStage",) if name in plan] + plan.get("inputStages", [])
+    return {plan["stage"]}.union(*(stages(each) for each in inner))
+
+
+@pytest.mark.parametrize("max_distance", [4, 10])
+async def test_candidates_are_read_from_an_index_alone(
+    service: RunningService, album: list[MediaDocument], max_distance: int
+) -> None:
+    store = service.runtime.stores.look_alikes
+    value = album[3]["hashes"]["phash"]
+    plan = await explained(AsyncRawBatchCursor, lambda: store.hashes_near([value], max_distance))
+    stats = plan["executionStats"]
+    assert stages(plan["queryPlanner"]["winningPlan"]) <= {"IXSCAN", "PROJECTION_COVERED", "PROJECTION_DEFAULT"}
+    assert stats["totalDocsExamined"] == 0
+    assert stats["nReturned"] > 0
+    pages = await explained(AsyncRawBatchCursor, lambda: _drain(store.all_hashes()))
+    assert not {"COLLSCAN", "SORT", "FETCH"} & stages(pages["queryPlanner"]["winningPlan"])
+
+
+async def _drain(pages: Any) -> None:
+    async for _ in pages:
+        pass
+
+
+@pytest.mark.parametrize("viewer", [ANONYMOUS, ANNA, MODERATOR], ids=["anonymous", "owner", "moderator"])
+async def test_documents_are_read_for_hits_only(
+    service: RunningService, album: list[MediaDocument], viewer: Viewer
+) -> None:
+    store = service.runtime.stores.look_alikes
+    near = {each["hashes"]["phash"] for each in album[3000:3013]}
+    having = [each for each in album if each["hashes"]["phash"] in near]
+    access = granted_filters(viewer, Action.READ)
+    plan = await explained(AsyncCursor, lambda: store.newest_with(near, access=access, limit=100))
+    stats = plan["executionStats"]
+    assert not {"COLLSCAN", "SORT"} & stages(plan["queryPlanner"]["winningPlan"])
+    assert stats["nReturned"] == sum(shown(viewer, each) for each in having)
+    assert stats["totalDocsExamined"] <= len(having)
+    own = await explained(AsyncCursor, lambda: store.of_owner_with("bea", near, limit=100))
+    assert own["executionStats"]["totalDocsExamined"] == sum(each["owner_id"] == "bea" for each in having)
+
+
+async def test_of_a_picture_that_everybody_posts_few_are_read(service: RunningService) -> None:
+    value = telling(Random(77))
+    copies = [hashed(value, visibility="PRIVATE" if number % 2 else "PUBLIC") for number in range(600)]
+    await service.runtime.database.media.insert_many(copies)
+    found = await search(service.runtime, value, 6, first=20)
+    newest = [each["_id"] for each in reversed(copies) if each["visibility"] == "PUBLIC"]
+    assert [each.media_id for each in found] == newest[:20]
+    store, access = service.runtime.stores.look_alikes, granted_filters(ANONYMOUS, Action.READ)
+    plan = await explained(AsyncCursor, lambda: store.newest_with([value], access=access, limit=20))
+    assert plan["executionStats"]["totalDocsExamined"] <= 41
+
+
+async def search(
+    runtime: Runtime, value: int, max_distance: int, *, first: int = 100, memory: Any = None
+) -> list[LookAlike]:
+    store = runtime.stores.look_alikes
+    found = await find_look_alikes(
+        asked_of_hash(value, include_transformed=False),
+        search=memory or store,
+        store=store,
+        access=granted_filters(ANONYMOUS, Action.READ),
+        max_distance=max_distance,
+        first=first,
+    )
+    return list(found)
+
+
+async def test_memory_follows_the_change_stream(service: RunningService, album: list[MediaDocument]) -> None:
+    runtime, random = service.runtime, Random(9)
+    values = [each["hashes"]["phash"] for each in album[:6]]
+    await service.change_feed.ready()
+    memory_of = open_look_alike_memory(runtime.stores.look_alikes, service.change_feed, capacity=100_000)
+    async with memory_of as memory:
+        assert memory is not None
+        # As if it had been there when the stream began.
+        memory._is_stale = True
+        memory._woken.set()
+        for number in range(40):
+            value = differing(random, values[number % 6], random.randrange(9))
+            document = hashed(value, title=f"fresh {number}")
+            await runtime.database.media.insert_one(document)
+            if number % 4 == 0:
+                other = differing(random, values[number % 6], random.randrange(9))
+                changed = {"hashes": {"phash": other, "bands": bands_of(other)}}
+                await runtime.database.media.update_one({"_id": document["_id"]}, {"$set": changed})
+            if number % 7 == 0:
+                await runtime.database.media.update_one(
+                    {"_id": document["_id"]}, {"$set": {"status": "DELETED"}, "$unset": {"hashes": 1}}
+                )
+        for value in values:
+            expected = await search(runtime, value, 8)
+            async with asyncio.timeout(10):
+                while not memory.is_ready() or await search(runtime, value, 8, memory=memory) != expected:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
