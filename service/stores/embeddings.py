@@ -96,7 +96,7 @@ class EmbeddingStore:
 
     async def mark_of(self, media_id: UUID, model: str) -> Mapping[str, str] | None:
         """Which request wrote or removed this embedding last; None if none did."""
-        row = await self._embeddings.find_one({"_id": row_id(media_id, model)}, {"last_change": 1})
+        row = await self._embeddings.find_one(_at(media_id, model), {"last_change": 1})
         return None if row is None else row["last_change"]
 
     async def put(
@@ -127,7 +127,7 @@ class EmbeddingStore:
             **{name: {"$ifNull": [f"${name}", {"$literal": value}]} for name, value in of_media.items()},
             "created_at": NOW,
         }
-        query = {"_id": row_id(media["_id"], model), "last_change.id": _last(replacing)}
+        query = {**_at(media["_id"], model), "last_change.id": _last(replacing)}
         try:
             written = await self._embeddings.update_one(query, [{"$set": update}], upsert=replacing is None)
         except DuplicateKeyError:
@@ -137,7 +137,7 @@ class EmbeddingStore:
     async def clear(self, media_id: UUID, model: str, *, mark: Mapping[str, str], replacing: Mapping[str, str]) -> bool:
         """Remove an embedding but for `mark`; False if its last change left another mark than `replacing`."""
         bare = {"_id": "$_id", "media_id": "$media_id", "last_change": {"$literal": dict(mark)}}
-        query = {"_id": row_id(media_id, model), "last_change.id": _last(replacing)}
+        query = {**_at(media_id, model), "last_change.id": _last(replacing)}
         written = await self._embeddings.update_one(query, [{"$replaceWith": bare}])
         return bool(written.matched_count)
 
@@ -207,6 +207,11 @@ class EmbeddingStore:
         cursor = self._embeddings.find(query).sort("_id", 1).limit(limit)
         rows: list[EmbeddingDocument] = await cursor.hint("_id_" if model is None else "by_model").to_list(limit)
         return rows
+
+
+def _at(media_id: UUID, model: str) -> dict[str, Any]:
+    # The media names the shard.
+    return {"_id": row_id(media_id, model), "media_id": media_id}
 
 
 def _last(replacing: Mapping[str, str] | None) -> Any:
