@@ -83,7 +83,8 @@ def _obstacle(
     for member in members:
         if member.lag_s is None:
             return f"{member.address} is away, and no build ends without a voting member. Start it, or take its vote."
-        if member.lag_s > options.max_lag_s:
+    for member in members:
+        if member.lag_s is not None and member.lag_s > options.max_lag_s:
             return f"a voting member is more than {options.max_lag_s:g} s behind: {member.address}."
     return None
 

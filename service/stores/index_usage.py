@@ -63,4 +63,4 @@ async def _of_member(member: WatchedDatabase, address: str, collections: Sequenc
     for collection in collections:
         async for row in await member[collection].aggregate([{"$indexStats": {}}]):
             accesses = row["accesses"]
-            yield Usage(row.get("host", address), collection, row["name"], int(accesses["ops"]), accesses["since"])
+            yield Usage(address or row["host"], collection, row["name"], int(accesses["ops"]), accesses["since"])

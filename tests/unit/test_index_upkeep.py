@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -140,3 +142,12 @@ def test_names_say_which_index_is_meant() -> None:
         assert len(names) == len(set(names)), collection
         # What is hinted at or dropped is named COLLECTION.INDEX.
         assert not any("." in name for name in names)
+
+
+def test_no_name_of_a_released_index_has_another_meaning_now() -> None:
+    """Databases have it under that name already, and would go on with what it was: a changed index needs a new one."""
+    released = json.loads((Path(__file__).parents[1] / "fixtures" / "released_indexes.json").read_text())
+    for collection, declared in DECLARED.items():
+        for index in declared:
+            meaning = {"keys": [list(key) for key in index.keys], "options": dict(index.options)}
+            assert released.get(f"{collection}.{index.name}", meaning) == meaning
