@@ -54,8 +54,8 @@ class ImportReport:
     """How many pictures the file has, and what became of them; `problems` are the first of what went wrong.
 
     `done`: so many were looked at. `written`, `unchanged`: of media, `annotations` were written. `unknown`: pictures
-    that are no media or not one. `invalid`: not taken for what the file says of them. `left_out`: things in them
-    that are no boxes.
+    that are no media or not one. `invalid`: not taken for what the file says of them. `stray`: records that
+    make no sense and are of no picture. `left_out`: things in pictures that are no boxes.
     """
 
     pictures: int = 0
@@ -65,6 +65,7 @@ class ImportReport:
     annotations: int = 0
     unknown: int = 0
     invalid: int = 0
+    stray: int = 0
     left_out: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -104,7 +105,7 @@ async def import_annotations(
         # A file of a gigabyte takes minutes, and connections must be kept alive meanwhile.
         await asyncio.to_thread(lambda: spool.fill(records(), on_batch=on_read))
         report.pictures, report.invalid, _ = spool.counts()
-        report.left_out = spool.left_out
+        report.stray, report.left_out = spool.stray_count(), spool.left_out
         for problem in spool.problems(MAX_PROBLEMS):
             report.tell(problem)
         await _identify(spool, options, report, stores)

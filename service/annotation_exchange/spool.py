@@ -128,7 +128,8 @@ class Spool:
             CREATE INDEX boxes_of ON boxes (picture);
             CREATE INDEX problems_of ON problems (picture);
             INSERT INTO problems SELECT picture, place, 'there is no picture ' || substr(picture, 1, 60) FROM boxes
-                WHERE picture NOT IN (SELECT key FROM pictures);
+                WHERE picture NOT IN (SELECT key FROM pictures)
+                AND picture NOT IN (SELECT picture FROM problems WHERE picture IS NOT NULL);
             INSERT INTO problems SELECT picture, place, 'there is no category ' || substr(category, 1, 60) FROM boxes
                 WHERE category NOT IN (SELECT key FROM categories);
             UPDATE pictures SET is_spoilt = 1 WHERE key IN (SELECT picture FROM problems);
@@ -147,8 +148,10 @@ class Spool:
         rows = self._connection.execute("SELECT place, message FROM problems ORDER BY rowid LIMIT ?", (limit,))
         return [f"{place}: {message}" for place, message in rows]
 
-    def problem_count(self) -> int:
-        [count] = self._connection.execute("SELECT count(*) FROM problems").fetchone()
+    def stray_count(self) -> int:
+        """How many records make no sense and are of no picture that there is."""
+        [count] = self._connection.execute("""SELECT count(*) FROM problems
+            WHERE picture IS NULL OR picture NOT IN (SELECT key FROM pictures)""").fetchone()
         return int(count)
 
     def pages(self, size: int) -> Iterator[list[SpooledPicture]]:

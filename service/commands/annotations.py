@@ -59,7 +59,7 @@ async def run_import(
     for problem in report.problems:
         typer.echo(printable(problem), err=True)
     typer.echo(json_line(asdict(report)) if as_json else _import_sentence(report, dry_run=dry_run))
-    return 1 if report.invalid or (report.unknown and not skip_unknown) else 0
+    return 1 if report.invalid or report.stray or (report.unknown and not skip_unknown) else 0
 
 
 def _tell_read(records: int) -> None:
@@ -86,6 +86,8 @@ def _import_sentence(report: ImportReport, *, dry_run: bool) -> str:
         f"{report.unknown} are no media or not one",
         f"{report.invalid} not taken for what the file says of them",
     ]
+    if report.stray:
+        parts.append(f"{report.stray} records of no picture in the file")
     if report.left_out:
         parts.append(f"{report.left_out} crowds left out")
     return "; ".join(parts) + "."

@@ -521,7 +521,7 @@ async def test_the_commands_say_what_came_of_it(
     assert await importing_of(path, skip_unknown=True, as_json=True) == 0
     assert json.loads(capsys.readouterr().out) | {"problems": 0} == {
         "pictures": 2, "done": 2, "written": 1, "unchanged": 0, "annotations": 1, "unknown": 1, "invalid": 0,
-        "left_out": 0, "problems": 0,
+        "stray": 0, "left_out": 0, "problems": 0,
     }  # fmt: skip
     assert await importing_of(path) == 1
     out, err = capsys.readouterr()
@@ -534,6 +534,11 @@ async def test_the_commands_say_what_came_of_it(
 
     assert await importing_of(path, source="detector") == 1
     assert "'detector' is no source" in capsys.readouterr().err
+    stray = exchange.coco([{"file_name": f"{media_id}.jpg"}], [{"score": 0.5}, {"image_id": 7}])
+    assert await importing_of(stray, skip_unknown=True) == 1
+    out, err = capsys.readouterr()
+    assert "; 1 records of no picture in the file." in out
+    assert "annotations[1]: there is no picture 7" in err
     path.write_text("{")
     assert await importing_of(path, skip_unknown=True) == 1
     assert "is not JSON that can be read" in capsys.readouterr().err

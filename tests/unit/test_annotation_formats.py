@@ -200,6 +200,19 @@ def test_what_is_not_a_coco_file_is_refused_as_a_whole(tmp_path: Path, text: str
         spool.fill(read_coco(written(tmp_path / "a.json", text)))
 
 
+def test_a_picture_that_makes_no_sense_is_told_once(tmp_path: Path) -> None:
+    """And not again for each of its boxes."""
+    document = {
+        "images": [{"id": 1, "width": "wide"}],
+        "annotations": [{"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4]}] * 3,
+        "categories": [{"id": 3, "name": "cat"}],
+    }
+    with open_spool() as spool:
+        spool.fill(read_coco(written(tmp_path / "a.json", document)))
+        assert spool.problems(20) == ["images[0].width: 'wide' is not a number"]
+        assert (spool.stray_count(), spool.counts()) == (1, (0, 0, 3))
+
+
 def test_two_pictures_or_categories_with_one_id_are_refused(tmp_path: Path) -> None:
     twice = {"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}]}
     with open_spool() as spool, pytest.raises(InvalidInput, match=r"images\[1\]: another picture has the id '1'"):
