@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import http.client
+import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from pymongo.database import Database
 
 from benchmarks.search.loading import connect
 from benchmarks.search.questions import Question
+from indexes.ensure import DECLARED
 
-_PROFILE_BYTES = 64 << 20
+_PROFILE_BYTES: Final = 64 << 20
+_WARMING_UP: Final = 5
+# What the profiler says of an index that was read.
+_INDEX_READ: Final = re.compile(r"IXSCAN (\{.*?\})|(IDHACK|COLLSCAN|COUNT_SCAN|SORT)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +75,8 @@ class Api:
         return said["data"], seconds
 
     def time(self, question: Question) -> Times:
-        """Each of its variables once, after three that warm up."""
-        for variables in question.asked[:3]:
+        """Each of its variables once, after some that warm up."""
+        for variables in question.asked[-_WARMING_UP:]:
             self.ask(question.query, variables)
         return times_of([self.ask(question.query, variables)[1] for variables in question.asked])
 
@@ -111,7 +117,7 @@ def _work(database: Database[dict[str, Any]], requests: int) -> Work:
         for row in database["system.profile"].find({"op": {"$in": ["query", "command", "getmore"]}})
         if row["ns"].endswith((".media", ".annotations"))
     ]
-    plans = [row["planSummary"] for row in rows if row.get("planSummary")]
+    read = Counter(name for row in rows for name in _read(row.get("planSummary", "")))
 
     def total(name: str) -> float:
         return float(sum(row.get(name, 0) for row in rows)) / requests
@@ -121,5 +127,20 @@ def _work(database: Database[dict[str, Any]], requests: int) -> Work:
         keys=total("keysExamined"),
         documents=total("docsExamined"),
         returned=total("nreturned"),
-        index=" + ".join(sorted(set(plans), key=plans.count, reverse=True)[:2]),
+        index=", ".join(name for name, _ in read.most_common()),
     )
+
+
+def _read(summary: str) -> set[str]:
+    """The names of the indexes in the summary of a plan; those with the same keys cannot be told apart there."""
+    found = {_NAMES.get(keys, keys) or stage for keys, stage in _INDEX_READ.findall(summary)}
+    return found or {summary}
+
+
+def _shown(keys: tuple[tuple[str, int], ...]) -> str:
+    return "{ " + ", ".join(f"{path}: {order}" for path, order in keys) + " }"
+
+
+_NAMES: Final = {"{ _id: 1 }": "_id_"} | {
+    _shown(index.keys): index.name for declared in DECLARED.values() for index in reversed(declared)
+}

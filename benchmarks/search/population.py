@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from benchmarks.feed.population import BETWEEN, FIRST, media_document
 from benchmarks.search.hashes import realistic
 from service.labels import strongest, summarise
+from service.models import MediaPurpose
 from service.perceptual_hash import Transform, bands_of, derived
 from service.stores.media import SCHEMA_VERSION
 
@@ -29,6 +30,8 @@ TAGS: Final = 2_000
 # One media in so many has more annotations than its document holds.
 MOVED_EVERY: Final = 2_000
 MOVED: Final = (101, 1_000)
+# Of a purpose that few upload for.
+RARE: Final = 0.002
 MODEL: Final = "model:detector@3"
 
 _STRIPPED: Final = (
@@ -90,6 +93,8 @@ def search_document(number: int, owner: int, stored_hash: int) -> tuple[dict[str
     document["schema_version"] = SCHEMA_VERSION
     if document["status"] != "READY":
         return _unfinished(document, random.choice(_UNFINISHED)), []
+    if random.random() < RARE:
+        _move(document, MediaPurpose.COVER)
     document["tags"] = sorted({tag_name(_log_uniform(random, TAGS)) for _ in range(random.randrange(6))})
     if random.random() < 0.25:
         document["subject"] = {"type": "trail", "id": subject_id(int(SUBJECTS * random.random() ** 2))}
@@ -101,6 +106,14 @@ def search_document(number: int, owner: int, stored_hash: int) -> tuple[dict[str
         {} if bands is None else {"bands": bands}
     )
     return document, _annotate(document, number, random)
+
+
+def _move(document: dict[str, Any], purpose: MediaPurpose) -> None:
+    """To another purpose, which is part of its objects' keys."""
+    before = f"{MediaPurpose(document['purpose']).slug}/"
+    document["purpose"] = purpose.value
+    for each in (*document["renditions"], document["original"]):
+        each["key"] = each["key"].replace(before, f"{purpose.slug}/", 1)
 
 
 def _log_uniform(random: Random, count: int) -> int:

@@ -28,6 +28,7 @@ _CARD: Final = (
 _PAGE: Final = f"{{ nodes {{ {_CARD} }} pageInfo {{ hasNextPage endCursor }} }}"
 _LIST: Final = f"query($filter: MediaFilter) {{ mediaList(filter: $filter, first: {FIRST}) {_PAGE} }}"
 _FEED: Final = f"query($after: String) {{ feed(purpose: COMMUNITY, first: {FIRST}, after: $after) {_PAGE} }}"
+_RARER_FEED: Final = _FEED.replace("COMMUNITY", "COVER")
 _SIMILAR_MEDIA: Final = (
     "query($hash: PerceptualHash!, $distance: Int!, $first: Int!) {"
     " similarMedia(perceptualHash: $hash, maxDistance: $distance, first: $first) { distance media { id } } }"
@@ -97,6 +98,10 @@ def exact_look_alikes(population: Population, distance: int, times: int) -> tupl
     return _SIMILAR_MEDIA, [Asked(each, distance) for each in asked_hashes(population, times)]
 
 
+def _later(cursors: Sequence[UUID], times: int) -> list[Variables]:
+    return [{"after": encode_cursor(each)} for each in cursors[:times]]
+
+
 def lists(population: Population, cursors: Sequence[UUID], times: int) -> list[Question]:
     """Every other kind. `cursors`: media at about page 1,000 of the feed."""
     random = Random(8)
@@ -115,7 +120,8 @@ def lists(population: Population, cursors: Sequence[UUID], times: int) -> list[Q
 
     return [
         Question("feed_1", "Feed, page 1", _FEED, many(lambda: {"after": None})),
-        Question("feed_1000", "Feed, page 1,000", _FEED, [{"after": encode_cursor(each)} for each in cursors[:times]]),
+        Question("feed_1000", "Feed, page 1,000", _FEED, _later(cursors, times)),
+        Question("feed_rare", "Feed of a rare purpose, from the middle", _RARER_FEED, _later(cursors, times)),
         Question("owner", "Owner's list", _LIST, many(lambda: narrowed(ownerId=owner_name(random.choice(owners))))),
         Question(
             "celebrity",

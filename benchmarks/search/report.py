@@ -18,7 +18,7 @@ def report(levels: Sequence[Level]) -> str:
         f"{top['count']:,} media; {top['machine']}",
         answers(top),
         exactness(top),
-        against(top),
+        *(against(level) for level in levels[-2:]),
         paging(top),
         index_sizes(top),
         loading(levels),
@@ -37,7 +37,7 @@ def answers(level: Level) -> str:
     def line(row: Mapping[str, Any]) -> list[str]:
         work = row["work"]
         if work is None:
-            return [f"{row['title']}, as shipped: from memory", _spread(row["times"]), "", "", "", "", ""]
+            return [row["title"], _spread(row["times"]), "", "", "", "", ""]
         counts = [f"{work[name]:,.1f}" for name in ("queries", "keys", "documents", "returned")]
         return [row["title"], _spread(row["times"]), *counts, work["index"]]
 
@@ -67,7 +67,16 @@ def against(level: Level) -> str:
         exact = "" if recall == 1 else f", finds {recall:.1%}"
         return f"{p50:.2f} ({p50 / ours[distance]:.2g} x){exact}"
 
-    rows = [["ours, over HTTP", *(f"{ours[each]:.1f}" for each in DISTANCES), "", ""]]
+    memory = [level["asked"][f"similar_{each}_memory"]["times"]["p50"] for each in DISTANCES]
+    rows = [
+        ["ours, over HTTP", *(f"{ours[each]:.1f}" for each in DISTANCES), "", ""],
+        [
+            "ours, over HTTP, hashes in memory",
+            *(f"{p50:.1f} ({p50 / ours[each]:.2g} x)" for each, p50 in zip(DISTANCES, memory, strict=True)),
+            "",
+            "",
+        ],
+    ]
     for peer in level["peers"]:
         cells = (cell(peer["at"][str(each)]["p50"], each, peer["at"][str(each)]["recall"]) for each in DISTANCES)
         size = f"{peer['bytes'] / 1e6:,.0f} MB" if peer["bytes"] else ""
@@ -81,7 +90,7 @@ def against(level: Level) -> str:
             "",
         ]
     )
-    return table(["p50 ms within", *map(str, DISTANCES), "Built in", "Memory"], rows)
+    return table([f"{level['count']:,} media: p50 ms within", *map(str, DISTANCES), "Built in", "Memory"], rows)
 
 
 def paging(level: Level) -> str:

@@ -6,7 +6,8 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,8 @@ from service.dev.supervision import start_part
 from service.settings import Settings
 
 CACHE_GB: Final = 2
+# What the API logs.
+_LOADED: Final = "perceptual hashes are in memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +56,16 @@ class Stage:
         return self.settings.model_copy(update={"mongo": mongo})
 
     async def start_api(self, count: int, *, in_memory: bool) -> tuple[Child, int]:
-        """An API on that database, and its port: as shipped, or with no pages and no media in memory."""
+        """An API on that database, and its port: with pages, media and all hashes in memory, or with none of them."""
         port = next(self.ports)
         http = {"port": port} if in_memory else {"port": port, "first_pages": 0, "media_in_memory": 0}
-        server = our_server(self.at(count), self.folder, f"api-{count}-{port}", **http)
-        return await start_part(self.children, server.part), port
+        part = our_server(self.at(count), self.folder, f"api-{count}-{port}", **http).part
+        if not in_memory:
+            return await start_part(self.children, part), port
+        holding = {**part.env, "MEDIA_LOOK_ALIKES__HASHES_IN_MEMORY": str(2 * count)}
+        child = await start_part(self.children, replace(part, env=holding))
+        await self.children.wait_until(child, partial(_has_loaded, child), timeout_s=60)
+        return child, port
 
     async def prepare(self, counts: list[int]) -> dict[int, Loaded]:
         """Have a database for each of `counts`, each the beginning of the greatest; what is there already stays."""
@@ -91,6 +99,10 @@ class Stage:
         loaded = Loaded(count, seconds, build_indexes(self.uri, name), write_more(self.uri, name, count))
         done.write_text(json.dumps(asdict(loaded)))
         return loaded
+
+
+async def _has_loaded(child: Child) -> bool:
+    return _LOADED in child.log.read_text()
 
 
 @asynccontextmanager
