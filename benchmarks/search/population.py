@@ -5,6 +5,7 @@ A document is that of the feed's benchmark, with what searches look at laid over
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 
 from benchmarks.feed.population import BETWEEN, FIRST, media_document
 from benchmarks.search.hashes import realistic
-from service.labels import strongest, summarise
+from service.annotation_layout import MAX_LABELS
+from service.annotation_places import place_of
+from service.labels import summarise
 from service.models import MediaPurpose
 from service.perceptual_hash import Transform, bands_of, derived
 from service.stores.media import SCHEMA_VERSION
@@ -139,16 +142,15 @@ def _annotate(document: dict[str, Any], number: int, random: Random) -> list[dic
     if not count:
         return []
     at = document["updated_at"] + timedelta(seconds=5)
-    made = [_annotation(random, at) for _ in range(count)]
+    labels = _labels()[:MAX_LABELS] if is_moved else _labels()
+    made = [_annotation(random, at, labels) for _ in range(count)]
     document["labels"] = summarise(made)
     document["annotation_count"] = count
     if not is_moved:
         document["annotations"] = made
         return []
     segment = UUID(bytes=random.randbytes(16), version=4)
-    document["annotation_segments"] = [
-        {"id": segment, "source": MODEL, "count": count, "labels": [[*each] for each in strongest(made).items()]}
-    ]
+    document["annotation_segments"] = [{"id": segment, "source": MODEL, "count": count}]
     return [_row(each, document["_id"], segment) for each in made]
 
 
@@ -162,11 +164,11 @@ def _labels() -> tuple[str, ...]:
     return tuple(map(label_name, range(LABELS)))
 
 
-def _annotation(random: Random, at: datetime) -> Any:
+def _annotation(random: Random, at: datetime, labels: Sequence[str]) -> Any:
     x, y = random.random() * 0.7, random.random() * 0.7
     return {
         "id": UUID(bytes=random.randbytes(16), version=4),
-        "label": _labels()[_log_uniform(random, LABELS)],
+        "label": labels[_log_uniform(random, len(labels))],
         "confidence": random.betavariate(5, 2),
         "bounding_box": {"x": x, "y": y, "width": random.uniform(0.05, 1 - x), "height": random.uniform(0.05, 1 - y)},
         "text": None,
@@ -177,5 +179,6 @@ def _annotation(random: Random, at: datetime) -> Any:
 
 def _row(annotation: dict[str, Any], media_id: UUID, segment: UUID) -> dict[str, Any]:
     rest = {name: value for name, value in annotation.items() if name != "id"}
-    named = {"annotation_id": annotation["id"], "media_id": media_id, "segment": segment}
+    place = place_of(annotation["confidence"], annotation["id"])
+    named = {"annotation_id": annotation["id"], "media_id": media_id, "segment": segment, "place": place}
     return {"_id": uuid5(segment, str(annotation["id"])), **named, **rest}
