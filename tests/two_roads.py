@@ -62,8 +62,9 @@ class TwoRoads:
 
     @property
     def compiled_share(self) -> float:
-        """How many were compiled throughout, 0 to 1: of the operations that ran and select more than leaves, but none of
-        the fields below the root that are asynchronous, which no compiled function awaits.
+        """Of the operations that ran and select more than leaves, how many were compiled throughout: 0 to 1.
+
+        Those with asynchronous fields below the root do not count: no compiled function awaits.
         """
         asynchronous = sum(count for reason, count in self.roads.items() if reason.endswith("is asynchronous"))
         others = self.roads.total() - self.roads[""] - self.roads["its variables are refused"] - asynchronous
