@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, InvalidInput
 from service.production import Role, load_settings
 from service.settings import Settings
 
@@ -28,12 +28,15 @@ NAMED_VARIABLES = 3
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """A wrong configuration ends the process with sentences, not with a stack trace."""
+    """A wrong configuration or a wrong option ends the process with sentences, not with a stack trace."""
     try:
         yield
     except ConfigurationError as error:
         typer.echo(f"Not started.\n{error}", err=True)
         raise typer.Exit(1) from None
+    except InvalidInput as error:
+        typer.echo(f"Not started: {error}", err=True)
+        raise typer.Exit(2) from None
 
 
 @contextmanager
