@@ -311,6 +311,23 @@ async def test_nothing_is_lost_where_much_is_found(service: RunningService) -> N
     assert not refused.value.retryable
 
 
+async def test_a_thousand_at_once_with_boxes_and_texts_pass_every_limit(service: RunningService) -> None:
+    media_id, owner = await known(service, "prolific"), service.client("prolific")
+    box = {"x": 0.123456789, "y": 0.123456789, "width": 0.3456789123, "height": 0.3456789123}
+    each = {"label": "thing", "confidence": 0.123456789, "boundingBox": box, "text": "some recognised text"}
+    said = {"idempotencyKey": "all", "mediaId": media_id, "source": "model:m@1", "annotations": [each] * 1_000}
+    annotate = """mutation ($input: AnnotateMediaInput!) { annotateMedia(input: $input) {
+      annotations { id } userErrors { code message } } }"""
+    made = (await owner.run(annotate, input=said))["annotateMedia"]
+    assert (len({each["id"] for each in made["annotations"]}), made["userErrors"]) == (1_000, [])
+    delete = """mutation ($input: DeleteAnnotationsInput!) { deleteAnnotations(input: $input) {
+      deletedIds userErrors { code message } } }"""
+    ids = [each["id"] for each in made["annotations"]]
+    gone = (await owner.run(delete, input={"idempotencyKey": "none", "ids": ids}))["deleteAnnotations"]
+    assert gone == {"deletedIds": ids, "userErrors": []}
+    assert await found_in(owner, media_id) == []
+
+
 async def test_nothing_is_written_to_a_media_that_went_or_changed_meanwhile(service: RunningService) -> None:
     owner = service.client("leaving")
     deleted, revised = [await known(service, "leaving") for _ in range(2)]
