@@ -20,13 +20,16 @@ from tests.photos import small_photo
 
 # For every field of the query root: something to ask of it, of the media with `$id`, annotated and READY.
 QUERIES: Mapping[str, str] = {
-    "node": "($id: ID!) { node(id: $id) { ... on Media { annotations { nodes { id } } } } }",
+    "node": "($id: ID!) { node(id: $id) { ... on Media { annotations { nodes { id } } similar { distance } } } }",
     "nodes": "($id: ID!, $upload: ID!, $annotation: ID!) { nodes(ids: [$id, $upload, $annotation]) { id } }",
     "viewer": "{ viewer { id } }",
-    "media": "($id: ID!) { media(id: $id) { title statusHistory { status } } }",
+    "media": '($moved: ID!) { media(id: $moved) { annotations(label: "dog") { nodes { id } } embeddings { model } } }',
     "feed": "{ feed(purpose: COMMUNITY, hint: { width: 100 }) { nodes { display { width } } } }",
     "mediaList": '{ mediaList(filter: { label: "dog", minConfidence: 0.4, purpose: COMMUNITY }) { nodes { id } } }',
     "labelCounts": "{ labelCounts(filter: { purpose: COMMUNITY }) { labels { label count } } }",
+    "similarMedia": '{ similarMedia(perceptualHash: "0123456789abcdef", maxDistance: 10, includeTransformed: true) '
+    "{ distance media { id } } }",
+    "nearestMedia": '($moved: ID!) { nearestMedia(model: "clip@1", mediaId: $moved) { similarity media { id } } }',
     "upload": "($upload: ID!) { upload(id: $upload) { bytesConfirmed } }",
     "uploadPolicy": "{ uploadPolicy(purpose: COMMUNITY) { maxBytes } }",
     "findDuplicates": '{ findDuplicates(sha256: ["' + "a" * 64 + '"]) { media { id } } }',
@@ -66,6 +69,18 @@ def stage(service: RunningService) -> Stage:
     return Stage(service, service.client(owner), owner)
 
 
+async def annotate(stage: Stage, media: str, number: int) -> None:
+    annotations = [{"label": ("dog", "cat")[index % 2], "confidence": 0.5} for index in range(number)]
+    given = {"mediaId": media, "source": "model:eyes@1", "annotations": annotations}
+    assert (await send(stage.client, "annotateMedia", given, key=uuid4().hex))["userErrors"] == []
+
+
+async def embed(stage: Stage, media: str) -> None:
+    given = {"mediaId": media, "model": "clip@1", "vector": [1.0, 2.0, 3.0]}
+    model = stage.service.client("clip", roles=("service",))
+    assert (await send(model, "embedMedia", given, key=uuid4().hex))["userErrors"] == []
+
+
 def test_every_query_is_watched() -> None:
     root = build_schema(export_schema()).query_type
     assert root is not None
@@ -79,10 +94,14 @@ async def test_no_query_scans_a_collection(stage: Stage) -> None:
         labels=labels_of({"dog": 0.9}),
         hashes={"phash": 2**40 + 12345},
     )
+    moved = await stage.ready_media()
+    await annotate(stage, moved, 150)
+    await embed(stage, moved)
     deleted, upload = await stage.ready_media(), (await stage.open_upload())["id"]
     await stage.client.delete(deleted)
     ids = {
         "id": media,
+        "moved": moved,
         "upload": upload,
         "annotation": encode_id("Annotation", annotation["id"]),
         "deletion": encode_id("Deletion", uuid_of(deleted)),
