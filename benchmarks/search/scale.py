@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from benchmarks.feed.report import table
+from benchmarks.search.questions import DISTANCES
 
 MEDIA: Final = 100_000_000
+SHARDS: Final = 10
 _GB: Final = 1e9
 
 # Of an index that begins with few values, or with `_id`, only the newest end of each is written to; of all others some
@@ -62,6 +64,33 @@ def _at_its_ends(name: str) -> bool:
 
 def _gb(bytes_each: float) -> str:
     return f"{bytes_each * MEDIA / _GB:,.1f}"
+
+
+def look_alikes(level: Mapping[str, Any]) -> str:
+    """Candidates of a search, whose hashes are compared, and how long comparing all hashes in memory takes."""
+    times = MEDIA / level["count"]
+    scan = next(peer for peer in level["peers"] if peer["name"].startswith("numpy"))
+    lines = []
+    for distance in DISTANCES:
+        work, p50 = level["asked"][f"similar_{distance}"]["work"], scan["at"][str(distance)]["p50"]
+        found = work["returned"]
+        lines.append(
+            [
+                str(distance),
+                f"{found:,.0f}",
+                f"{found * times:,.0f}",
+                f"{found * times / SHARDS:,.0f}",
+                f"{p50:.2f} ms",
+                f"{p50 * times:,.0f} ms",
+            ]
+        )
+    head = [
+        "Within",
+        f"Candidates among {level['count']:,}",
+        f"Among {MEDIA // 10**6} M",
+        f"On each of {SHARDS} shards",
+    ]
+    return table([*head, f"Scan of {level['count']:,} in memory", f"Of {MEDIA // 10**6} M"], lines)
 
 
 def oplog(life: Mapping[str, Any]) -> str:
@@ -202,6 +231,7 @@ def tables(level: Mapping[str, Any], life: Mapping[str, Any]) -> str:
     parts = {
         "Documents": documents(level, life),
         "Indexes": indexes(level),
+        "Look-alikes": look_alikes(level),
         "Oplog": oplog(life),
         "Sessions": cost_of_sessions(),
         "Photos": cost_of_photos(life),

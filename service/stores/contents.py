@@ -67,8 +67,8 @@ class ContentStore:
 
     async def is_free(self, key: str) -> bool:
         """Whether nobody refers to the object at `key`; from then on nobody can."""
-        # Somebody may have linked to it a moment ago: then it stays.
-        await self._contents.delete_one({"key": key, "refs": []})
+        # Somebody may have linked to it a moment ago: then it stays. Many, for one has to be named by its shard key.
+        await self._contents.delete_many({"key": key, "refs": []})
         return await self._contents.find_one({"key": key}, {"_id": 1}) is None
 
     async def _after(self, query: dict[str, Any], update: dict[str, Any]) -> ContentDocument | None:
