@@ -16,6 +16,7 @@ from pymongo import MongoClient, WriteConcern
 import indexes.media
 from service.models import MediaFormat, MediaPurpose, RenditionName, Visibility
 from service.object_keys import original_key, rendition_key
+from service.stores.media import SCHEMA_VERSION
 from service.wanted_renditions import PIPELINE_VERSION
 
 FIRST: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -126,7 +127,7 @@ def media_document(number: int) -> dict[str, Any]:
         },
         "original": {"bucket": "media-uploads", "key": original_key(purpose, media_id, "image/jpeg")},
         "renditions": _renditions(random, width / height, key_of) if is_ready else [],
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "status": "READY" if is_ready else "FAILED",
         "status_sequence": 4,
         "status_history": _history(created, is_ready=is_ready),
