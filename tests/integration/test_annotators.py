@@ -328,6 +328,22 @@ async def test_a_thousand_at_once_with_boxes_and_texts_pass_every_limit(service:
     assert await found_in(owner, media_id) == []
 
 
+async def test_a_page_of_media_shows_all_alike_however_often_it_is_asked_for(service: RunningService) -> None:
+    """Of media with few annotations and of those whose have moved; also once the query is compiled."""
+    owner, expected = service.client("collector"), {}
+    for count in (3, 150, 5, 120, 0):
+        media_id = await known(service, "collector")
+        await run(service, media_id, Tagger(*(f"tag-{n % 7}" for n in range(count))))
+        expected[media_id] = min(count, 4)
+    query = """{ mediaList(filter: {ownerId: "collector"}) { nodes { id annotations(first: 4) {
+      nodes { label } pageInfo { hasNextPage } } } } }"""
+    answers = [await owner.run(query) for _ in range(6)]
+    assert all(answer == answers[0] for answer in answers)
+    nodes = answers[0]["mediaList"]["nodes"]
+    assert {each["id"]: len(each["annotations"]["nodes"]) for each in nodes} == expected
+    assert sum(each["annotations"]["pageInfo"]["hasNextPage"] for each in nodes) == 3
+
+
 async def test_nothing_is_written_to_a_media_that_went_or_changed_meanwhile(service: RunningService) -> None:
     owner = service.client("leaving")
     deleted, revised = [await known(service, "leaving") for _ in range(2)]
