@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -110,6 +111,7 @@ def _fresh(random: Any, count: int) -> Bits:
     return bits
 
 
+@cache
 def _frequencies() -> tuple[NDArray[Any], NDArray[Any]]:
     """Mean and covariance of what pHash takes the median of, over crops of real photos.
 

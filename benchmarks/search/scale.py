@@ -163,7 +163,7 @@ NAIVE: Final = Sessions("FULL as JPEG, signed anew each time", 1_889 / 20, 0.0, 
 
 def cost_of_sessions(prices: Prices = Prices()) -> str:
     """Dollars for the pictures of a million sessions."""
-    lines = [_session_costs(each, prices) for each in (OURS, NAIVE)]
+    lines = [session_costs(each, prices) for each in (OURS, NAIVE)]
     titles = [
         "Pictures shown",
         "Requests to CloudFront",
@@ -180,7 +180,8 @@ def cost_of_sessions(prices: Prices = Prices()) -> str:
     )
 
 
-def _session_costs(assumed: Sessions, prices: Prices) -> list[str]:
+def session_costs(assumed: Sessions, prices: Prices) -> list[str]:
+    """Pictures shown and fetched, GB, GETs; dollars for requests, transfer, S3 and all."""
     out_gb, gets = assumed.fetched * assumed.shown_kb * 1e3 / _GB, assumed.fetched * assumed.missed
     requests, transfer, storage = assumed.fetched * prices.cdn_request, out_gb * prices.cdn_gb, gets * prices.get
     counts = [f"{each / 1e6:,.1f} M" for each in (assumed.shown, assumed.fetched)]
@@ -211,8 +212,8 @@ def cost_of_photos(life: Mapping[str, Any], prices: Prices = Prices()) -> str:
         ],
         ["Removed: LISTs", f"{lists:g}", million * lists * prices.put],
         ["Removed: HEADs (DELETEs are free)", f"{heads:g}", million * heads * prices.get],
-        ["Edges forget by tag alone", "1 path", million * prices.invalidated_path],
-        ["Edges forget by path as well", "4 paths", million * 4 * prices.invalidated_path],
+        ["Edges forget: a tag, and the original's path", "2 paths", million * 2 * prices.invalidated_path],
+        ["The first 31 days: renditions by path as well", "5 paths", million * 5 * prices.invalidated_path],
     ]
     return table(["A million photos", "Each", "$"], ([name, each, f"{cost:,.2f}"] for name, each, cost in lines))
 
