@@ -11,7 +11,7 @@ value within r bits of each band of a hash misses nothing.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import combinations
 from typing import Final
@@ -85,6 +85,11 @@ def from_stored(value: int) -> str:
 def distance(one: int, other: int) -> int:
     """In how many of 64 bits two stored hashes differ."""
     return ((one ^ other) & _ALL_BITS).bit_count()
+
+
+def within(max_distance: int, *, of: int, among: Iterable[int]) -> list[int]:
+    """Those stored hashes that differ from one in at most so many bits."""
+    return [value for value in among if ((value ^ of) & _ALL_BITS).bit_count() <= max_distance]
 
 
 def is_telling(value: int) -> bool:

@@ -15,7 +15,7 @@ from uuid import UUID
 from bson import decode_all
 
 from service.lifecycle import MediaStatus
-from service.perceptual_hash import LEAST_STORED, distance, is_telling, neighbouring_bands
+from service.perceptual_hash import LEAST_STORED, is_telling, neighbouring_bands, within
 from service.stores.database import Database
 from service.stores.media_reads import AccessFilters
 from service.stores.restriction import restrict
@@ -103,18 +103,17 @@ class LookAlikeStore:
             # Who comes from now on may know of what this query is too early for.
             del self._waiting[key]
         try:
-            bands = {band for each in asked for band in neighbouring_bands(each, max_distance)}
             near: set[int] = set()
-            query = {"hashes.bands": {"$in": sorted(bands)}}
+            query = {
+                "hashes.bands": {"$in": [band for each in asked for band in neighbouring_bands(each, max_distance)]}
+            }
             async for batch in self._reads.find_raw_batches(query, _ONE_HASH, batch_size=_BATCH).hint("look_alikes"):
-                near.update(value for value in _hashes_in(batch) if _is_near(value, asked, max_distance))
+                candidates = set(_hashes_in(batch))
+                for each in asked:
+                    near.update(within(max_distance, of=each, among=candidates))
             return near
         finally:
             self._turn.release()
-
-
-def _is_near(value: int, asked: Collection[int], max_distance: int) -> bool:
-    return any(distance(value, each) <= max_distance for each in asked)
 
 
 def _hashes_in(batch: bytes) -> Iterator[int]:

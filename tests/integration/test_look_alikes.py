@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from PIL import Image
 from pymongo.asynchronous.cursor import AsyncCursor, AsyncRawBatchCursor
 
 from schema.global_id import encode_id
@@ -20,13 +22,23 @@ from service.look_alikes import LookAlike, asked_of_hash, find_look_alikes
 from service.perceptual_hash import MAX_DISTANCE, bands_of, distance, from_stored
 from service.runtime import Runtime
 from tests.documents import ready_media
+from tests.in_process import saved
 from tests.integration.conftest import RunningService
+
+COFFEE = Path(__file__).parents[2] / "service" / "dev" / "samples" / "coffee.jpg"
 
 ANNA = Viewer("anna")
 MODERATOR = Viewer("mod", frozenset({MODERATOR_ROLE}))
 SIMILAR_MEDIA = """
 query Q($hash: PerceptualHash!, $maxDistance: Int!, $first: Int = 100) {
   similarMedia(perceptualHash: $hash, maxDistance: $maxDistance, first: $first) { distance media { id } }
+}
+"""
+
+
+SIMILAR = """
+query Q($id: ID!, $transformed: Boolean!) {
+  media(id: $id) { similar(maxDistance: 4, includeTransformed: $transformed) { transform media { id status } } }
 }
 """
 
@@ -105,6 +117,27 @@ async def test_refusals_have_a_code(service: RunningService) -> None:
     for asked in ({"hash": "0" * 16, "maxDistance": 11}, {"hash": "0" * 16, "maxDistance": 3, "first": 101}):
         answer = await client.post(SIMILAR_MEDIA, **asked)
         assert [each["extensions"]["code"] for each in answer["errors"]] == ["INVALID_INPUT"], answer
+
+
+async def test_copies_that_were_uploaded_are_found_also_mirrored_and_rotated(service: RunningService) -> None:
+    picture = Image.open(COFFEE).convert("RGB")
+    picture.thumbnail((640, 640))
+    smaller = saved(picture.resize((picture.width * 2 // 3, picture.height * 2 // 3)), "JPEG", quality=70)
+    turned = [
+        saved(picture.transpose(turn), "JPEG", quality=85)
+        for turn in (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_270)
+    ]
+    client = service.client("barista")
+    async with service.working():
+        ids = [await client.send(file) for file in (saved(picture, "JPEG", quality=90), smaller, *turned)]
+        await client.wait(*ids)
+    original, copy, mirrored, rotated = ids
+    found = []
+    for transformed in (False, True):
+        answer = await client.run(SIMILAR, id=original, transformed=transformed)
+        found.append({each["media"]["id"]: each["transform"] for each in answer["media"]["similar"]})
+    assert found[0] == {copy: "IDENTITY"}
+    assert found[1] == {copy: "IDENTITY", mirrored: "MIRRORED", rotated: "ROTATED_90"}
 
 
 async def explained(cursor_type: type, read: Any) -> Any:
