@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphql import (
+    BooleanValueNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
@@ -32,7 +33,7 @@ from graphql import (
     is_leaf_type,
 )
 
-from service.transport.field_costs import LIST_SIZES, SURCHARGES
+from service.transport.field_costs import ARGUMENT_SURCHARGES, LIST_SIZES, SURCHARGES
 from service.transport.sizes import FREE_VALUES, ONE, Size, Values, count_literals, size_of
 
 # Fields, inline fragments and spreads inside one another; the walk below must stay far from the interpreter's limit.
@@ -157,7 +158,11 @@ class Scales:
         definition = self._schema.get_field(parent, field.name.value) if parent else None
         key = (parent.name if parent else "", field.name.value)
         size = size_of(field, definition, LIST_SIZES.get(key), self._defaults)
-        own = SURCHARGES.get(key, 0)
+        own = SURCHARGES.get(key, 0) + sum(
+            ARGUMENT_SURCHARGES.get((*key, argument.name.value), 0)
+            for argument in field.arguments or ()
+            if not (isinstance(argument.value, BooleanValueNode) and not argument.value.value)
+        )
         read = tuple((values, _VALUE) for values in self._values_of(field))
         if not field.selection_set:
             return ONE, Weight(own + size.count - 1 if key in LIST_SIZES else own, 0, read), 1

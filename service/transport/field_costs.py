@@ -128,3 +128,14 @@ SURCHARGES: Final[Mapping[tuple[str, str], int]] = MappingProxyType(
         ("Annotation", "text"): 1,
     }
 )
+
+# What it weighs besides where an argument is given, unless as a literal `false`.
+ARGUMENT_SURCHARGES: Final[Mapping[tuple[str, str, str], int]] = MappingProxyType(
+    {
+        # A wider look takes some ten times as long as the usual one, and one for eight hashes instead of one as well.
+        ("Media", "similar", "maxDistance"): 300,
+        ("Media", "similar", "includeTransformed"): 1_300,
+        ("Query", "similarMedia", "maxDistance"): 300,
+        ("Query", "similarMedia", "includeTransformed"): 1_300,
+    }
+)

@@ -33,7 +33,7 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def media_documents(number: int = 2_000) -> list[Any]:
-    """Of everything enough that what is not asked for is in the way: of 20 owners, in several purposes, captures, albums and subjects."""
+    """Of 20 owners, in several purposes, captures, albums and subjects: what is not asked for is in the way."""
     return [
         ready_media(
             owner_id=f"owner-{index % 20}",

@@ -18,7 +18,7 @@ from service.dev.keys import new_keys
 from service.documents import MediaDocument
 from service.settings import HttpSettings
 from service.transport.documents import DocumentRefused, Documents, GraphQLRequest
-from service.transport.field_costs import LIST_SIZES, SURCHARGES
+from service.transport.field_costs import ARGUMENT_SURCHARGES, LIST_SIZES, SURCHARGES
 from service.transport.json_response import encode_json
 from service.transport.operations import Operations
 from service.transport.sizes import _SIZE_ARGUMENTS
@@ -92,6 +92,7 @@ def test_every_list_has_a_size() -> None:
     assert sorted(LIST_SIZES) == sorted(_named_lists())
     fields = SCHEMA._schema.type_map
     assert all(name in getattr(fields[parent], "fields", ()) for parent, name in SURCHARGES)
+    assert all(argument in fields[parent].fields[name].args for parent, name, argument in ARGUMENT_SURCHARGES)
 
 
 @pytest.mark.parametrize(
@@ -183,3 +184,18 @@ async def test_the_largest_answers_within_the_limit_are_bounded(selection: str) 
     answer = await operations.run(operation, context)
     assert "errors" not in answer.body
     assert len(encode_json(answer.body)) < TEN_MEGABYTES
+
+
+def test_a_wider_search_for_look_alikes_costs_more() -> None:
+    def page(arguments: str, **variables: Any) -> int:
+        declared = "($wide: Boolean!)" if variables else ""
+        query = f"query {declared} {{ feed(purpose: COMMUNITY, first: 20) {{ nodes {{ {arguments} {{ distance }} }} }} }}"
+        return cost(query, variables or None)
+
+    usual = page("similar")
+    assert usual < LIMIT / 2
+    assert page("similar(includeTransformed: false)") == usual
+    assert page("similar(maxDistance: 10)") == usual + 20 * 300
+    assert page("similar(includeTransformed: true)") == usual + 20 * 1_300 > LIMIT
+    # What a variable says is not known where documents are weighed once.
+    assert page("similar(includeTransformed: $wide)", wide=False) > LIMIT
