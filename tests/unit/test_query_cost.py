@@ -189,8 +189,8 @@ async def test_the_largest_answers_within_the_limit_are_bounded(selection: str) 
 def test_a_wider_search_for_look_alikes_costs_more() -> None:
     def page(arguments: str, **variables: Any) -> int:
         declared = "($wide: Boolean!)" if variables else ""
-        query = f"query {declared} {{ feed(purpose: COMMUNITY, first: 20) {{ nodes {{ {arguments} {{ distance }} }} }} }}"
-        return cost(query, variables or None)
+        fields = f"nodes {{ {arguments} {{ distance }} }}"
+        return cost(f"query {declared} {{ feed(purpose: COMMUNITY, first: 20) {{ {fields} }} }}", variables or None)
 
     usual = page("similar")
     assert usual < LIMIT / 2
