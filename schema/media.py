@@ -205,9 +205,7 @@ class Media(Node):
         )
         return page
 
-    @strawberry.field(
-        metadata=needs("owner_id"), description="What models made of it, for searches by `nearestMedia`."
-    )
+    @strawberry.field(metadata=needs("owner_id"), description="What models made of it, for searches by `nearestMedia`.")
     async def embeddings(self, info: Info, models: list[str] | None = None) -> list[Embedding]:
         return await embeddings_of(info, self.document, models)
 

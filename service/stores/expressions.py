@@ -33,8 +33,6 @@ def after_now(seconds: float) -> dict[str, Any]:
     return {"$dateAdd": {"startDate": NOW, "unit": "millisecond", "amount": round(seconds * 1000)}}
 
 
-
-
 def next_due(moment: Any) -> dict[str, Any]:
     """`moment`, or later: when the embeddings of a media fall due, never twice at the same time."""
     return {"$max": [moment, {"$add": ["$embeddings_due_at", 1]}]}
