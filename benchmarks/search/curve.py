@@ -53,7 +53,8 @@ def draw(levels: Sequence[Any], path: Path) -> None:
     _finish(alikes, "Look-alikes over HTTP", "p50, ms")
     _finish(keys, "Look-alikes", "index keys examined")
     _finish(lists, "Lists over HTTP", "p50, ms")
-    lists.set_ylim(0.5, 500)
+    alikes.set_ylim(top=5e6)
+    lists.set_ylim(0.5, 100)
     figure.savefig(path, dpi=110)
 
 
