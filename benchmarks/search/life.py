@@ -11,9 +11,6 @@ import io
 import json
 import sys
 import tempfile
-from collections import Counter
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -21,15 +18,11 @@ from typing import Any, Final
 from uuid import uuid4
 
 import httpx
-from bson.codec_options import CodecOptions
-from bson.raw_bson import RawBSONDocument
-from bson.timestamp import Timestamp
-from pymongo import MongoClient
-from pymongo.collection import Collection
 
 from benchmarks.feed.report import table
 from benchmarks.graphql_client import Client, described
 from benchmarks.images.scenes import photo
+from benchmarks.search.ledger import Ledger
 from benchmarks.search.loading import connect
 from benchmarks.stack import Stack, machine, running_servers
 from service.access import SERVICE_ROLE
@@ -41,90 +34,11 @@ from service.dev.tokens import mint_token
 
 PHOTOS: Final = 4
 DIMENSIONS: Final = 512
-# A job that is due only later than this is one for another day.
-_QUIET_S: Final = 60
 
-_RAW: Final = CodecOptions[RawBSONDocument](document_class=RawBSONDocument)
 _UPDATE: Final = "mutation($input: UpdateMediaInput!) { updateMedia(input: $input) { userErrors { message } } }"
 _ANNOTATE: Final = "mutation($input: AnnotateMediaInput!) { annotateMedia(input: $input) { userErrors { message } } }"
 _EMBED: Final = "mutation($input: EmbedMediaInput!) { embedMedia(input: $input) { userErrors { message } } }"
 _DELETE: Final = "mutation($input: DeleteMediaInput!) { deleteMedia(input: $input) { userErrors { message } } }"
-
-
-@dataclass
-class Step:
-    """Of one step, over all photos: bytes and entries of the oplog by collection, and calls to S3 by name."""
-
-    title: str
-    bytes: Counter[str] = field(default_factory=Counter)
-    entries: Counter[str] = field(default_factory=Counter)
-    calls: Counter[str] = field(default_factory=Counter)
-
-    def per_photo(self) -> dict[str, Any]:
-        """Averages over the photos, as JSON has them."""
-        counters = {"bytes": self.bytes, "entries": self.entries, "calls": self.calls}
-        averages = {name: {key: value / PHOTOS for key, value in counter.items()} for name, counter in counters.items()}
-        return {"title": self.title, **averages}
-
-
-class Ledger:
-    """Reads the oplog and the calls to S3 from where the last step ended."""
-
-    def __init__(self, mongo: MongoClient[dict[str, Any]], database: str, calls: Path) -> None:
-        self._database, self._calls = database, calls
-        self._mongo = mongo
-        self._oplog = Collection(mongo["local"], "oplog.rs", codec_options=_RAW)
-        self._since, self._read = self._latest(), 0
-
-    def close(self, title: str) -> Step:
-        """What has happened since the last step."""
-        step, until = Step(title), self._latest()
-        entries: Any = self._oplog.find({"ts": {"$gt": self._since, "$lte": until}})
-        for entry in entries:
-            if entry["op"] != "n":
-                name = _collection(entry, self._database)
-                step.bytes[name] += len(entry.raw)
-                step.entries[name] += 1
-        lines = self._calls.read_text().splitlines() if self._calls.exists() else []
-        step.calls.update(lines[self._read :])
-        self._since, self._read = until, len(lines)
-        return step
-
-    async def quiet(self) -> None:
-        """Once edges have forgotten all they should and no job is due for minutes. Raises TimeoutError.
-
-        A deletion looks again after an hour, when nobody can upload any more.
-        """
-        database = self._mongo[self._database]
-        async with asyncio.timeout(2 * _QUIET_S):
-            while self._is_busy(database["jobs"], database["invalidations"]):  # noqa: ASYNC110 - other processes end it
-                await asyncio.sleep(0.2)
-
-    @staticmethod
-    def _is_busy(jobs: Collection[dict[str, Any]], invalidations: Collection[dict[str, Any]]) -> bool:
-        soon = datetime.now(UTC) + timedelta(seconds=_QUIET_S)
-        under_way = jobs.find_one({"state": "open", "visible_at": {"$lt": soon}})
-        return bool(under_way or invalidations.find_one({"state": {"$ne": "completed"}}))
-
-    def census(self) -> dict[str, Any]:
-        """Of each collection how many documents there are, and the bytes of one on average."""
-        database, found = self._mongo[self._database], {}
-        for name in database.list_collection_names():
-            stats = database.command("collStats", name)
-            found[name] = {"count": stats["count"], "bytes": stats.get("avgObjSize", 0)}
-        sizes = [each["bytes"] for media in database["media"].find() for each in media.get("renditions", ())]
-        found["renditions"] = {"count": len(sizes), "bytes": sum(sizes) / max(len(sizes), 1)}
-        return found
-
-    def _latest(self) -> Timestamp:
-        [last] = self._oplog.find({}, {"ts": 1}).sort("$natural", -1).limit(1)
-        found: Timestamp = last["ts"]
-        return found
-
-
-def _collection(entry: RawBSONDocument, database: str) -> str:
-    name: str = entry["ns"]
-    return name.removeprefix(f"{database}.") if name.startswith(database) else "others"
 
 
 def jpegs() -> list[bytes]:
@@ -199,11 +113,11 @@ async def live(life: Life, ledger: Ledger) -> dict[str, Any]:
     ):
         await act()
         await ledger.quiet()
-        steps.append(ledger.close(title).per_photo())
+        steps.append(ledger.close(title).shared_by(PHOTOS))
     before = ledger.census()
     await life.delete()
     await ledger.quiet()
-    steps.append(ledger.close("Deleted, storage and edges included").per_photo())
+    steps.append(ledger.close("Deleted, storage and edges included").shared_by(PHOTOS))
     return {
         "photos": PHOTOS,
         "original_bytes": sum(map(len, life.photos)) / PHOTOS,

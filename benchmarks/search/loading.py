@@ -57,12 +57,16 @@ def load_population(path: Path) -> Population:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """How long loading took. `indexed_per_s`: media a second with all indexes in place, acknowledged as we do."""
+    """How long loading took. `indexed_per_s`: media a second with all indexes in place, acknowledged as we do.
+
+    `mark`: of what was written (population.mark).
+    """
 
     count: int
     insert_s: float
     index_s: float
-    indexed_per_s: float = 0.0
+    indexed_per_s: float
+    mark: str
 
 
 def connect(uri: str) -> MongoClient[dict[str, Any]]:

@@ -24,6 +24,7 @@ from benchmarks.search.loading import (
     write_more,
     write_population,
 )
+from benchmarks.search.population import mark
 from service.dev.environment import dev_settings
 from service.dev.keys import new_keys
 from service.dev.mongod import start_mongod
@@ -83,10 +84,10 @@ class Stage:
 
     def _prepare(self, count: int, greatest: int) -> Loaded:
         done, name = self._kept(count, "json"), self.at(count).mongo.database
-        if done.exists():
+        if done.exists() and (kept := Loaded(**json.loads(done.read_text()))).mark == mark():
             # Indexes may have been declared since.
             build_indexes(self.uri, name)
-            return Loaded(**json.loads(done.read_text()))
+            return kept
         with connect(self.uri) as client:
             client.drop_database(name)
         if count == greatest:
@@ -96,7 +97,8 @@ class Stage:
             copy_first(self.uri, self.at(greatest).mongo.database, name, count)
             population, seconds = self.population(greatest).first(count), time.perf_counter() - started
         population.save(self._kept(count, "npz"))
-        loaded = Loaded(count, seconds, build_indexes(self.uri, name), write_more(self.uri, name, count))
+        index_s = build_indexes(self.uri, name)
+        loaded = Loaded(count, seconds, index_s, write_more(self.uri, name, count), mark())
         done.write_text(json.dumps(asdict(loaded)))
         return loaded
 
