@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
+import pymongo
 from bson import encode
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
+from pymongo.errors import ExecutionTimeout, NetworkTimeout
 
 from service.documents import MediaDocument
+from service.errors import InvalidInput
 from service.lifecycle import MediaStatus
 from service.models import Visibility
 from service.stores.database import Database
@@ -22,12 +25,16 @@ from service.stores.restriction import restrict
 # Enough to apply the access table to whatever else was asked for.
 ACCESS_FIELDS = ("owner_id", "visibility", "status")
 
+# What no index holds is looked for among one owner's media, or those of one subject, for so long at most.
+MAX_LOOK_S = 2.0
+
 AccessFilters = Sequence[Mapping[str, Any]]
 # A document of one UUID, as BSON; decoding it by the driver costs as much as all the rest of reading a page of ids.
 _ONLY_AN_ID = encode({"_id": UUID(int=0)}, codec_options=CodecOptions(uuid_representation=UuidRepresentation.STANDARD))
 _ID_AT = len(_ONLY_AN_ID) - 17
 
 Projection = Collection[str]
+_Found = TypeVar("_Found")
 
 
 def projection(fields: Projection) -> dict[str, int]:
@@ -57,6 +64,21 @@ def ids_of(batch: bytes) -> Iterator[bytes]:
         if batch[start : start + _ID_AT] != _ONLY_AN_ID[:_ID_AT]:
             raise ValueError("not documents of one UUID each")
         yield batch[start + _ID_AT : start + _ID_AT + 16]
+
+
+async def _in_time(read: Read, work: Awaitable[_Found]) -> _Found:
+    """The outcome of `work`; raises InvalidInput where too much would have to be looked through for it."""
+    if not read.looks_through:
+        return await work
+    try:
+        with pymongo.timeout(MAX_LOOK_S):
+            return await work
+    except (ExecutionTimeout, NetworkTimeout):
+        raise InvalidInput(
+            "Too many media would have to be looked through for so few that match. Ask for less at once, or send it "
+            "again if it has been answered before.",
+            field=["filter"],
+        ) from None
 
 
 class MediaReads:
@@ -99,10 +121,8 @@ class MediaReads:
         return [merged[media_id] for media_id in sorted(merged, reverse=True)[:limit]]
 
     async def _read(self, read: Read, fields: Mapping[str, int], limit: int) -> list[MediaDocument]:
-        cursor = self._reads.find(read.query, fields).sort("_id", -1).limit(limit)
-        documents: list[MediaDocument] = await (cursor if read.index is None else cursor.hint(read.index)).to_list(
-            limit
-        )
+        cursor = self._reads.find(read.query, fields).sort("_id", -1).limit(limit).hint(read.index)
+        documents: list[MediaDocument] = await _in_time(read, cursor.to_list(limit))
         return documents
 
     async def list_ids(
@@ -121,11 +141,8 @@ class MediaReads:
         return sorted({media_id for ids in found for media_id in ids}, reverse=True)[:limit]
 
     async def _read_ids(self, read: Read, limit: int) -> list[bytes]:
-        cursor = self._reads.find_raw_batches(read.query, {"_id": 1}).sort("_id", -1).limit(limit)
-        if read.index is not None:
-            cursor = cursor.hint(read.index)
-        batches = await cursor.to_list(None)
-        return [media_id for batch in batches for media_id in ids_of(batch)]
+        cursor = self._reads.find_raw_batches(read.query, {"_id": 1}).sort("_id", -1).limit(limit).hint(read.index)
+        return [media_id for batch in await _in_time(read, cursor.to_list(None)) for media_id in ids_of(batch)]
 
     async def list_own_private(
         self, owner_id: str, purpose: str, *, limit: int, fields: Projection
@@ -137,6 +154,6 @@ class MediaReads:
             "status": MediaStatus.READY.value,
             "visibility": Visibility.PRIVATE.value,
         }
-        cursor = self._reads.find(query, projection(fields)).sort("_id", -1).limit(limit).hint("owner_private")
+        cursor = self._reads.find(query, projection(fields)).sort("_id", -1).limit(limit).hint("owner_by_purpose")
         documents: list[MediaDocument] = await cursor.to_list(limit)
         return documents
