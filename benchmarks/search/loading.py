@@ -133,6 +133,22 @@ def build_indexes(uri: str, database: str) -> float:
     return time.perf_counter() - started
 
 
+def has_declared_indexes(uri: str, database: str) -> bool:
+    """Whether there are all of them and no others: what their names mean never changes."""
+    with connect(uri) as client:
+        return all(
+            {*client[database][collection].index_information()} - {"_id_"} == {index.name for index in declared}
+            for collection, declared in DECLARED.items()
+        )
+
+
+def drop_indexes(uri: str, database: str) -> None:
+    """All but those of `_id`."""
+    with connect(uri) as client:
+        for collection in DECLARED:
+            client[database][collection].drop_indexes()
+
+
 def write_more(uri: str, database: str, count: int) -> float:
     """Media a second, one client, 100 at a time, into a database of `count` with all its indexes; they go again."""
     hashes = fresh_hashes(_MORE, seed=count).tolist()
