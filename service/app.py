@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+import structlog
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
+from indexes.ensure import check
 from resolvers.api import build_schema
 from schema.context import Context
 from service.access import Viewer
@@ -24,6 +26,7 @@ from service.look_alike_memory import open_look_alike_memory
 from service.media_memory import MediaMemory
 from service.runtime import open_runtime
 from service.settings import Environment, Settings
+from service.stores.database import Database
 from service.telemetry import Metrics
 from service.transport.bearer import token_of_headers
 from service.transport.delivery_cookies import delivery_cookies
@@ -35,6 +38,8 @@ from service.transport.server_sent_events import EventStreams
 from service.transport.storage_webhook import StorageEventReader, storage_webhook
 from service.transport.websocket import GraphQLOverWebSocket
 from service.vector_search import open_vector_search
+
+log = structlog.get_logger(__name__)
 
 CONTENT_SECURITY_POLICY = "default-src 'none'"
 
@@ -123,6 +128,7 @@ def _lifespan(settings: Settings, metrics: Metrics) -> Callable[[Starlette], Abs
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with open_runtime(settings, metrics) as runtime:
             await runtime.database.require_replica_set()
+            await _tell_missing_indexes(runtime.database)
             change_feed = ChangeFeed(runtime.database)
             metrics.measure_change_stream(change_feed.lag_s)
             app.state.runtime, app.state.change_feed = runtime, change_feed
@@ -147,3 +153,10 @@ def _lifespan(settings: Settings, metrics: Metrics) -> Callable[[Starlette], Abs
                     await search.close()
 
     return lifespan
+
+
+async def _tell_missing_indexes(database: Database) -> None:
+    # Not refused: the process may have been started while they are being built, and most of it works.
+    for drift in await check(database.handle):
+        if unusable := (*drift.missing, *drift.building, *drift.hidden):
+            log.warning("indexes are missing", collection=drift.collection, indexes=unusable, remedy="indexes --apply")

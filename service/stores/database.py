@@ -18,6 +18,7 @@ from pymongo.errors import (
     ExecutionTimeout,
     NetworkTimeout,
     NotPrimaryError,
+    OperationFailure,
     WriteConcernError,
     WTimeoutError,
 )
@@ -41,6 +42,8 @@ Collection = AsyncIOMotorCollection[Any]
 ReadCollection = AsyncIOMotorCollection[Any] | AsyncCollection[Any]
 WatchedDatabase = AsyncDatabase[Any]
 
+_BAD_VALUE = 2
+
 # The outcome is unknown and the same call may be made again.
 OUTAGE_ERRORS: tuple[type[Exception], ...] = (
     ConnectionFailure,
@@ -58,7 +61,21 @@ def expected_error(error: Exception) -> MediaServiceError | None:
         return error
     if isinstance(error, OUTAGE_ERRORS):
         return TemporarilyUnavailable("The service cannot reach its database; send the same request again.")
+    if _misses_index(error):
+        return TemporarilyUnavailable("An index that this needs is being built; send the same request again later.")
     return None
+
+
+def describe_outage(error: Exception) -> str:
+    """The same for a log: what the driver says of servers, and nothing of what was asked of them."""
+    if _misses_index(error):
+        return "an index is missing or being built: `indexes --check` tells which"
+    return repr(error)
+
+
+def _misses_index(error: Exception) -> bool:
+    # Lists name their index, and are refused without it: a release may come before its indexes are built.
+    return isinstance(error, OperationFailure) and error.code == _BAD_VALUE and "hint provided" in str(error)
 
 
 @dataclass(frozen=True, slots=True)

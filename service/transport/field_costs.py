@@ -114,7 +114,7 @@ SURCHARGES: Final[Mapping[tuple[str, str], int]] = MappingProxyType(
         ("Mutation", "signUploadParts"): _QUESTION,
         ("Mutation", "signStorageRequest"): _QUESTION,
         # Ten thousand media are looked through.
-        ("Query", "labelCounts"): 2_000,
+        ("Query", "labelCounts"): 8_000,
         # Thousands of hashes are looked up.
         ("Media", "similar"): _QUESTION,
         ("Query", "similarMedia"): _QUESTION,

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from graphql import GraphQLError
 
-from service.stores.database import expected_error
+from service.stores.database import describe_outage, expected_error
 from service.telemetry import current_request_id
 
 log = structlog.get_logger("service.graphql")
@@ -59,7 +59,7 @@ def _explain(error: Exception, path: Sequence[str | int] | None = None) -> dict[
     expected = expected_error(error)
     if expected is not None:
         if expected is not error:
-            log.warning("database does not answer", path=path, error=repr(error))
+            log.warning("database does not answer", path=path, error=describe_outage(error))
         extensions: dict[str, Any] = {"code": expected.code.value, "retryable": expected.retryable}
         if expected.retry_after_ms is not None:
             extensions["retryAfterMs"] = expected.retry_after_ms
