@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +11,12 @@ from uuid import UUID
 from service.annotation_exchange.records import PictureRecord, told
 from service.annotation_exchange.spool import SpooledPicture
 from service.documents import MediaDocument
+from service.global_ids import decode_id, encode_id
 from service.lifecycle import MediaStatus
 from service.stores import Stores
 
-_PREFIX: Final = "Media:"
-# Base64 of the prefix, which is a whole number of groups, and of a UUID, as clients are given it.
+_TYPE: Final = "Media"
+# Base64 of the type with its colon, which is a whole number of groups, and of a UUID, as clients are given it.
 _GLOBAL_ID: Final = re.compile(r"TWVkaWE6[A-Za-z0-9+/]{48}")
 _UUID: Final = re.compile(
     r"(?<![0-9a-fA-F])[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(?![0-9a-fA-F])"
@@ -35,7 +34,7 @@ class Hints:
 
 def global_id(media_id: UUID) -> str:
     """The id of a media as clients know it."""
-    return base64.b64encode(f"{_PREFIX}{media_id}".encode()).decode()
+    return encode_id(_TYPE, media_id)
 
 
 def find_id(text: str) -> UUID | None:
@@ -54,13 +53,8 @@ def hints_of(picture: PictureRecord) -> Hints:
 
 
 def _ids_in(name: str) -> list[UUID]:
-    found = [UUID(each) for each in _UUID.findall(name)]
-    for each in _GLOBAL_ID.findall(name):
-        try:
-            found.append(UUID(base64.b64decode(each).decode("ascii").removeprefix(_PREFIX)))
-        except (binascii.Error, ValueError):
-            continue
-    return found
+    encoded = (decode_id(each) for each in _GLOBAL_ID.findall(name))
+    return [*map(UUID, _UUID.findall(name)), *(each[1] for each in encoded if each is not None)]
 
 
 async def find_media(
