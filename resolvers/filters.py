@@ -9,7 +9,7 @@ from uuid import UUID
 from schema.media_filter import MediaFilter
 from service.access import Action
 from service.errors import InvalidInput
-from service.labels import STEPS, step_of
+from service.labels import STEPS, composed, step_of
 from service.models import NEAR_DUPLICATE
 
 MAX_VALUES = 20
@@ -58,7 +58,7 @@ def _found(label: str | None, min_confidence: float | None) -> dict[str, Any] | 
     if not 0 <= least <= 1:
         raise InvalidInput("`minConfidence` must be 0 to 1.", field=["filter", "minConfidence"])
     steps = list(range(step_of(least), STEPS))
-    sure: dict[str, Any] = {"label": label, "step": {"$in": steps}}
+    sure: dict[str, Any] = {"label": composed(label), "step": {"$in": steps}}
     return {"$elemMatch": sure if least == 0 else {**sure, "confidence": {"$gte": least}}}
 
 

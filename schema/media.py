@@ -33,6 +33,7 @@ from service.access import Action, may
 from service.annotation_reads import PLACE_FIELDS
 from service.display import choose_for_slot, choose_named, choose_srcset
 from service.documents import EmbeddedDocument, MediaDocument, RenditionDocument
+from service.labels import composed
 from service.lifecycle import MediaStatus
 from service.look_alikes import asked_of_media
 from service.models import MediaFormat, MediaKind, MediaPurpose, RenditionName, Visibility
@@ -198,7 +199,8 @@ class Media(Node):
         first: int | None = 50,
         after: str | None = None,
     ) -> AnnotationConnection:
-        wanted = Wanted(label, min_confidence, source, details=self._may(info, Action.READ_DETAILS))
+        name = None if label is None else composed(label)
+        wanted = Wanted(name, min_confidence, source, details=self._may(info, Action.READ_DETAILS))
         # To be awaited where they have moved; a resolver that is asynchronous always is never compiled.
         page: AnnotationConnection = annotations_of(
             self.document, wanted, first=50 if first is None else first, after=after, stores=info.context.runtime.stores

@@ -53,19 +53,28 @@ async def find_annotations(
             annotation_ids, access=granted_filters(viewer, Action.READ), stores=stores
         )
         for each in annotations
-        if each["label"] != NEAR_DUPLICATE or may(viewer, Action.READ_DETAILS, media)
+        if is_shown(viewer, media, each)
     }
     return {each: found[each] for each in annotation_ids if each in found}
+
+
+def is_shown(viewer: Viewer, media: MediaDocument, annotation: AnnotationDocument) -> bool:
+    """Whether somebody who may see a media is also shown this annotation of it."""
+    # It tells of another media of the owner.
+    return annotation["label"] != NEAR_DUPLICATE or may(viewer, Action.READ_DETAILS, media)
 
 
 async def find_with_media(
     annotation_ids: Collection[UUID], *, access: list[dict[str, Any]], stores: Stores
 ) -> list[tuple[MediaDocument, list[AnnotationDocument]]]:
-    """Those of some annotations that are of media which `access` lets through, by media."""
+    """Those of some annotations that are of media which `access` lets through, by media.
+
+    Of the media nothing but who may do what with it is to be relied on.
+    """
     wanted = set(annotation_ids)
     # In this order: they move from documents to rows, which are there before.
     holders = await stores.annotations.find_holders(wanted, access=access)
-    found = [(media, [each for each in media["annotations"] if each["id"] in wanted]) for media in holders]
+    found = [(media, media["annotations"]) for media in holders]
     missing = wanted - {each["id"] for _, annotations in found for each in annotations}
     return found if not missing else [*found, *await _find_moved(missing, access, stores)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 from uuid import UUID, uuid5
@@ -10,6 +11,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, field_
 
 from service.documents import AnnotationDocument
 from service.errors import InvalidInput
+from service.labels import composed
 from service.upload_request import BoxRequest, IdempotencyKey, Request, Text, invalid_inputs
 
 # In one call.
@@ -20,17 +22,42 @@ MODEL_SOURCE: Final = "model:"
 USER_SOURCE: Final = "user:"
 
 
+# Unicode's general categories: control, format, line and paragraph separators.
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Zl", "Zp"})
+# Persian, the scripts of India and emoji are written with joiners: after and before such characters.
+_JOINERS: Final = frozenset({"\u200c", "\u200d"})
+_JOINED: Final = (frozenset({"Lo", "Mn", "Mc", "So", "Sk"}), frozenset({"Lo", "So", "Sm"}))
+
+
+def _visible(text: str) -> str:
+    """The same text, if people who see it can tell it from others."""
+    for index, character in enumerate(text):
+        if unicodedata.category(character) in _UNSEEN and not _joins(text, index):
+            raise ValueError("line breaks, control characters and invisible ones are not allowed")
+    return text
+
+
+def _joins(text: str, index: int) -> bool:
+    if text[index] not in _JOINERS or not 0 < index < len(text) - 1:
+        return False
+    return all(
+        unicodedata.category(neighbour) in categories
+        for neighbour, categories in zip((text[index - 1], text[index + 1]), _JOINED, strict=True)
+    )
+
+
 def _known_source(source: str) -> str:
     name, _, version = source.removeprefix(MODEL_SOURCE).rpartition("@")
     is_model = source.startswith(MODEL_SOURCE) and bool(name) and bool(version) and "@" not in name
     is_user = source.startswith(USER_SOURCE) and len(source) > len(USER_SOURCE)
     if not is_model and not is_user:
         raise ValueError("it is user:<id> or model:<name>@<version>")
-    return source
+    # Ids are compared as they are in tokens.
+    return composed(source) if is_model else source
 
 
-Label = Annotated[Text, Field(min_length=1, max_length=200)]
-Source = Annotated[Text, Field(max_length=200), AfterValidator(_known_source)]
+Label = Annotated[Text, AfterValidator(_visible), AfterValidator(composed), Field(min_length=1, max_length=200)]
+Source = Annotated[Text, AfterValidator(_visible), AfterValidator(_known_source), Field(max_length=200)]
 
 
 class AnnotationRequest(Request):

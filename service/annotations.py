@@ -11,7 +11,7 @@ from uuid6 import uuid7
 
 from service.access import Action, Viewer, granted_filters, may
 from service.annotation_layout import Revision
-from service.annotation_reads import find_with_media, of_media
+from service.annotation_reads import find_with_media, is_shown, of_media
 from service.annotation_request import MODEL_SOURCE, USER_SOURCE, AnnotateRequest, check_deletion, parse_annotate
 from service.annotation_writes import WRITE_FIELDS, Turn, made, write_annotations
 from service.documents import AnnotationDocument, MediaDocument
@@ -22,6 +22,8 @@ from service.stores.idempotency import Remembered
 
 # Media that one request takes annotations from at a time.
 _AT_ONCE: Final = 8
+# Annotations that are looked up at a time: each may have a text of kilobytes.
+_LOOKED_UP_AT_ONCE: Final = 100
 _DELETION: Final = "deleteAnnotations"
 
 
@@ -67,15 +69,7 @@ async def delete_annotations(
         raise NotPermitted("Sign in to delete annotations.")
     check_deletion(idempotency_key, len(annotation_ids))
     content = sorted(map(str, annotation_ids))
-    found = await find_with_media(
-        [each for each in annotation_ids if each is not None],
-        access=granted_filters(viewer, Action.ANNOTATE),
-        stores=stores,
-    )
-    planned = {
-        str(media["_id"]): [str(each["id"]) for each in annotations if _may_take_back(viewer, media, each["source"])]
-        for media, annotations in found
-    }
+    planned = await _find_own(viewer, [each for each in annotation_ids if each is not None], stores)
     plan: dict[str, list[str]] = await stores.idempotency.remember(
         owner_id=viewer.id, operation=_DELETION, key=idempotency_key, content=content, plan=planned
     )
@@ -95,8 +89,25 @@ async def delete_annotations(
         async with places:
             await write_annotations(media_id, look, stores=stores)
 
-    await asyncio.gather(*(take_back(viewer.id, UUID(media_id), ids) for media_id, ids in plan.items() if ids))
+    writes = (take_back(viewer.id, UUID(media_id), ids) for media_id, ids in plan.items())
+    # Whoever is told of an error is told once nothing is written any more.
+    for outcome in await asyncio.gather(*writes, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
     return {UUID(each) for ids in plan.values() for each in ids}
+
+
+async def _find_own(viewer: Viewer, annotation_ids: Sequence[UUID], stores: Stores) -> dict[str, list[str]]:
+    """Those of some annotations that the viewer may take back, by media."""
+    own: dict[str, list[str]] = {}
+    access = granted_filters(viewer, Action.ANNOTATE)
+    for start in range(0, len(annotation_ids), _LOOKED_UP_AT_ONCE):
+        asked = annotation_ids[start : start + _LOOKED_UP_AT_ONCE]
+        for media, found in await find_with_media(asked, access=access, stores=stores):
+            for each in found:
+                if _may_take_back(viewer, media, each):
+                    own.setdefault(str(media["_id"]), []).append(str(each["id"]))
+    return own
 
 
 def _unknown() -> NotFound:
@@ -128,10 +139,11 @@ def _may_say(viewer: Viewer, media: MediaDocument, source: str) -> bool:
     return source == f"{USER_SOURCE}{viewer.id}" and (is_owner or viewer.is_moderator)
 
 
-def _may_take_back(viewer: Viewer, media: MediaDocument, source: str) -> bool:
-    if not may(viewer, Action.ANNOTATE, media):
+def _may_take_back(viewer: Viewer, media: MediaDocument, annotation: AnnotationDocument) -> bool:
+    # Who is not shown it would learn from the answer that it was there.
+    if not may(viewer, Action.ANNOTATE, media) or not is_shown(viewer, media, annotation):
         return False
-    return media["owner_id"] == viewer.id or viewer.is_moderator or source.startswith(MODEL_SOURCE)
+    return media["owner_id"] == viewer.id or viewer.is_moderator or annotation["source"].startswith(MODEL_SOURCE)
 
 
 async def _recall_annotating(author: str, media_id: UUID, request: AnnotateRequest, stores: Stores) -> Remembered:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -9,6 +10,11 @@ from service.documents import AnnotationDocument, LabelDocument
 
 # Confidences are told apart in tenths; 1 belongs to the last of them.
 STEPS: Final = 10
+
+
+def composed(text: str) -> str:
+    """A label, or the source of a model, as it is stored: in Unicode's NFC (UAX 15), so that equal looks are equal."""
+    return unicodedata.normalize("NFC", text)
 
 
 def step_of(confidence: float) -> int:

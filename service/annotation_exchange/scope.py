@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from service.documents import AnnotationDocument
 from service.errors import InvalidInput
+from service.labels import composed
 from service.models import NEAR_DUPLICATE
 from service.reprocessing import parse_where
 
@@ -43,7 +44,7 @@ def parse_scope(clauses: Sequence[str]) -> Scope:
         parts = _CLAUSE.fullmatch(clause)
         match parts and parts.groups():
             case ("label", "=", label):
-                labels.add(label)
+                labels.add(composed(label))
             case ("source", "=", source):
                 sources.add(source)
             case ("confidence", ">=", least):

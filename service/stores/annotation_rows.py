@@ -27,7 +27,10 @@ _INSERTED_AT_ONCE: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which annotations of a media are asked for. `details`: also those that tell of other media of the owner."""
+    """Which annotations of a media are asked for. `details`: also those that tell of other media of the owner.
+
+    `label` as it is stored (`service.labels.composed`).
+    """
 
     label: str | None = None
     min_confidence: float | None = None

@@ -61,13 +61,16 @@ class AnnotationStore:
     async def find_holders(
         self, annotation_ids: Collection[UUID], *, access: Sequence[Mapping[str, Any]]
     ) -> list[MediaDocument]:
-        """The media that have one of these annotations in their documents and that `access` lets through: their
-        annotations and owners.
+        """The media that have one of these annotations in their documents and that `access` lets through: of
+        their annotations these alone, and their owners.
         """
-        query = restrict({"annotations.id": {"$in": sorted(set(annotation_ids))}}, access)
+        ids = sorted(set(annotation_ids))
+        query = restrict({"annotations.id": {"$in": ids}}, access)
         if query is None:
             return []
-        fields = {"annotations": 1, "owner_id": 1, "status": 1, "visibility": 1}
-        cursor = self._media.find(query, fields).hint("annotation")
+        # The others may have megabytes of texts.
+        asked = {"$filter": {"input": "$annotations", "cond": {"$in": ["$$this.id", ids]}}}
+        fields = {"annotations": asked, "owner_id": 1, "status": 1, "visibility": 1}
+        cursor = self._media.aggregate([{"$match": query}, {"$project": fields}], hint="annotation")
         documents: list[MediaDocument] = await cursor.to_list(len(annotation_ids))
         return documents

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,10 +11,15 @@ import pytest
 from uuid6 import uuid7
 
 from schema.global_id import encode_id
+from service import annotations as use_cases
 from service.access import ANONYMOUS, Viewer
+from service.annotation_layout import MAX_EMBEDDED
 from service.annotation_writes import replace_annotations
+from service.annotations import delete_annotations
 from service.documents import AnnotationDocument
+from service.errors import TemporarilyUnavailable
 from service.settings import Settings
+from service.stores.annotations import AnnotationStore
 from tests.integration.annotation_stand import (
     ANNA,
     BERT,
@@ -79,6 +85,25 @@ async def test_nothing_is_told_of_what_others_may_not_see(stand: AnnotationStand
         assert await stand.listed(BERT, media_id, label="near-duplicate") == []
         assert len(await stand.listed(BERT, media_id)) == count
         assert len(await stand.listed(ANNA, media_id)) == count + 1
+
+
+@pytest.mark.parametrize("count", [0, 101], ids=["embedded", "moved"])
+async def test_what_one_is_not_shown_one_cannot_take_back(stand: AnnotationStand, count: int) -> None:
+    """Else the answer would tell a service that there is another such media."""
+    media_id, source = await stand.add(), "model:near-duplicate@2"
+    await stand.say(media_id, DETECTOR, *["thing"] * count)
+    [twin] = await stand.say(media_id, source, "near-duplicate")
+    global_id = encode_id("Annotation", twin)
+    node = "query ($id: ID!) { node(id: $id) { id } }"
+    assert (await stand.run(node, MODEL, id=global_id))["node"] is None
+    before = await stand.media(media_id)
+    refused = await stand.take_back(MODEL, [global_id])
+    assert (refused["deletedIds"], [error["code"] for error in refused["userErrors"]]) == ([], ["NOT_FOUND"])
+    unknown = await stand.take_back(MODEL, [encode_id("Annotation", uuid4())])
+    assert refused == unknown
+    assert await stand.media(media_id) == before
+    assert (await stand.take_back(ANNA, [global_id]))["deletedIds"] == [global_id]
+    assert twin not in await stand.assert_sound(media_id)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +225,61 @@ async def test_a_request_takes_back_from_many_media_at_once(stand: AnnotationSta
     for media_id in media:
         assert await stand.assert_sound(media_id) == {said_of[media_id][1]}
     assert await stand.assert_sound(foreign) == set(said_of[foreign])
+
+
+async def test_what_is_taken_back_is_all_that_is_looked_up(
+    stand: AnnotationStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of media that hold the longest texts, and of as many as make several look-ups."""
+    monkeypatch.setattr(use_cases, "_LOOKED_UP_AT_ONCE", 2)
+    text = "\U0001f600" * 2_000
+    media = [await stand.add() for _ in range(3)]
+    asked = []
+    for media_id in media:
+        fresh = [{**an_annotation("user:anna", "x"), "text": text} for _ in range(MAX_EMBEDDED)]
+        assert await replace_annotations(media_id, "user:anna".__eq__, fresh, stores=stand.stores)  # type: ignore[arg-type]
+        asked.append(fresh[0]["id"])
+    whole, looked_up = AnnotationStore.find_holders, []
+
+    async def noted(self: AnnotationStore, *args: Any, **more: Any) -> Any:
+        looked_up.append(found := await whole(self, *args, **more))
+        return found
+
+    monkeypatch.setattr(AnnotationStore, "find_holders", noted)
+    gone = await delete_annotations(ANNA, asked, idempotency_key=uuid4().hex, stores=stand.stores)
+    assert gone == set(asked)
+    assert [[len(each["annotations"]) for each in found] for found in looked_up] == [[1, 1], [1]]
+    for media_id in media:
+        assert len(await stand.assert_sound(media_id)) == MAX_EMBEDDED - 1
+
+
+async def test_nothing_is_written_any_more_once_an_error_is_told(
+    stand: AnnotationStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of three media is too busy: the other two are done by then, and a repeat does the rest."""
+    media = [await stand.add() for _ in range(3)]
+    asked = [(await stand.say(media_id, "user:anna", "cat"))[0] for media_id in media]
+    whole, begun, ended = use_cases.write_annotations, 0, 0
+
+    async def first_is_busy(*args: Any, **more: Any) -> bool:
+        nonlocal begun, ended
+        begun += 1
+        if begun == 1:
+            raise TemporarilyUnavailable("Others are annotating this media.")
+        await asyncio.sleep(0.05)
+        is_written = await whole(*args, **more)
+        ended += 1
+        return is_written
+
+    monkeypatch.setattr(use_cases, "write_annotations", first_is_busy)
+    key = uuid4().hex
+    with pytest.raises(TemporarilyUnavailable):
+        await delete_annotations(ANNA, asked, idempotency_key=key, stores=stand.stores)
+    assert (begun, ended) == (3, 2)
+    assert sum([len(await stand.assert_sound(media_id)) for media_id in media]) == 1
+    gone = await delete_annotations(ANNA, asked, idempotency_key=key, stores=stand.stores)
+    assert gone == set(asked)
+    assert sum([len(await stand.assert_sound(media_id)) for media_id in media]) == 0
 
 
 @pytest.mark.parametrize(

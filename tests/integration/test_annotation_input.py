@@ -30,7 +30,13 @@ NAN_AND_THE_LIKE = [float("nan"), float("inf"), float("-inf"), 1e999]
         ({"annotations": said("")}, ["annotations", "0", "label"]),
         ({"annotations": said("  ")}, ["annotations", "0", "label"]),
         ({"annotations": said("x" * 201)}, ["annotations", "0", "label"]),
-        ({"annotations": said("a\0b")}, ["annotations", "0", "label"]),
+        *(
+            ({"annotations": said("ok", label)}, ["annotations", "1", "label"])
+            for label in (
+                *("a\0b", "a\nb", "a\tb", "a\x7fb", "a\x85b", "a\u2028b", "a\u202eb", "\u200b", "\ufeff"),
+                *("c\u200dat", "\u200d", "\u0915\u094d\u200d", "\u0915\u094d\u200d\u200d\u0937"),
+            )
+        ),
         ({"annotations": said("cat", "dog", confidence=1.01)}, ["annotations", "0", "confidence"]),
         ({"annotations": said("cat", confidence=-0.01)}, ["annotations", "0", "confidence"]),
         ({"annotations": [{"label": "cat", "text": "x" * 2_001}]}, ["annotations", "0", "text"]),
@@ -40,6 +46,7 @@ NAN_AND_THE_LIKE = [float("nan"), float("inf"), float("-inf"), 1e999]
         ({"source": "model:@1"}, ["source"]),
         ({"source": "model:detector@"}, ["source"]),
         ({"source": "detector"}, ["source"]),
+        ({"source": "model:detec\u200btor@1"}, ["source"]),
         ({"source": "user:" + "x" * 200}, ["source"]),
         *(
             ({"annotations": [*said("ok"), {"label": "cat", "boundingBox": {**BOX, **wrong}}]}, field)
@@ -63,6 +70,37 @@ async def test_what_cannot_be_is_refused_by_its_place(
     assert (error["code"], error["field"], error["retryable"]) == ("INVALID_INPUT", field, False)
     assert payload["annotations"] == []
     assert await stand.media(media_id) == before
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        pytest.param("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", id="Persian"),
+        pytest.param("\u0915\u094d\u200d\u0937", id="Hindi"),
+        pytest.param("\U0001f469\U0001f3fd\u200d\U0001f373", id="a cook"),
+    ],
+)
+async def test_joiners_stay_where_they_are_part_of_a_word(stand: AnnotationStand, label: str) -> None:
+    media_id = await stand.add()
+    await stand.annotate(ANNA, media_id, annotations=said(label))
+    assert [each["label"] for each in await stand.listed(ANNA, media_id)] == [label]
+
+
+async def test_what_reads_the_same_is_one_label_and_one_source(stand: AnnotationStand) -> None:
+    """However an "e with an accent" is sent, as one character or as two."""
+    media_id = await stand.add()
+    for spelling in ("caf\u00e9", "cafe\u0301"):
+        source = f"model:{spelling}@1"
+        await stand.annotate(ANNA, media_id, source=source, replace=True, annotations=said(spelling))
+        assert len(await stand.listed(ANNA, media_id, label=spelling)) == 1
+    [only] = await stand.listed(ANNA, media_id)
+    assert (only["label"], only["source"]) == ("caf\u00e9", "model:caf\u00e9@1")
+    [summary] = (await stand.media(media_id))["labels"]
+    assert summary["label"] == "caf\u00e9"
+    found = """query ($label: String!) { mediaList(filter: {label: $label, ownerId: "anna"}) { nodes { id } } }"""
+    for spelling in ("caf\u00e9", "cafe\u0301"):
+        nodes = (await stand.run(found, ANNA, label=spelling))["mediaList"]["nodes"]
+        assert encode_id("Media", media_id) in [each["id"] for each in nodes]
 
 
 async def test_a_box_may_end_a_hair_outside(stand: AnnotationStand) -> None:

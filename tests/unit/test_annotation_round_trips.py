@@ -17,6 +17,7 @@ from service.annotation_exchange.importing import ImportOptions, documents_of
 from service.annotation_exchange.records import Format
 from service.annotation_exchange.spool import open_spool
 from service.documents import AnnotationDocument
+from service.labels import composed
 
 MEDIA = UUID("0190a5c8-0000-7000-8000-000000000000")
 # What the API takes (service/upload_request.py): no control characters but these two, no spaces around.
@@ -27,6 +28,16 @@ TEXTS = st.text(
 ).filter(lambda text: bool(text) and text == text.strip())
 # XML 1.0 also lacks these two.
 XML_TEXTS = TEXTS.filter(lambda text: not set(text) & {"\ufffe", "\uffff"})
+# Labels hold nothing that cannot be seen, and are composed (service/annotation_request.py).
+LABELS = (
+    st.text(
+        st.characters(exclude_categories=["Cs", "Cc", "Cf", "Zl", "Zp"], exclude_characters="\ufffe\uffff"),
+        min_size=1,
+        max_size=20,
+    )
+    .map(lambda text: composed(text.strip()))
+    .filter(bool)
+)
 
 
 FRACTIONS = st.floats(0, 1) | st.sampled_from([0.0, 0.5, 1 - 1e-9, 1.0])
@@ -41,7 +52,7 @@ def pictures(draw: st.DrawFn) -> ExportedPicture:
         annotations.append(
             AnnotationDocument(
                 id=uuid4(),
-                label=draw(XML_TEXTS),
+                label=draw(LABELS),
                 confidence=draw(st.floats(0, 1)),
                 bounding_box={"x": left, "y": top, "width": right - left, "height": bottom - top},
                 text=draw(st.none() | XML_TEXTS),
