@@ -51,6 +51,14 @@ async def apply_indexes(settings: Settings, options: BuildOptions) -> int:
 
 async def change_indexes(settings: Settings, asked: Mapping[str, Sequence[str]]) -> int:
     """Hide, show and drop the indexes that are `asked` by name of the action; the exit code. Stops at a refusal."""
+    asked_for = [place for places in asked.values() for place in set(places)]
+    for place in sorted(set(asked_for)):
+        if asked_for.count(place) > 1:
+            _tell(
+                f"{place} is asked for twice: one thing at a time. Between hiding an index and dropping it, see for a "
+                "day that nothing misses it."
+            )
+            return REFUSED
     async with open_database(settings.mongo) as database:
         builds = IndexBuilds(database)
         for action, act in _ACTIONS.items():

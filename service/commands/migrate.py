@@ -44,12 +44,13 @@ async def show_pending(settings: Settings, *, to: int) -> int:
 
 async def run_migration(settings: Settings, options: MigrationOptions) -> int:
     """Migrate and tell how far it is, on stderr; the exit code: 1 if something is left."""
-    refused: dict[UUID, str] = {}
+    shown: set[UUID] = set()
 
     def note(refusal: Refusal) -> None:
-        if refusal.media_id not in refused and len(refused) < _SHOWN_REFUSALS:
+        # Each pass refuses them again.
+        if refusal.media_id not in shown and len(shown) < _SHOWN_REFUSALS:
             typer.echo(f"Left as it is: {refusal.media_id}: {refusal.reason}", err=True)
-        refused[refusal.media_id] = refusal.reason
+            shown.add(refusal.media_id)
 
     observer = Observer(
         on_page=lambda progress: typer.echo(f"{progress.migrated:,} migrated, up to {progress.after}", err=True),
@@ -78,6 +79,13 @@ def _conclude(options: MigrationOptions, done: Progress) -> int:
     typer.echo(f"{done.migrated:,} media {verb} to version {options.to}.")
     if done.refused:
         typer.echo(f"{done.refused:,} media are left as they are; see above.", err=True)
+    if not done.is_settled:
+        release = "this release" if options.down else "an earlier release"
+        typer.echo(
+            f"Media go on being written meanwhile. Stop the processes of {release}, then run the same command again.",
+            err=True,
+        )
+    if done.refused or not done.is_settled:
         return 1
     if done.migrated and not options.down and not options.recheck and options.to == LATEST:
         typer.echo(

@@ -18,22 +18,42 @@ LATEST: Final = MIGRATIONS[-1].version
 READS: Final = frozenset(name for migration in MIGRATIONS for name in migration.reads)
 
 
+def version_of(document: Document) -> int:
+    """The version that `document` says it is of; ValueError for a later one than LATEST, TypeError for none."""
+    version = document.get("schema_version")
+    # Shells write numbers with a fraction, even where there is none.
+    if isinstance(version, float) and version.is_integer():
+        version = int(version)
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise TypeError(unversioned(version))
+    if version > LATEST:
+        raise ValueError(f"A later release wrote it (version {version}): only that one may change it.")
+    return version
+
+
+def unversioned(version: object) -> str:
+    """Why a document with this for its version is left."""
+    return (
+        f"Its schema_version is {version!r}, which no release writes. Make it a number: {FIRST} if in doubt, since "
+        "migrating what is migrated already changes nothing."
+    )
+
+
 def upgraded(document: Document, to: int) -> Edit:
     """What makes `document` one of version `to`, whichever version it is of."""
-    since = document["schema_version"]
+    since = version_of(document)
     return chained((each.up for each in MIGRATIONS if since < each.version <= to), document)
 
 
 def downgraded(document: Document, to: int) -> Edit:
     """What makes `document` one of version `to`, as the release that wrote that version would have it."""
-    since = document["schema_version"]
-    if since > LATEST:
-        raise ValueError(f"A later release wrote it (version {since}): only that one can take it back.")
+    since = version_of(document)
     return chained((each.down for each in reversed(MIGRATIONS) if to < each.version <= since), document)
 
 
 def rechecked(document: Document, to: int) -> Edit:
     """What `document` lacks of version `to`, although it may say that it is of that version."""
+    version_of(document)
     return chained((each.up for each in MIGRATIONS if each.version <= to), document)
 
 

@@ -11,25 +11,42 @@ from uuid import UUID
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import OperationFailure
 
+from indexes.migrations import UNVERSIONED
 from service.stores.database import Database
 from service.stores.expressions import NOW, after_now, insert_if_absent
 
 # Only what is still to be migrated is in it, so that nothing is to be counted where nothing is.
-PENDING_INDEX: Final = "unmigrated_3"
+PENDING_INDEX: Final = "pending_3"
 
 _LEASE: Final = "lease"
 _BAD_HINT: Final = 2  # MongoDB error code BadValue
 _VERSION: Final = "schema_version"
+_UNVERSIONED: Final = {"$or": [dict(each) for each in UNVERSIONED]}
 
 
 class ProgressDocument(TypedDict):
-    """`after`: everything up to there has been looked at. `migrated`, `refused`: documents of the run so far."""
+    """`after`: everything up to there has been looked at. The numbers are of documents, of the run so far."""
 
     _id: str
     begun_at: datetime
     after: UUID | None
     migrated: int
     refused: int
+    missed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Media by their ids: those after `after`, up to and with `until`; None for no bound."""
+
+    after: UUID | None
+    until: UUID | None
+
+    def condition(self) -> dict[str, Any]:
+        """As a query."""
+        bounds = {"$gt": self.after, "$lte": self.until}
+        condition = {name: bound for name, bound in bounds.items() if bound is not None}
+        return {"_id": condition} if condition else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +96,7 @@ class MigrationStore:
 
     async def begin(self, run_id: str) -> ProgressDocument:
         """How far the run of this name had come when it was interrupted, or a new one, begun in server time."""
-        fresh = {"begun_at": NOW, "after": None, "migrated": 0, "refused": 0}
+        fresh = {"begun_at": NOW, "after": None, "migrated": 0, "refused": 0, "missed": 0}
         document: ProgressDocument = await self._runs.find_one_and_update(
             {"_id": run_id},
             insert_if_absent(fresh, marker="begun_at"),
@@ -88,9 +105,9 @@ class MigrationStore:
         )
         return document
 
-    async def advance(self, run_id: str, *, after: UUID | None, migrated: int, refused: int) -> None:
+    async def advance(self, run_id: str, *, after: UUID | None, migrated: int, refused: int, missed: int) -> None:
         """Note that everything up to `after` has been looked at."""
-        values = {"after": after, "migrated": migrated, "refused": refused}
+        values = {"after": after, "migrated": migrated, "refused": refused, "missed": missed}
         await self._runs.update_one({"_id": run_id}, {"$set": values})
 
     async def end(self, run_id: str) -> None:
@@ -103,37 +120,48 @@ class MigrationStore:
         return documents
 
     async def count_below(self, version: int, *, limit: int) -> int | None:
-        """How many media are of a version below `version`, counting no further than `limit`.
+        """How many media are of a version below `version`, or of none, counting no further than `limit`.
 
         From the index of those alone; None where it is not there, as nothing else tells cheaply.
         """
         try:
-            return int(await self._media.count_documents({_VERSION: {"$lt": version}}, limit=limit, hint=PENDING_INDEX))
+            below = await self._count({_VERSION: {"$lt": version}}, limit)
+            # Those of no version are sought among the others: cheap as long as these are few.
+            return below if below >= limit else below + await self._count(_UNVERSIONED, limit - below)
         except OperationFailure as error:
             if error.code == _BAD_HINT:
                 return None
             raise
 
+    async def _count(self, query: Mapping[str, Any], limit: int) -> int:
+        return int(await self._media.count_documents(query, limit=limit, hint=PENDING_INDEX))
+
     async def count_all(self) -> int:
         """About how many media there are, by the collection's own account."""
         return int(await self._media.estimated_document_count())
 
-    async def page_below(
-        self, version: int, after: UUID | None, *, limit: int, fields: Collection[str]
-    ) -> list[dict[str, Any]]:
-        """Up to `limit` media of a version below `version` whose id is greater than `after`, in the order of ids."""
-        return await self._page({_VERSION: {"$lt": version}}, PENDING_INDEX, after, limit, fields)
+    async def newest(self) -> UUID | None:
+        """The greatest id there is."""
+        found = await self._media.find_one({}, {"_id": 1}, sort=[("_id", -1)])
+        return None if found is None else found["_id"]
 
-    async def page_from(
-        self, version: int, after: UUID | None, *, limit: int, fields: Collection[str]
+    async def page_below(
+        self, version: int, span: Span, *, limit: int, fields: Collection[str]
     ) -> list[dict[str, Any]]:
-        """As `page_below`, of that version or a later one: nearly all there are, read in the order of their ids."""
-        return await self._page({_VERSION: {"$gte": version}}, "_id_", after, limit, fields)
+        """Up to `limit` media of a version below `version`, in the order of ids."""
+        return await self._page({_VERSION: {"$lt": version}, **span.condition()}, PENDING_INDEX, limit, fields)
+
+    async def page(self, span: Span, *, limit: int, fields: Collection[str]) -> list[dict[str, Any]]:
+        """As `page_below`, of whatever version, or of none: a page never reads more than it returns."""
+        return await self._page(span.condition(), "_id_", limit, fields)
+
+    async def unversioned(self, *, limit: int) -> list[dict[str, Any]]:
+        """Up to `limit` media whose version is missing, or no number."""
+        return await self._page(_UNVERSIONED, PENDING_INDEX, limit, ())
 
     async def _page(
-        self, query: Mapping[str, Any], index: str, after: UUID | None, limit: int, fields: Collection[str]
+        self, query: Mapping[str, Any], index: str, limit: int, fields: Collection[str]
     ) -> list[dict[str, Any]]:
-        query = dict(query) if after is None else {**query, "_id": {"$gt": after}}
         projection = dict.fromkeys((*fields, _VERSION), 1)
         cursor = self._media.find(query, projection).sort("_id", 1).limit(limit).hint(index)
         documents: list[dict[str, Any]] = await cursor.to_list(limit)

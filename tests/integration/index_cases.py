@@ -21,7 +21,7 @@ from service.stores.database import Database
 from service.stores.embeddings import EmbeddingStore
 from service.stores.look_alikes import LookAlikeStore
 from service.stores.media import MediaStore
-from service.stores.migrations import MigrationStore
+from service.stores.migrations import MigrationStore, Span
 from tests.documents import ready_media
 
 Case = Callable[[Database], Awaitable[object]]
@@ -134,9 +134,9 @@ async def _embeddings_due(database: Database) -> object:
     return await EmbeddingStore(database).list_due(before=datetime.now(UTC), limit=10)
 
 
-async def _unmigrated(database: Database) -> object:
+async def _pending(database: Database) -> object:
     await database.media.insert_many([ready_media(schema_version=1 + number % 2) for number in range(40)])
-    return await MigrationStore(database).page_below(3, None, limit=20, fields=("hashes",))
+    return await MigrationStore(database).page_below(3, Span(None, None), limit=20, fields=("hashes",))
 
 
 _SUBJECT = SubjectInput(type="post", id="9")  # type: ignore[arg-type]
@@ -164,5 +164,5 @@ MEDIA_CASES: Mapping[str, Case] = {
     "owner_same_hash": _owner_same_hash,
     "annotation": _annotation,
     "embeddings_due": _embeddings_due,
-    "unmigrated_3": _unmigrated,
+    "pending_3": _pending,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,10 +17,11 @@ from indexes.migrations import MEDIA_INDEXES
 from service.dev.environment import environment_of
 from service.errors import ConfigurationError
 from service.migrations import MigrationOptions, Observer, Progress, Refusal, Superseded, migrate, survey
+from service.migrations import run as running
 from service.perceptual_hash import bands_of
 from service.settings import Environment, MongoSettings, Settings
 from service.stores.database import Database, open_database
-from service.stores.migrations import MigrationStore
+from service.stores.migrations import MigrationStore, Write
 from tests.documents import ready_media
 
 TELLING = 0x0F0F_3C5A_55AA_1234
@@ -41,6 +42,13 @@ async def database(mongod: str) -> AsyncIterator[Database]:
         await opened.handle.command({"createIndexes": "media", "indexes": specifications})
         yield opened
         await opened.handle.client.drop_database(settings.database)
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that wait for others ask more often."""
+    monkeypatch.setattr(running, "PAUSE_S", 0.01)
+    monkeypatch.setattr(running, "ASK_AGAIN_S", 0.02)
 
 
 class Watcher:
@@ -211,6 +219,82 @@ async def test_a_recheck_finds_what_processes_of_the_earlier_release_have_writte
     assert (mended["labels"], mended["annotation_count"], mended["hashes"]) == ([], 0, {"phash": 0})
 
 
+async def test_a_recheck_that_was_killed_looks_again_at_what_others_wrote(database: Database) -> None:
+    current = {"schema_version": 3, "hashes": {"phash": TELLING, "bands": bands_of(TELLING)}}
+    media = [ready_media(annotations=[ANNOTATION], **current) for _ in range(6)]
+    await database.media.insert_many(media)
+
+    class Contended(MigrationStore):
+        async def write(self, writes: Sequence[Write]) -> int:
+            # Of the first page, a process of the earlier release writes one between the look and the write.
+            later = {"annotations": [{**ANNOTATION, "label": "dog"}]}
+            await database.media.update_one({"_id": media[0]["_id"]}, {"$set": later})
+            return await super().write(writes)
+
+        async def advance(self, run_id: str, **values: Any) -> None:
+            await super().advance(run_id, **values)
+            raise ConnectionError("killed")
+
+    options, observer = MigrationOptions(recheck=True, batch=2), Watcher().observer()
+    with pytest.raises(ConnectionError):
+        await migrate(options, name="mine", store=Contended(database), observer=observer)
+    assert (await run(database, recheck=True, batch=2)).migrated == 6
+    assert await database.media.count_documents({"labels.label": "cat"}) == 5
+    assert await database.media.distinct("labels.label", {"_id": media[0]["_id"]}) == ["dog"]
+    assert set((await writes_of(database)).values()) == {1, 2}
+
+
+async def test_what_a_later_release_wrote_is_not_touched(database: Database) -> None:
+    later = old_media() | {"schema_version": 4}
+    await database.media.insert_one(later)
+    assert await run(database) == Progress()
+    for options in ({"recheck": True}, {"down": True, "to": 1}):
+        watcher = Watcher()
+        assert (await run(database, watcher, **options)).refused == 1
+        assert "later release" in watcher.refusals[0].reason
+    assert await database.media.find_one({}) == later
+
+
+@pytest.mark.parametrize("version", [None, "1", True, [3], {}, 1.5, "missing"], ids=repr)
+async def test_what_says_no_version_is_pending_and_told(database: Database, version: object) -> None:
+    odd = old_media() | {"schema_version": version}
+    if version == "missing":
+        del odd["schema_version"]
+    await database.media.insert_many([odd, old_media()])
+    for options in ({}, {"recheck": True}, {"down": True, "to": 1}):
+        watcher = Watcher()
+        assert (await run(database, watcher, **options)).refused == 1
+        assert {refusal.media_id for refusal in watcher.refusals} == {odd["_id"]}
+        assert "Make it a number" in watcher.refusals[0].reason
+        if "down" not in options:
+            assert (await survey(MigrationStore(database))).pending == 1
+    assert await database.media.find_one({"_id": odd["_id"]}) == odd
+
+
+@pytest.mark.parametrize(("release", "options"), [(3, {"down": True, "to": 1}), (1, {})], ids=["down", "up"])
+async def test_it_ends_although_media_go_on_being_written(
+    database: Database, release: int, options: Mapping[str, Any]
+) -> None:
+    await database.media.insert_many([ready_media(schema_version=release) for _ in range(6)])
+
+    class Busy(MigrationStore):
+        async def write(self, writes: Sequence[Write]) -> int:
+            written = await super().write(writes)
+            await database.media.insert_one(ready_media(schema_version=release))
+            return written
+
+    async def go(store: MigrationStore) -> Progress:
+        return await migrate(MigrationOptions(**options), name="mine", store=store, observer=Watcher().observer())
+
+    done = await go(Busy(database))
+    assert not done.is_settled
+    assert await database.media.count_documents({"schema_version": release}) == 1
+    # Once those processes are stopped it goes on to the end.
+    done = await go(MigrationStore(database))
+    assert (done.migrated, done.is_settled) == (1, True)
+    assert await database.media.count_documents({"schema_version": release}) == 0
+
+
 async def test_a_document_that_no_release_wrote_is_left_and_told(database: Database) -> None:
     odd = old_media() | {"annotations": "none"}
     await database.media.insert_many([odd, old_media()])
@@ -223,7 +307,7 @@ async def test_a_document_that_no_release_wrote_is_left_and_told(database: Datab
 
 async def test_without_the_index_nothing_is_scanned(database: Database) -> None:
     await database.media.insert_one(old_media())
-    await database.media.drop_index("unmigrated_3")
+    await database.media.drop_index("pending_3")
     assert (await survey(MigrationStore(database))).pending is None
     with pytest.raises(ConfigurationError, match="indexes --apply"):
         await run(database)

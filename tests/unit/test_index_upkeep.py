@@ -103,7 +103,7 @@ def used(index: str, operations: int, *, days: float, address: str = "a:1", coll
         ([used("feed", 0, days=30), used("feed", 0, days=1, address="b:1")], [], False, "for 24 hours only"),
         ([used("feed", 0, days=30)], [Unreachable("b:1", "down")], False, "members that answered"),
         ([used("expiry", 0, days=30, collection="jobs")], [], False, "without being asked"),
-        ([used("unmigrated_3", 0, days=30)], [], False, "by design"),
+        ([used("pending_3", 0, days=30)], [], False, "by design"),
         ([used("_id_", 0, days=30)], [], False, "belongs"),
     ],
 )

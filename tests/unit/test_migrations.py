@@ -25,7 +25,7 @@ def annotation(label: str, confidence: float) -> dict[str, Any]:
 def test_the_latest_migration_the_store_and_the_index_agree() -> None:
     assert [each.version for each in MIGRATIONS] == list(range(FIRST + 1, LATEST + 1))
     assert LATEST == SCHEMA_VERSION == VERSION
-    assert f"unmigrated_{VERSION}" == PENDING_INDEX
+    assert f"pending_{VERSION}" == PENDING_INDEX
     assert "schema_version" not in READS
 
 
