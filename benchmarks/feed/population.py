@@ -16,6 +16,7 @@ from pymongo import MongoClient, WriteConcern
 import indexes.media
 from service.models import MediaFormat, MediaPurpose, RenditionName, Visibility
 from service.object_keys import original_key, rendition_key
+from service.perceptual_hash import Transform, bands_of, derived
 from service.stores.media import SCHEMA_VERSION
 from service.wanted_renditions import PIPELINE_VERSION
 
@@ -140,9 +141,16 @@ def media_document(number: int) -> dict[str, Any]:
             "thumbhash": base64.b64encode(random.randbytes(23)).decode(),
             "dominant_color": f"#{random.randbytes(3).hex()}",
         },
-        "hashes": {"phash": random.getrandbits(64) - 2**63},
+        "hashes": stored_hashes(random.getrandbits(64) - 2**63),
         "processing": _processing(random, sha256, visibility, ready_at),
     }
+
+
+def stored_hashes(value: int) -> dict[str, Any]:
+    """The `hashes` of a media whose perceptual hash is stored as `value`; those of turned copies follow from it."""
+    bands = bands_of(value)
+    transformed = [derived(value, each) for each in Transform if each is not Transform.IDENTITY]
+    return {"phash": value, "transformed": transformed} | ({} if bands is None else {"bands": bands})
 
 
 def _id_of(created: datetime, random: Random) -> UUID:

@@ -17,13 +17,12 @@ from uuid import UUID, uuid5
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.feed.population import BETWEEN, FIRST, media_document
+from benchmarks.feed.population import BETWEEN, FIRST, media_document, stored_hashes
 from benchmarks.search.hashes import realistic
 from service.annotation_layout import MAX_LABELS
 from service.annotation_places import place_of
 from service.labels import summarise
 from service.models import MediaPurpose
-from service.perceptual_hash import Transform, bands_of, derived
 from service.stores.media import SCHEMA_VERSION
 
 OWNERS: Final = 100_000
@@ -112,11 +111,7 @@ def search_document(number: int, owner: int, stored_hash: int) -> tuple[dict[str
         document["subject"] = {"type": "trail", "id": subject_id(int(SUBJECTS * random.random() ** 2))}
     if random.random() < 0.15:
         document["album_ids"] = [f"album-{owner}-{random.randrange(5)}"]
-    bands = bands_of(stored_hash)
-    transformed = [derived(stored_hash, each) for each in Transform if each is not Transform.IDENTITY]
-    document["hashes"] = {"phash": stored_hash, "transformed": transformed} | (
-        {} if bands is None else {"bands": bands}
-    )
+    document["hashes"] = stored_hashes(stored_hash)
     return document, _annotate(document, number, random)
 
 
