@@ -22,6 +22,7 @@ from service.annotation_exchange.records import (
     UnreadableRecord,
     confidence_from,
     number_from,
+    text_from,
 )
 
 _WANTED: Final[Mapping[str, frozenset[str]]] = {
@@ -54,10 +55,10 @@ def _records(path: Path, wanted: Mapping[str, frozenset[str]], *, bare_list: str
 
 
 def _image(record: Mapping[str, Any], place: str) -> PictureRecord:
-    names = (record.get("file_name"), record.get("coco_url"), record.get("flickr_url"))
+    names = ("file_name", "coco_url", "flickr_url")
     return PictureRecord(
         key=_key(record, "id", place),
-        names=tuple(name for name in names if isinstance(name, str)),
+        names=tuple(text_from(record[name], f"{place}.{name}") for name in names if isinstance(record.get(name), str)),
         place=place,
         width=number_from(record.get("width") or 0, f"{place}.width"),
         height=number_from(record.get("height") or 0, f"{place}.height"),
@@ -102,14 +103,14 @@ def _key(record: Mapping[str, Any], name: str, place: str) -> str:
     value = record.get(name)
     if not isinstance(value, int | str) or isinstance(value, bool):
         raise Unreadable(f"{place}.{name}", "it must be a whole number or a text")
-    return str(value)
+    return text_from(str(value), f"{place}.{name}")
 
 
 def _text(record: Mapping[str, Any], name: str, place: str) -> str | None:
     value = record.get(name)
     if value is not None and not isinstance(value, str):
         raise Unreadable(f"{place}.{name}", "it must be a text")
-    return value
+    return None if value is None else text_from(value, f"{place}.{name}")
 
 
 _READERS: Final[Mapping[str, Callable[[Mapping[str, Any], str], Record]]] = {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +17,19 @@ from service.errors import InvalidInput
 # One picture's annotations, or the names of all classes; also what a small archive may swell to.
 MAX_ENTRY_BYTES: Final = 16_000_000
 
+# How zipfile and what it expands with say that an archive is broken (EOFError, ValueError, OverflowError: of offsets
+# and names), encrypted (RuntimeError) or beyond them (NotImplementedError).
+_BROKEN: Final[tuple[type[Exception], ...]] = (
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    RuntimeError,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -23,21 +38,20 @@ class Entry:
     name: str
     _read: Callable[[int], bytes]
 
-    def read(self) -> bytes:
-        """All of it. Raises Unreadable for what is too large or cannot be read."""
+    def read(self, *, most: int = MAX_ENTRY_BYTES) -> bytes:
+        """All of it. Raises Unreadable for what has more than `most` bytes or cannot be read."""
         try:
-            body = self._read(MAX_ENTRY_BYTES + 1)
-        # RuntimeError is how zipfile refuses what is encrypted, NotImplementedError what it cannot expand.
-        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
+            body = self._read(most + 1)
+        except _BROKEN as error:
             raise Unreadable(self.name, f"it cannot be read: {error}") from None
-        if len(body) > MAX_ENTRY_BYTES:
-            raise Unreadable(self.name, f"it is larger than {MAX_ENTRY_BYTES} bytes")
+        if len(body) > most:
+            raise Unreadable(self.name, f"it is larger than {most} bytes")
         return body
 
-    def text(self) -> str:
-        """All of it as UTF-8. Raises Unreadable."""
+    def text(self, *, most: int = MAX_ENTRY_BYTES) -> str:
+        """All of it as UTF-8. Raises Unreadable as `read` does, and for what is no such text."""
         try:
-            return self.read().decode("utf-8-sig")
+            return self.read(most=most).decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise Unreadable(self.name, f"it is not UTF-8 text (byte {error.start})") from None
 
@@ -52,7 +66,7 @@ class Container:
             return
         try:
             self._archive = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except _BROKEN as error:
             raise InvalidInput(f"{path} is neither a folder nor a zip archive that can be read: {error}.") from None
 
     def close(self) -> None:
@@ -92,7 +106,7 @@ def _beginning_of(path: Path) -> Callable[[int], bytes]:
 def _archive_entries(archive: zipfile.ZipFile) -> Iterator[Entry]:
     for info in archive.infolist():
         name = PurePosixPath(info.filename.replace("\\", "/"))
-        if name.is_absolute() or ".." in name.parts:
+        if not info.filename or name.is_absolute() or ".." in name.parts:
             raise InvalidInput(f"The archive has an entry {told(info.filename)} outside of itself; nothing was read.")
         if not info.is_dir():
             yield Entry(str(name), _beginning_of_entry(archive, info))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final
 from uuid import UUID, uuid5
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from service.annotation_exchange.geometry import fractions_of, unit_of
 from service.annotation_exchange.identity import find_media
 from service.annotation_exchange.records import BoxRecord, PictureRecord, Record, Unreadable
+from service.annotation_exchange.rehearsal import check_room
 from service.annotation_exchange.spool import LabelledBox, Spool, SpooledPicture, open_spool
 from service.annotation_layout import MAX_ANNOTATIONS
 from service.annotation_reads import PLACE_FIELDS, moved_page
@@ -27,12 +28,13 @@ from service.stores.annotation_rows import Wanted
 from service.upload_request import invalid_inputs
 
 PAGE: Final = 200
-# Media that are written to at the same time.
+# Media that are written to at the same time, and what they may have together unless it is one: it is all in memory.
 _AT_ONCE: Final = 8
+_MOST_AT_ONCE: Final = MAX_ANNOTATIONS
 # So many problems are told in full.
 MAX_PROBLEMS: Final = 20
 
-_SIZE: Final = ("content.width", "content.height")
+_FIELDS: Final = (*PLACE_FIELDS, "content.width", "content.height")
 _SOURCE: Final[TypeAdapter[str]] = TypeAdapter(Source)
 
 
@@ -131,13 +133,12 @@ async def _identify(spool: Spool, options: ImportOptions, report: ImportReport, 
 async def _write_page(
     page: Sequence[SpooledPicture], spool: Spool, options: ImportOptions, report: ImportReport, stores: Stores
 ) -> None:
-    known = [(each.record, each.media) for each in page if each.media is not None]
-    for start in range(0, len(known), _AT_ONCE):
-        chunk = known[start : start + _AT_ONCE]
-        media = await stores.media.get_many([media_id for _, media_id in chunk], fields=(*PLACE_FIELDS, *_SIZE))
+    for chunk in _chunks([picture for picture in page if picture.media is not None]):
+        media = await stores.media.get_many({each.media for each in chunk if each.media}, fields=_FIELDS)
         writes = [
-            _write(media.get(media_id), record, spool.boxes_of(record), options, report, stores)
-            for record, media_id in chunk
+            _write(media.get(each.media), each.record, spool.boxes_of(each.record), options, report, stores)
+            for each in chunk
+            if each.media is not None
         ]
         # All come to their end before one that failed is told.
         for outcome in await asyncio.gather(*writes, return_exceptions=True):
@@ -145,10 +146,21 @@ async def _write_page(
                 raise outcome
 
 
+def _chunks(pictures: Iterable[SpooledPicture]) -> Iterator[list[SpooledPicture]]:
+    chunk: list[SpooledPicture] = []
+    for each in pictures:
+        if len(chunk) == _AT_ONCE or (chunk and each.boxes + sum(other.boxes for other in chunk) > _MOST_AT_ONCE):
+            yield chunk
+            chunk = []
+        chunk.append(each)
+    if chunk:
+        yield chunk
+
+
 async def _write(
     media: MediaDocument | None,
     picture: PictureRecord,
-    boxes: Sequence[LabelledBox],
+    boxes: Iterable[LabelledBox],
     options: ImportOptions,
     report: ImportReport,
     stores: Stores,
@@ -160,9 +172,9 @@ async def _write(
         if await _says(media, fresh, options.source, stores):
             report.unchanged += 1
             return
-        if not options.dry_run and not await replace_annotations(
-            media["_id"], options.source.__eq__, fresh, stores=stores
-        ):
+        if options.dry_run:
+            await check_room(media, options.source, fresh, stores=stores)
+        elif not await replace_annotations(media["_id"], options.source.__eq__, fresh, stores=stores):
             raise Unreadable(picture.place, "the media has been deleted")
     except (Unreadable, InvalidInput) as error:
         report.invalid += 1
@@ -174,24 +186,25 @@ async def _write(
 
 async def _says(media: MediaDocument, fresh: Sequence[AnnotationDocument], source: str, stores: Stores) -> bool:
     """Whether this is what the source says of a media already. Ids follow from what is said, so they tell."""
-    held = await moved_page(media, Wanted(source=source), after=None, limit=MAX_ANNOTATIONS, stores=stores)
+    held = await moved_page(media, Wanted(source=source), after=None, limit=len(fresh) + 1, stores=stores)
     return {each["id"] for each in held} == {each["id"] for each in fresh}
 
 
 def documents_of(
-    media: MediaDocument, picture: PictureRecord, boxes: Sequence[LabelledBox], options: ImportOptions
+    media: MediaDocument, picture: PictureRecord, boxes: Iterable[LabelledBox], options: ImportOptions
 ) -> list[AnnotationDocument]:
     """What a file says of a picture, as it is stored of a media. Raises Unreadable for what cannot be."""
     size = (media["content"]["width"], media["content"]["height"])
     unit = (1.0, 1.0) if options.fractions else unit_of(picture, size)
-    seen: Counter[bytes] = Counter()
+    seen: Counter[UUID] = Counter()
     documents = []
     for each in boxes:
         request = _request(each, unit, size)
         said = orjson.dumps([options.source, request.model_dump()])
+        first = _id(media["_id"], said, 0)
         documents.append(
             AnnotationDocument(
-                id=_id(media["_id"], said, seen[said]),
+                id=_id(media["_id"], said, seen[first]),
                 label=request.label,
                 confidence=request.confidence,
                 bounding_box=None if request.bounding_box is None else request.bounding_box.model_dump(),
@@ -199,7 +212,7 @@ def documents_of(
                 source=options.source,
             )
         )
-        seen[said] += 1
+        seen[first] += 1
     return documents
 
 

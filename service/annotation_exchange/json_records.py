@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import ijson
 
@@ -13,11 +14,15 @@ from service.errors import InvalidInput
 # What is asked for is flat, but for a box.
 _MAX_ITEMS: Final = 16
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_CHUNK: Final = 32_768
+# The parser gathers a text as a whole, also one that nobody asks for: some tools put pictures into their files.
+MAX_TEXT_BYTES: Final = 4_000_000
 _OPENING: Final = frozenset({"start_map", "start_array"})
 _CLOSING: Final = frozenset({"end_map", "end_array"})
 
 # ijson gives (kind, value) pairs, from its C backend some millions a second.
-Events = Iterator[tuple[str, Any]]
+Event = tuple[str, Any]
+Events = Iterator[Event]
 Found = tuple[str, str, dict[str, Any]]
 
 
@@ -30,14 +35,33 @@ def read_records(path: Path, wanted: Mapping[str, frozenset[str]], *, bare_list:
     with path.open("rb") as file:
         if file.read(len(_BYTE_ORDER_MARK)) != _BYTE_ORDER_MARK:
             file.seek(0)
-        # Not `items`: it keeps the path of every level, and 100 kB of brackets make it take gigabytes.
-        events: Events = ijson.basic_parse(file, use_float=True)
         try:
-            yield from _document(events, path, wanted, bare_list)
+            yield from _document(chain.from_iterable(_parsed(file, path)), path, wanted, bare_list)
         except ijson.JSONError as error:
             raise InvalidInput(
                 f"{path} is not JSON that can be read: {_sentence(error)}. Nothing was written."
             ) from None
+
+
+def _parsed(file: BinaryIO, path: Path) -> Iterator[list[Event]]:
+    """The events of each chunk. Raises InvalidInput where too many chunks have none: memory would grow with them."""
+    events: list[Event] = ijson.sendable_list()
+    # Not `items`: it keeps the path of every level, and 100 kB of brackets make it take gigabytes.
+    parser = ijson.basic_parse_coro(events, use_float=True)
+    silent = 0
+    while chunk := file.read(_CHUNK):
+        parser.send(chunk)
+        silent = 0 if events else silent + len(chunk)
+        if silent > MAX_TEXT_BYTES:
+            raise InvalidInput(
+                f"{path} has a text of more than {MAX_TEXT_BYTES:,} bytes: take it out. Nothing was written."
+            )
+        yield events.copy()
+        events.clear()
+    try:
+        parser.send(b"")
+    except StopIteration:
+        yield events
 
 
 def _sentence(error: ijson.JSONError) -> str:

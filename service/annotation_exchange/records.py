@@ -11,6 +11,8 @@ from typing import Final
 LARGEST: Final = 1e7
 # A place and a name are told to people, in one line of a report.
 MAX_TOLD: Final = 200
+# Twice what a media's longest text may have, and longer than addresses are.
+MAX_TEXT: Final = 4_000
 
 
 class Format(enum.StrEnum):
@@ -85,6 +87,13 @@ class Unreadable(Exception):
         self.message = message
 
 
+def text_from(text: str, place: str) -> str:
+    """The same text. Raises Unreadable for one so long that thousands of it would not fit in memory."""
+    if len(text) > MAX_TEXT:
+        raise Unreadable(place, f"it has more than {MAX_TEXT:,} characters")
+    return text
+
+
 def number_from(value: object, place: str) -> float:
     """A number, or the text of one. Raises Unreadable for anything else, NaN and infinities included."""
     if isinstance(value, str):
@@ -98,9 +107,12 @@ def number_from(value: object, place: str) -> float:
 
 def _parsed(text: str, place: str) -> float:
     try:
-        return float(text)
+        # Python would also take digits of other scripts, and 1_0 for 10.
+        if text.isascii() and "_" not in text:
+            return float(text)
     except ValueError:
-        raise Unreadable(place, f"{told(text)} is not a number") from None
+        pass
+    raise Unreadable(place, f"{told(text)} is not a number")
 
 
 def confidence_from(value: object, place: str) -> float:

@@ -24,6 +24,7 @@ from service.annotation_exchange.records import (
     UnreadableRecord,
     told,
 )
+from service.annotation_layout import MAX_ANNOTATIONS
 from service.errors import InvalidInput
 
 _TABLES: Final = """
@@ -33,7 +34,8 @@ PRAGMA locking_mode = EXCLUSIVE;
 CREATE TABLE categories (key TEXT PRIMARY KEY, label TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE pictures (
     number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, names TEXT NOT NULL, place TEXT NOT NULL,
-    width REAL NOT NULL, height REAL NOT NULL, media_id TEXT, sha256 TEXT, media BLOB, is_spoilt INTEGER DEFAULT 0
+    width REAL NOT NULL, height REAL NOT NULL, media_id TEXT, sha256 TEXT,
+    boxes INTEGER DEFAULT 0, media BLOB, is_spoilt INTEGER DEFAULT 0
 );
 CREATE TABLE boxes (
     picture TEXT NOT NULL, category TEXT NOT NULL, x REAL, y REAL, width REAL, height REAL,
@@ -47,7 +49,7 @@ _INSERT: Final = {
     BoxRecord: "INSERT INTO boxes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     UnreadableRecord: "INSERT INTO problems VALUES (?, ?, ?)",
 }
-_BATCH: Final = 5_000
+_BATCH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class SpooledPicture:
 
     number: int
     record: PictureRecord
+    boxes: int
     media: UUID | None
 
 
@@ -132,8 +135,14 @@ class Spool:
                 AND picture NOT IN (SELECT picture FROM problems WHERE picture IS NOT NULL);
             INSERT INTO problems SELECT picture, place, 'there is no category ' || substr(category, 1, 60) FROM boxes
                 WHERE category NOT IN (SELECT key FROM categories);
-            UPDATE pictures SET is_spoilt = 1 WHERE key IN (SELECT picture FROM problems);
+            UPDATE pictures SET boxes = (SELECT count(*) FROM boxes WHERE picture = key);
         """)
+        # Here and not once they have been built: one picture may have all the boxes of a file.
+        self._connection.execute(
+            "INSERT INTO problems SELECT key, place, ? || boxes FROM pictures WHERE boxes > ?",
+            (f"a media holds up to {MAX_ANNOTATIONS:,} annotations, and this picture has ", MAX_ANNOTATIONS),
+        )
+        self._connection.execute("UPDATE pictures SET is_spoilt = 1 WHERE key IN (SELECT picture FROM problems)")
 
     def counts(self) -> tuple[int, int, int]:
         """How many pictures there are, how many of them are not taken for what is wrong in them, and all boxes."""
@@ -178,13 +187,13 @@ class Spool:
         )
         return [(place, str(UUID(bytes=media))) for place, media in rows]
 
-    def boxes_of(self, picture: PictureRecord) -> list[LabelledBox]:
+    def boxes_of(self, picture: PictureRecord) -> Iterator[LabelledBox]:
         """All that is said of a picture, in the order of the file."""
         rows = self._connection.execute(
             "SELECT boxes.*, label FROM boxes JOIN categories ON key = category WHERE picture = ? ORDER BY boxes.rowid",
             (picture.key,),
         )
-        return [_box(row) for row in rows]
+        return map(_box, rows)
 
 
 def _row(record: Record) -> tuple[object, ...]:
@@ -205,9 +214,9 @@ def _row(record: Record) -> tuple[object, ...]:
 
 
 def _picture(row: tuple[object, ...]) -> SpooledPicture:
-    number, key, names, place, width, height, media_id, sha256, media, _ = row
+    number, key, names, place, width, height, media_id, sha256, boxes, media, _ = row
     record = PictureRecord(key, tuple(json.loads(names)), place, width, height, media_id, sha256)  # type: ignore[arg-type]
-    return SpooledPicture(number, record, None if media is None else UUID(bytes=media))  # type: ignore[arg-type]
+    return SpooledPicture(number, record, boxes, None if media is None else UUID(bytes=media))  # type: ignore[arg-type]
 
 
 def _box(row: tuple[object, ...]) -> LabelledBox:

@@ -22,6 +22,7 @@ from service.annotation_exchange.records import (
     UnreadableRecord,
     confidence_from,
     number_from,
+    text_from,
     told,
 )
 from service.annotation_exchange.xml_elements import Element, parse_xml
@@ -65,7 +66,7 @@ def _picture_of(root: Element, entry: Entry) -> PictureRecord:
     size, filename = root.first("size"), root.first("filename")
     # Some tools write 0 for what they do not know.
     width, height = (_number(size, name) if size and size.first(name) else 0.0 for name in ("width", "height"))
-    names = (entry.name,) if filename is None else (filename.text, entry.name)
+    names = (entry.name,) if filename is None else (text_from(filename.text, filename.place), entry.name)
     return PictureRecord(entry.name, names, root.place, width, height)
 
 
@@ -79,11 +80,11 @@ def _object(element: Element, entry: Entry) -> BoxRecord:
     confidence, text = element.first("confidence"), element.first("text")
     return BoxRecord(
         picture=entry.name,
-        category=name.text,
+        category=text_from(name.text, name.place),
         box=(left - 1, top - 1, right - left + 1, bottom - top + 1),
         confidence=1.0 if confidence is None else confidence_from(confidence.text, confidence.place),
         place=element.place,
-        text=None if text is None else text.text,
+        text=None if text is None else text_from(text.text, text.place),
     )
 
 

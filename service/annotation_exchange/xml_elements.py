@@ -13,7 +13,8 @@ from xml.parsers import expat
 from service.annotation_exchange.records import Unreadable
 
 MAX_DEPTH: Final = 32
-MAX_ELEMENTS: Final = 500_000
+# Ten thousand objects have less.
+MAX_ELEMENTS: Final = 200_000
 
 
 @dataclass(slots=True)

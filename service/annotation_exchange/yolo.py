@@ -30,9 +30,16 @@ from service.errors import InvalidInput
 
 # The first of these that there is says what the classes are.
 _NAMES: Final = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml", "classes.txt", "obj.names")
-# Texts that are no labels: names of classes, Darknet's lists of pictures.
-_NO_LABELS: Final = frozenset({"classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt", "autosplit_train.txt"})
+# Texts that are no labels: the names of classes, which LabelImg puts beside them,
+_CLASSES: Final = "classes.txt"
+# and where there is no folder of labels, Darknet's lists of pictures and what tells of the data set.
+_NO_LABELS: Final = re.compile(r"(classes|train|val|valid|test|autosplit_(train|val|test)|readme(\..+)?)\.txt")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
+_MOST_COLUMNS: Final = 6
+# As text files have them. Python's own `splitlines` also ends lines within names, and moves the numbers of all others.
+_LINE: Final = re.compile(r"[^\r\n]*(\r\n?|\n|\Z)")
+# Data sets of 20,000 classes have less; a parsed document takes hundreds of times as much.
+_MAX_YAML_BYTES: Final = 1_000_000
 
 
 def read_yolo(path: Path) -> Iterator[Record]:
@@ -43,21 +50,22 @@ def read_yolo(path: Path) -> Iterator[Record]:
     container = Container(path)
     try:
         yield from _class_names(container)
-        below_labels = any(_is_below_labels(entry) for entry in container.entries())
+        is_label_file = _is_below_labels if any(map(_is_below_labels, container.entries())) else _may_be_labels
         for entry in container.entries():
-            if _is_label_file(entry) and (_is_below_labels(entry) or not below_labels):
+            if is_label_file(entry):
                 yield from _picture(entry)
     finally:
         container.close()
 
 
-def _is_label_file(entry: Entry) -> bool:
-    name = PurePosixPath(entry.name).name.lower()
-    return name.endswith(".txt") and name not in _NO_LABELS and not name.startswith("readme")
-
-
 def _is_below_labels(entry: Entry) -> bool:
-    return _is_label_file(entry) and "labels" in PurePosixPath(entry.name).parts[:-1]
+    path = PurePosixPath(entry.name.lower())
+    return path.suffix == ".txt" and path.name != _CLASSES and "labels" in path.parts[:-1]
+
+
+def _may_be_labels(entry: Entry) -> bool:
+    name = PurePosixPath(entry.name.lower()).name
+    return name.endswith(".txt") and not _NO_LABELS.fullmatch(name)
 
 
 def _class_names(container: Container) -> Iterator[CategoryRecord]:
@@ -80,11 +88,10 @@ def _precedence(entry: Entry) -> tuple[int, int, str]:
 
 def _names_in(entry: Entry) -> dict[int, str]:
     if not entry.name.lower().endswith((".yaml", ".yml")):
-        lines = [line.strip() for line in entry.text().splitlines()]
-        return {number: label for number, label in enumerate(lines) if label}
+        return {number: label for number, line in enumerate(_lines(entry.text())) if (label := line.strip())}
     try:
         # Texts, lists and mappings, and nothing else: a class may be called `no`, and merges of merges stay unmerged.
-        document: Any = yaml.load(entry.text(), Loader=yaml.BaseLoader)  # noqa: S506
+        document: Any = yaml.load(entry.text(most=_MAX_YAML_BYTES), Loader=yaml.BaseLoader)  # noqa: S506
     except (yaml.YAMLError, RecursionError) as error:
         raise Unreadable(entry.name, f"it is not YAML that can be read: {' '.join(str(error).split())}") from None
     names = document.get("names") if isinstance(document, dict) else None
@@ -97,12 +104,12 @@ def _names_in(entry: Entry) -> dict[int, str]:
 def _picture(entry: Entry) -> Iterator[Record]:
     yield PictureRecord(entry.name, (entry.name,), entry.name)
     try:
-        lines = entry.text().splitlines()
+        text = entry.text()
     except Unreadable as error:
         yield UnreadableRecord(error.place, error.message, entry.name)
         return
-    for number, line in enumerate(lines, 1):
-        columns = line.split()
+    for number, line in enumerate(_lines(text), 1):
+        columns = line.split(maxsplit=_MOST_COLUMNS)
         try:
             if columns:
                 yield _box(columns, entry.name, f"{entry.name}:{number}")
@@ -110,10 +117,15 @@ def _picture(entry: Entry) -> Iterator[Record]:
             yield UnreadableRecord(error.place, error.message, entry.name)
 
 
+def _lines(text: str) -> Iterator[str]:
+    return (match[0] for match in _LINE.finditer(text))
+
+
 def _box(columns: list[str], picture: str, place: str) -> BoxRecord:
-    if len(columns) not in {5, 6}:
-        more = " Outlines, keypoints and turned boxes are not taken." if len(columns) > 6 else ""
-        raise Unreadable(place, f"5 numbers belong here, or 6 with the confidence, not {len(columns)}.{more}")
+    if len(columns) > _MOST_COLUMNS:
+        raise Unreadable(place, "5 or 6 numbers belong here. Outlines, keypoints and turned boxes are not taken.")
+    if len(columns) < _MOST_COLUMNS - 1:
+        raise Unreadable(place, f"5 numbers belong here, or 6 with the confidence, not {len(columns)}.")
     category = columns[0]
     if not _NUMBER.fullmatch(category):
         raise Unreadable(place, f"{told(category)} is not the number of a class")
@@ -122,6 +134,6 @@ def _box(columns: list[str], picture: str, place: str) -> BoxRecord:
         picture=picture,
         category=str(int(category)),
         box=(center_x - width / 2, center_y - height / 2, width, height),
-        confidence=confidence_from(columns[5] if len(columns) == 6 else None, place),
+        confidence=confidence_from(columns[5] if len(columns) == _MOST_COLUMNS else None, place),
         place=place,
     )

@@ -430,7 +430,7 @@ async def test_what_a_media_cannot_hold_is_told(exchange: Exchange) -> None:
     path.write_bytes(orjson.dumps(document))
     report = await exchange.imported(path, Format.COCO)
     assert (report.written, report.invalid) == (1, 2)
-    assert any("images[0]: A media holds up to 10,000 annotations" in each for each in report.problems)
+    assert any("images[0]: a media holds up to 10,000 annotations, and this picture has 10001" in each for each in report.problems)
     assert any("annotations[10001]: " in each and "label" in each for each in report.problems)
     assert [len(await exchange.said(each)) for each in (full, longwinded, fine)] == [0, 0, 1]
     assert await exchange.database.annotations.count_documents({}) == 0
