@@ -27,8 +27,12 @@ async def clear_abandoned_writes(*, stores: Stores, grace: timedelta = _ABANDONE
     for round_ in rounds:
         # Of a media that others write to all the time, the next call sees to it.
         with suppress(TemporarilyUnavailable):
+            # In this order: a writer that finds its round going on has read a mark that is overwritten afterwards.
+            given_up = await stores.annotation_rows.give_up(round_["_id"])
+            if given_up is None:
+                continue
             listed = await _settled_segments(round_["media_id"], stores)
-            await stores.annotation_rows.remove(round_["media_id"], set(round_["segments"]) - listed)
+            await stores.annotation_rows.remove(round_["media_id"], set(given_up["segments"]) - listed)
             await stores.annotation_rows.finish(round_["_id"])
     return len(rounds)
 

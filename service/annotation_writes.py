@@ -7,6 +7,7 @@ lists no more are removed. So nobody sees half a write, and of two writers at on
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,9 +17,10 @@ from weakref import WeakValueDictionary
 
 from uuid6 import uuid7
 
-from service.annotation_layout import MAX_EMBEDDED, Contents, Layout, Revision, check_bounds, cut, lay_out
-from service.documents import AnnotationDocument, AnnotationRoundDocument, MediaDocument
-from service.errors import TemporarilyUnavailable
+from service.annotation_drafts import Drafts
+from service.annotation_layout import MAX_EMBEDDED, Contents, Layout, Revision, check_bounds, lay_out
+from service.documents import AnnotationDocument, MediaDocument
+from service.errors import MediaServiceError, TemporarilyUnavailable
 from service.labels import labels_of, strongest
 from service.lifecycle import MediaStatus
 from service.processing_jobs import revision_of
@@ -26,6 +28,9 @@ from service.stores import Stores
 
 # Each round that is lost was won by another write to the same media.
 ROUNDS: Final = 50
+# Writers of other processes are let by for a while after a round that was lost: up to the first, doubled each time up
+# to the second, in seconds.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.05
 
 # Who writes to the same media in this process waits for those before: else the quickest would always win.
 _queues: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
@@ -63,13 +68,29 @@ async def write_annotations(
     `in_revision`: only while the media is READY and in that one. Raises InvalidInput if the media would have more than
     it may, and TemporarilyUnavailable if others write to it all the time.
     """
-    async with _queues.setdefault(media_id, asyncio.Lock()):
-        for _ in range(ROUNDS):
-            turn = await look()
-            if turn is None:
-                return False
-            if await _write_next(turn, in_revision, stores):
-                return True
+    drafts = Drafts(media_id, stores)
+    try:
+        async with _queues.setdefault(media_id, asyncio.Lock()):
+            is_written = await _write_in_turn(look, drafts, in_revision, stores)
+    except MediaServiceError:
+        # Said before anything was listed. After other errors nobody knows; that is cleared up later.
+        await drafts.discard()
+        raise
+    await drafts.discard()
+    return is_written
+
+
+async def _write_in_turn(
+    look: Callable[[], Awaitable[Turn | None]], drafts: Drafts, in_revision: int | None, stores: Stores
+) -> bool:
+    for lost in range(ROUNDS):
+        turn = await look()
+        if turn is None:
+            return False
+        if await _write_next(turn, drafts, in_revision, stores):
+            return True
+        longest = min(_FIRST_PAUSE_S * 2**lost, _LONGEST_PAUSE_S)
+        await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - spreads writers, no secret
     raise TemporarilyUnavailable("Others are annotating this media; send the same request again.")
 
 
@@ -113,9 +134,9 @@ async def note_last(media: MediaDocument, *, stores: Stores) -> Mark | None:
     return last
 
 
-async def _write_next(turn: Turn, in_revision: int | None, stores: Stores) -> bool:
+async def _write_next(turn: Turn, drafts: Drafts, in_revision: int | None, stores: Stores) -> bool:
     """One attempt to be the next write to a media; False if another came first."""
-    round_ = _Round(turn, await note_last(turn.media, stores=stores), in_revision, stores)
+    round_ = _Round(turn, await note_last(turn.media, stores=stores), drafts, in_revision, stores)
     if turn.media.get("annotation_segments"):
         return await round_.revise_segments()
     annotations = turn.revision.applied_to(turn.media.get("annotations", ()))
@@ -128,6 +149,7 @@ async def _write_next(turn: Turn, in_revision: int | None, stores: Stores) -> bo
 class _Round:
     turn: Turn
     last: Mark | None
+    drafts: Drafts
     in_revision: int | None
     stores: Stores
 
@@ -162,17 +184,12 @@ class _Round:
         count = len(annotations) + sum(segment["count"] for segment in layout.kept)
         sources = {each["source"] for each in (*layout.kept, *annotations)}
         self._check(count, greatest, sources)
-        rows, new = self.stores.annotation_rows, cut(annotations)
-        written = [segment["id"] for segment, _ in new]
-        gone = [segment["id"] for segment in (*layout.rewritten, *layout.withdrawn)]
-        round_ = AnnotationRoundDocument(_id=uuid7(), media_id=self.media_id, segments=[*written, *gone])
-        await rows.begin(round_)
-        await rows.insert(self.media_id, new)
-        segments = [*layout.kept, *(segment for segment, _ in new)]
-        # Where this is not heard of, nobody knows which rows are the ones that count; the round is cleared up later.
+        replaced = [segment["id"] for segment in (*layout.rewritten, *layout.withdrawn)]
+        segments = [*layout.kept, *await self.drafts.hold(annotations, replaced)]
+        # Where this is not heard of, nobody knows which rows are the ones that count; that is cleared up later.
         is_next = await self._set(Contents(count, labels_of(greatest), [], segments))
-        await rows.remove(self.media_id, gone if is_next else written)
-        await rows.finish(round_["_id"])
+        if is_next:
+            await self.drafts.settle(segments, replaced)
         return is_next
 
     def _check(self, count: int, labels: Mapping[str, float], sources: set[str]) -> None:

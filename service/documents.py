@@ -77,11 +77,13 @@ class AnnotationRoundDocument(TypedDict):
     """A document of `annotation_rounds`: a write of moved annotations that is under way, or that somebody died of.
 
     `segments`: those that it was to list, and those that were to go. The id is a UUIDv7: it tells when it began.
+    `given_up`: its rows are being cleared up, so that it must not go on with them.
     """
 
     _id: UUID
     media_id: UUID
     segments: list[UUID]
+    given_up: NotRequired[bool]
 
 
 class EmbeddingDocument(TypedDict):

@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID, uuid5
 
+from pymongo import ReturnDocument
+
 from service.annotation_places import last_place, place_of
 from service.documents import (
     AnnotationDocument,
@@ -73,6 +75,19 @@ class AnnotationRowStore:
     async def begin(self, round_: AnnotationRoundDocument) -> None:
         """Note that a write begins: should it never `finish`, its rows are found by this."""
         await self._rounds.insert_one(round_)
+
+    async def extend(self, round_id: UUID, segments: Collection[UUID]) -> bool:
+        """Note more segments of a write that goes on; False if somebody clears up after it or has done so."""
+        going_on = {"_id": round_id, "given_up": {"$exists": False}}
+        noted = await self._rounds.update_one(going_on, {"$addToSet": {"segments": {"$each": sorted(segments)}}})
+        return bool(noted.matched_count)
+
+    async def give_up(self, round_id: UUID) -> AnnotationRoundDocument | None:
+        """Have no write go on from what it has noted: what that is by now; None if the write has finished."""
+        given_up: AnnotationRoundDocument | None = await self._rounds.find_one_and_update(
+            {"_id": round_id}, {"$set": {"given_up": True}}, return_document=ReturnDocument.AFTER
+        )
+        return given_up
 
     async def finish(self, round_id: UUID) -> None:
         """Note that a write has left nothing behind."""

@@ -65,9 +65,11 @@ LIST_SIZES: Final[Mapping[tuple[str, str], ListSize]] = MappingProxyType(
         ("DeleteEmbeddingsPayload", "deletedModels"): ListSize(10),
         ("CreateUploadsPayload", "outcomes"): ListSize(20),
         ("DeleteMediaPayload", "deletions"): ListSize(100),
-        # As many as service/annotation_request.py takes.
-        ("AnnotateMediaPayload", "annotations"): ListSize(1_000),
+        # As many as service/annotation_request.py takes. They say what the request said, which is bounded by itself, so
+        # that two weigh as one; and an error of each of a thousand ids is a short one.
+        ("AnnotateMediaPayload", "annotations"): ListSize(500),
         ("DeleteAnnotationsPayload", "deletedIds"): ListSize(1_000),
+        ("DeleteAnnotationsPayload", "userErrors"): ListSize(500),
         ("SignUploadPartsPayload", "parts"): ListSize(100),
         # Of three short fields each, so that ten weigh as one.
         ("Upload", "parts"): ListSize(MAX_PARTS // 10),
@@ -86,7 +88,6 @@ LIST_SIZES: Final[Mapping[tuple[str, str], ListSize]] = MappingProxyType(
                 "CompleteUploadPayload",
                 "CreateUploadsPayload",
                 "DeleteEmbeddingsPayload",
-                "DeleteAnnotationsPayload",
                 "DeleteMediaPayload",
                 "EmbedMediaPayload",
                 "RetryProcessingPayload",

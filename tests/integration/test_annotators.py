@@ -317,15 +317,20 @@ async def test_a_thousand_at_once_with_boxes_and_texts_pass_every_limit(service:
     each = {"label": "thing", "confidence": 0.123456789, "boundingBox": box, "text": "some recognised text"}
     said = {"idempotencyKey": "all", "mediaId": media_id, "source": "model:m@1", "annotations": [each] * 1_000}
     annotate = """mutation ($input: AnnotateMediaInput!) { annotateMedia(input: $input) {
-      annotations { id } userErrors { code message } } }"""
+      __typename media { id annotations(first: 100) { nodes { id label } } }
+      annotations { __typename id label confidence source createdAt text boundingBox { __typename x y width height } }
+      userErrors { code message field retryable retryAfterMs } } }"""
     made = (await owner.run(annotate, input=said))["annotateMedia"]
     assert (len({each["id"] for each in made["annotations"]}), made["userErrors"]) == (1_000, [])
     delete = """mutation ($input: DeleteAnnotationsInput!) { deleteAnnotations(input: $input) {
-      deletedIds userErrors { code message } } }"""
+      __typename deletedIds userErrors { __typename code message field retryable retryAfterMs } } }"""
     ids = [each["id"] for each in made["annotations"]]
+    assert {each["text"] for each in made["annotations"]} == {each["text"]}
     gone = (await owner.run(delete, input={"idempotencyKey": "none", "ids": ids}))["deleteAnnotations"]
-    assert gone == {"deletedIds": ids, "userErrors": []}
+    assert (gone["deletedIds"], gone["userErrors"]) == (ids, [])
     assert await found_in(owner, media_id) == []
+    again = (await owner.run(delete, input={"idempotencyKey": "gone", "ids": ids}))["deleteAnnotations"]
+    assert [error["field"] for error in again["userErrors"]] == [["ids", str(index)] for index in range(1_000)]
 
 
 async def test_a_page_of_media_shows_all_alike_however_often_it_is_asked_for(service: RunningService) -> None:

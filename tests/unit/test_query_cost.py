@@ -199,3 +199,22 @@ def test_a_wider_search_for_look_alikes_costs_more() -> None:
     assert page("similar(includeTransformed: true)") == usual + 20 * 1_300 > LIMIT
     # What a variable says is not known where documents are weighed once.
     assert page("similar(includeTransformed: $wide)", wide=False) > LIMIT
+
+
+def test_the_largest_requests_of_annotations_may_have_all_of_their_answers() -> None:
+    """Also beside as much of the media as clients show."""
+    annotation = "__typename id label confidence source createdAt text boundingBox { __typename x y width height }"
+    errors = "userErrors { __typename code message field retryable retryAfterMs }"
+    box = {"x": 0.1, "y": 0.1, "width": 0.1, "height": 0.1}
+    said = {"label": "x", "confidence": 0.5, "text": "x", "boundingBox": box}
+    given = {"idempotencyKey": "k", "mediaId": "m", "source": "model:x@1", "annotations": [said] * 1_000}
+    media = f"media {{ id annotations(first: 100) {{ nodes {{ {annotation} }} }} }}"
+    fields = f"{{ {media} annotations {{ {annotation} }} {errors} }}"
+    annotate = f"mutation ($input: AnnotateMediaInput!) {{ annotateMedia(input: $input) {fields} }}"
+    assert LIMIT / 2 < cost(annotate, {"input": given}) <= LIMIT
+
+    ids = {"idempotencyKey": "k", "ids": ["a"] * 1_000}
+    delete = (
+        f"mutation ($input: DeleteAnnotationsInput!) {{ deleteAnnotations(input: $input) {{ deletedIds {errors} }} }}"
+    )
+    assert LIMIT / 5 < cost(delete, {"input": ids}) <= LIMIT
