@@ -139,16 +139,17 @@ INDEXES = (
     ),
     Index(
         name="same_hash",
-        keys=(("hashes.phash", 1), ("_id", -1)),
-        serves="similar, similarMedia: the newest media that have one of the hashes that were found",
+        keys=(("hashes.phash", 1), ("status", 1), ("visibility", 1), ("_id", -1)),
+        serves="similar, similarMedia: the newest media that have one of the hashes that were found, from it alone",
         targets=_MERGED,
         options={"partialFilterExpression": {"hashes.phash": {"$gte": LEAST_HASH}}},
     ),
     Index(
         name="owner_same_hash",
-        keys=(("owner_id", 1), ("hashes.phash", 1)),
-        serves="near-duplicates: the media of one owner that have one of the hashes that were found",
-        targets="every shard",
+        keys=(("owner_id", 1), ("hashes.phash", 1), ("_id", -1), ("status", 1)),
+        serves="similar, similarMedia: the viewer's own part; near-duplicates: the media of one owner that have one of "
+        "the hashes that were found, and before migration all hashes of theirs",
+        targets=_MERGED,
         options={"partialFilterExpression": {"hashes.phash": {"$gte": LEAST_HASH}}},
     ),
     Index(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import structlog
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from service.cancellation import end
 from service.change_feed import MAX_LAG_S, ChangeFeed
@@ -30,8 +30,11 @@ _PAUSE_S: Final = 5.0
 _READ_AT_ONCE: Final = 1_000
 # More of them than this are not caught up with one by one.
 _MOST_WRITTEN: Final = 100_000
-# Comparing so many takes a millisecond; then others have their turn.
-_COMPARED_AT_ONCE: Final = 1_000_000
+# What is compared at once stays in the processor's cache, for all that is asked.
+_COMPARED_AT_ONCE: Final = 1 << 18
+# Comparing so many takes half a millisecond; with more a thread does it, meanwhile others have their turn.
+_MOST_COMPARED_HERE: Final = 500_000
+_THREADS: Final = 2
 _FIRST_SIZE: Final = 1 << 14
 _ALL_BITS: Final = 2**64 - 1
 
@@ -58,6 +61,7 @@ class LookAlikeMemory:
         # Which of the stream's beginnings all that is held comes after.
         self._loaded_in = 0
         self._woken = asyncio.Event()
+        self._threads = CapacityLimiter(_THREADS)
         change_feed.listen(self._hear)
 
     async def run(self) -> None:
@@ -70,8 +74,10 @@ class LookAlikeMemory:
                 if self._is_stale:
                     await self._load()
                 await self._add_written()
-            except OUTAGE_ERRORS as error:
-                log.warning("perceptual hashes cannot be read; trying again", error=repr(error))
+            except Exception as error:
+                # Whatever it is, the database answers until it is over.
+                is_outage = isinstance(error, OUTAGE_ERRORS)
+                log.warning("perceptual hashes cannot be read; trying again", exc_info=not is_outage, error=repr(error))
                 self._woken.set()
                 await asyncio.sleep(_PAUSE_S)
 
@@ -85,17 +91,10 @@ class LookAlikeMemory:
         """What `LookAlikeStore.hashes_near` answers; of the latest writes what the change stream has told of."""
         if self._hashes is None or not self.is_ready():
             return await self._store.hashes_near(asked, max_distance)
-        import numpy as np
-
-        near: set[int] = set()
         held = self._hashes[: self._count]
-        for start in range(0, len(held), _COMPARED_AT_ONCE):
-            part = held[start : start + _COMPARED_AT_ONCE]
-            for each in asked:
-                hits = part[np.bitwise_count(part ^ np.uint64(each & _ALL_BITS)) <= max_distance]
-                near.update(hits.view(np.int64).tolist())
-                await asyncio.sleep(0)
-        return near
+        if len(held) * len(asked) <= _MOST_COMPARED_HERE:
+            return _near(held, tuple(asked), max_distance)
+        return await to_thread.run_sync(_near, held, tuple(asked), max_distance, limiter=self._threads)
 
     async def _load(self) -> None:
         # What is written from here on is heard of: the stream was open before.
@@ -109,7 +108,7 @@ class LookAlikeMemory:
                     self._give_up()
                     return
                 loaded, count = _added(loaded, count, hashes)
-        except OUTAGE_ERRORS:
+        except Exception:
             self._is_stale = True
             raise
         self._hashes, self._count = loaded, count
@@ -169,6 +168,23 @@ async def open_look_alike_memory(
 def _writes_a_hash(change: Change) -> bool:
     # Of a document that is gone no status is told.
     return change.status is not None if change.fields is None else "hashes" in change.fields
+
+
+def _near(held: NDArray[np.uint64], asked: Sequence[int], max_distance: int) -> set[int]:
+    """Those of `held` within `max_distance` bits of any of `asked`; numpy lets other threads go on meanwhile."""
+    import numpy as np
+
+    near: set[int] = set()
+    size = min(_COMPARED_AT_ONCE, len(held))
+    bits, apart = np.empty(size, np.uint64), np.empty(size, np.uint8)
+    for start in range(0, len(held), _COMPARED_AT_ONCE):
+        part = held[start : start + _COMPARED_AT_ONCE]
+        differing, distances = bits[: len(part)], apart[: len(part)]
+        for each in asked:
+            np.bitwise_xor(part, np.uint64(each & _ALL_BITS), out=differing)
+            np.bitwise_count(differing, out=distances)
+            near.update(part[distances <= max_distance].view(np.int64).tolist())
+    return near
 
 
 def _added(held: NDArray[np.uint64], count: int, hashes: Sequence[int]) -> tuple[NDArray[np.uint64], int]:

@@ -11,12 +11,13 @@ from uuid import UUID
 from service.errors import InvalidInput
 from service.perceptual_hash import MAX_DISTANCE, TRANSFORMS, Transform, derived, distance, is_telling
 from service.stores.look_alikes import LookAlikeStore
+from service.stores.media_lists import MAX_STRETCHES
 from service.stores.media_reads import AccessFilters
 
 MAX_PAGE: Final = 100
 
 # Hashes that are asked for at once, and the media that are taken at once: beyond, distance by distance.
-_HASHES_AT_ONCE: Final = 200
+_HASHES_AT_ONCE: Final = MAX_STRETCHES
 _MEDIA_AT_ONCE: Final = 500
 
 # What is looked for: the hash of the picture, and where asked for, those of its transforms.

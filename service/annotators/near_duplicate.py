@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
+from itertools import groupby
 from typing import Final
+from uuid import UUID
 
 from service.annotators import ViewWish
 from service.documents import MediaDocument
 from service.lifecycle import MediaStatus
 from service.models import NEAR_DUPLICATE, AnnotationDraft, ViewImage
-from service.perceptual_hash import DUPLICATE_DISTANCE, distance, is_telling
+from service.perceptual_hash import DUPLICATE_DISTANCE, distance, is_telling, within
 from service.stores import Stores
 
-# So many of the owner's media that look the same are compared.
-MAX_COMPARED: Final = 1_000
-
-# So many of the nearest are told of.
+# So many of the nearest are told of, and so many looked at: some were there later.
 MAX_TOLD: Final = 5
 _MAX_LOOKED_AT: Final = 20
+
+# The version of documents since which hashes have bands.
+_SINCE_BANDS: Final = 2
 
 
 class NearDuplicateFinder:
@@ -40,19 +43,35 @@ class NearDuplicateFinder:
     async def annotate(self, media: MediaDocument, image: ViewImage | None) -> Sequence[AnnotationDraft]:
         """The nearest of the owner's media that were there first."""
         del image
-        own = media["hashes"]["phash"]
-        near = await self._stores.look_alikes.hashes_near([own], DUPLICATE_DISTANCE)
-        theirs = await self._stores.look_alikes.of_owner_with(media["owner_id"], near, limit=MAX_COMPARED)
-        like = sorted(
-            (distance(own, phash), media_id) for media_id, phash in theirs.items() if media_id != media["_id"]
-        )
-        like = like[:_MAX_LOOKED_AT]
-        found = await self._stores.media.get_many([media_id for _, media_id in like], fields=("status_history",))
+        own, owner_id = media["hashes"]["phash"], media["owner_id"]
+        nearest = await self._nearest(owner_id, own, await self._hashes_near(owner_id, own), besides=media["_id"])
+        found = await self._stores.media.get_many(nearest, fields=("status_history",))
         return [
-            AnnotationDraft(NEAR_DUPLICATE, confidence=1 - apart / 64, text=str(media_id))
-            for apart, media_id in like
+            AnnotationDraft(NEAR_DUPLICATE, confidence=1 - distance(own, phash) / 64, text=str(media_id))
+            for media_id, phash in nearest.items()
             if media_id in found and _was_there_first(found[media_id], media)
         ][:MAX_TOLD]
+
+    async def _hashes_near(self, owner_id: str, own: int) -> Collection[int]:
+        """The near hashes that there are, or those of this owner alone."""
+        look_alikes = self._stores.look_alikes
+        if await self._stores.migrations.count_below(_SINCE_BANDS, limit=1) == 0:
+            return await look_alikes.hashes_near([own], DUPLICATE_DISTANCE)
+        # Media of earlier releases are not found by bands, and this looks for them only once.
+        pages = look_alikes.all_hashes(of_owner=owner_id)
+        return {value async for page in pages for value in within(DUPLICATE_DISTANCE, of=own, among=page)}
+
+    async def _nearest(self, owner_id: str, own: int, near: Collection[int], *, besides: UUID) -> Mapping[UUID, int]:
+        """The owner's media with these hashes: the nearest, and of those equally near the oldest; with their hash."""
+        nearest: dict[UUID, int] = {}
+        for _, equally_far in groupby(sorted(near, key=partial(distance, own)), partial(distance, own)):
+            wanted = _MAX_LOOKED_AT - len(nearest)
+            found = await self._stores.look_alikes.oldest_of_owner_with(owner_id, list(equally_far), limit=wanted + 1)
+            found.pop(besides, None)
+            nearest.update(list(found.items())[:wanted])
+            if len(nearest) >= _MAX_LOOKED_AT:
+                break
+        return nearest
 
 
 def _was_there_first(other: MediaDocument, media: MediaDocument) -> bool:

@@ -18,6 +18,7 @@ from service.stores.jobs import Announcer, JobStore
 from service.stores.label_counts import LabelCountStore
 from service.stores.look_alikes import LookAlikeStore
 from service.stores.media import MediaStore, StatusCounter
+from service.stores.migrations import MigrationStore
 from service.stores.renditions import RenditionStore
 from service.stores.uploads import UploadStore
 
@@ -40,6 +41,7 @@ class Stores:
     deletions: DeletionStore
     idempotency: IdempotencyStore
     embeddings: EmbeddingStore
+    migrations: MigrationStore
     invalidations: InvalidationStore | None = None
 
 
@@ -71,5 +73,6 @@ def bind_stores(
         deletions=DeletionStore(database),
         idempotency=IdempotencyStore(database),
         embeddings=EmbeddingStore(database),
+        migrations=MigrationStore(database),
         invalidations=InvalidationStore(database) if invalidates else None,
     )

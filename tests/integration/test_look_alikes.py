@@ -5,14 +5,13 @@ hits only.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 from PIL import Image
-from pymongo.asynchronous.cursor import AsyncCursor, AsyncRawBatchCursor
 
 from schema.global_id import encode_id
 from service.access import ANONYMOUS, MODERATOR_ROLE, Action, Viewer, granted_filters
@@ -22,6 +21,7 @@ from service.look_alikes import LookAlike, asked_of_hash, find_look_alikes
 from service.perceptual_hash import MAX_DISTANCE, bands_of, distance, from_stored
 from service.runtime import Runtime
 from tests.documents import ready_media
+from tests.explain import Plan, explain, sent
 from tests.in_process import saved
 from tests.integration.conftest import RunningService
 
@@ -140,30 +140,16 @@ async def test_copies_that_were_uploaded_are_found_also_mirrored_and_rotated(ser
     assert found[1] == {copy: "IDENTITY", mirrored: "MIRRORED", rotated: "ROTATED_90"}
 
 
-async def explained(cursor_type: type, read: Any) -> Any:
-    """The plan of exactly what is sent."""
-    sent: list[Any] = []
-    with pytest.MonkeyPatch.context() as patch:
-
-        async def remember(cursor: Any, *_: Any) -> list[Any]:
-            sent.append(cursor)
-            return []
-
-        async def no_batches(cursor: Any) -> AsyncIterator[bytes]:
-            sent.append(cursor)
-            return
-            yield b""
-
-        patch.setattr(cursor_type, "to_list", remember)
-        if cursor_type is AsyncRawBatchCursor:
-            patch.setattr(cursor_type, "__aiter__", no_batches)
-        await read()
-    return await sent[0].explain()
-
-
-def stages(plan: Any) -> set[str]:
-    inner = [plan[name] for name in ("inputStage",) if name in plan] + plan.get("inputStages", [])
-    return {plan["stage"]}.union(*(stages(each) for each in inner))
+async def plans_of(service: RunningService, reading: Awaitable[Any]) -> tuple[Any, list[Plan]]:
+    """What is read, and the plan of each query that is sent for it."""
+    handle = service.runtime.database.handle
+    async with sent(handle, "media") as commands:
+        read = await reading
+    plans = [await explain(handle, command) for command in commands]
+    assert plans
+    assert not any({"COLLSCAN", "SORT"} & plan.stages for plan in plans)
+    assert not any(plan.examined for plan in plans), "documents are read where an index holds all that is asked"
+    return read, plans
 
 
 @pytest.mark.parametrize("max_distance", [4, 10])
@@ -171,36 +157,55 @@ async def test_candidates_are_read_from_an_index_alone(
     service: RunningService, album: list[MediaDocument], max_distance: int
 ) -> None:
     store = service.runtime.stores.look_alikes
-    value = album[3]["hashes"]["phash"]
-    plan = await explained(AsyncRawBatchCursor, lambda: store.hashes_near([value], max_distance))
-    stats = plan["executionStats"]
-    assert stages(plan["queryPlanner"]["winningPlan"]) <= {"IXSCAN", "PROJECTION_COVERED", "PROJECTION_DEFAULT"}
-    assert stats["totalDocsExamined"] == 0
-    assert stats["nReturned"] > 0
-    pages = await explained(AsyncRawBatchCursor, lambda: _drain(store.all_hashes()))
-    assert not {"COLLSCAN", "SORT", "FETCH"} & stages(pages["queryPlanner"]["winningPlan"])
+    near, plans = await plans_of(service, store.hashes_near([album[3]["hashes"]["phash"]], max_distance))
+    assert near
+    assert {name for plan in plans for name in plan.indexes} == {"look_alikes"}
 
 
-async def _drain(pages: Any) -> None:
-    async for _ in pages:
-        pass
+@pytest.mark.parametrize("owner_id", [None, "bea"])
+async def test_all_hashes_are_read_from_an_index_alone(
+    service: RunningService, album: list[MediaDocument], owner_id: str | None
+) -> None:
+    pages = service.runtime.stores.look_alikes.all_hashes(of_owner=owner_id)
+    read, _ = await plans_of(service, _drained(pages))
+    stored = {each["hashes"]["phash"] for each in album if owner_id in (None, each["owner_id"])}
+    assert stored <= set(read)
+    assert owner_id is None or stored == set(read)
 
 
-@pytest.mark.parametrize("viewer", [ANONYMOUS, ANNA, MODERATOR], ids=["anonymous", "owner", "moderator"])
-async def test_documents_are_read_for_hits_only(
+async def _drained(pages: AsyncIterator[list[int]]) -> list[int]:
+    return [value async for page in pages for value in page]
+
+
+VIEWERS = pytest.mark.parametrize("viewer", [ANONYMOUS, ANNA, MODERATOR], ids=["anonymous", "owner", "moderator"])
+
+
+@VIEWERS
+async def test_only_what_is_let_through_is_read_however_many_hashes_are_asked_for(
     service: RunningService, album: list[MediaDocument], viewer: Viewer
 ) -> None:
+    store, access = service.runtime.stores.look_alikes, granted_filters(viewer, Action.READ)
+    asked = {each["hashes"]["phash"] for each in album[:300] + album[3000:]}
+    having = [each for each in album if each["hashes"]["phash"] in asked and shown(viewer, each)]
+    newest = sorted(((each["_id"], each["hashes"]["phash"]) for each in having), reverse=True)
+    for limit in (50, 1_000):
+        found, plans = await plans_of(service, store.newest_with(asked, access=access, limit=limit))
+        assert found == newest[:limit]
+        assert all(plan.keys <= plan.returned + plan.places for plan in plans)
+
+
+async def test_what_a_viewer_may_not_see_costs_them_nothing(service: RunningService) -> None:
+    value = telling(Random(99))
+    copies = [hashed(value, visibility="PRIVATE", owner_id="zoe") for _ in range(2_000)]
+    await service.runtime.database.media.insert_many(copies)
     store = service.runtime.stores.look_alikes
-    near = {each["hashes"]["phash"] for each in album[3000:3013]}
-    having = [each for each in album if each["hashes"]["phash"] in near]
-    access = granted_filters(viewer, Action.READ)
-    plan = await explained(AsyncCursor, lambda: store.newest_with(near, access=access, limit=100))
-    stats = plan["executionStats"]
-    assert not {"COLLSCAN", "SORT"} & stages(plan["queryPlanner"]["winningPlan"])
-    assert stats["nReturned"] == sum(shown(viewer, each) for each in having)
-    assert stats["totalDocsExamined"] <= len(having)
-    own = await explained(AsyncCursor, lambda: store.of_owner_with("bea", near, limit=100))
-    assert own["executionStats"]["totalDocsExamined"] == sum(each["owner_id"] == "bea" for each in having)
+    for viewer in (ANONYMOUS, ANNA):
+        access = granted_filters(viewer, Action.READ)
+        found, plans = await plans_of(service, store.newest_with([value], access=access, limit=500))
+        assert found == []
+        assert sum(plan.keys for plan in plans) <= 2
+    [own] = await store.newest_with([value], access=granted_filters(Viewer("zoe"), Action.READ), limit=1)
+    assert own == (copies[-1]["_id"], value)
 
 
 async def test_of_a_picture_that_everybody_posts_few_are_read(service: RunningService) -> None:
@@ -211,8 +216,8 @@ async def test_of_a_picture_that_everybody_posts_few_are_read(service: RunningSe
     newest = [each["_id"] for each in reversed(copies) if each["visibility"] == "PUBLIC"]
     assert [each.media_id for each in found] == newest[:20]
     store, access = service.runtime.stores.look_alikes, granted_filters(ANONYMOUS, Action.READ)
-    plan = await explained(AsyncCursor, lambda: store.newest_with([value], access=access, limit=20))
-    assert plan["executionStats"]["totalDocsExamined"] <= 41
+    _, [plan] = await plans_of(service, store.newest_with([value], access=access, limit=20))
+    assert plan.keys <= 21
 
 
 async def search(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from threading import get_ident
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pymongo.errors import AutoReconnect
+from pymongo.errors import AutoReconnect, OperationFailure
 
 from service import look_alike_memory
 from service.look_alike_memory import LookAlikeMemory, open_look_alike_memory
-from service.perceptual_hash import bands_of
+from service.perceptual_hash import bands_of, distance
 from service.stores.changes import Change
 from service.stores.look_alikes import LookAlikeStore
 from tests.documents import ready_media
@@ -201,6 +203,52 @@ async def test_an_outage_is_survived_and_meanwhile_the_database_is_asked(monkeyp
         assert memory.is_ready()
         assert await memory.hashes_near(HASHES[:1], 10) == {HASHES[2]}
         assert world.store.asked == 1
+
+
+async def test_a_refused_read_is_survived_as_well(monkeypatch: Any) -> None:
+    monkeypatch.setattr(look_alike_memory, "_PAUSE_S", 0.001)
+    world, refused = World(), 0
+    await world.add(HASHES[0])
+    with monkeypatch.context() as patch:
+
+        async def all_hashes() -> AsyncIterator[list[int]]:
+            nonlocal refused
+            refused += 1
+            raise OperationFailure("hint provided does not correspond to an existing index", 2)
+            yield []
+
+        patch.setattr(world.store, "all_hashes", all_hashes)
+        async with open_look_alike_memory(world.store, world.feed, capacity=1_000) as memory:  # type: ignore[arg-type]
+            assert memory is not None
+            world.feed.begin()
+            await until(lambda: refused > 1)
+            assert not memory.is_ready()
+            assert await memory.hashes_near(HASHES[:1], 0) == {HASHES[0]}
+            patch.undo()
+            await settled(memory)
+            assert memory.is_ready()
+            assert await memory.hashes_near(HASHES[:1], 0) == {HASHES[0]}
+            assert world.store.asked == 1
+
+
+@pytest.mark.parametrize("most_here", [0, 10**6])
+@pytest.mark.parametrize("at_once", [1, 4, 10**6])
+async def test_the_same_is_found_by_a_thread_and_in_parts(most_here: int, at_once: int, monkeypatch: Any) -> None:
+    monkeypatch.setattr(look_alike_memory, "_MOST_COMPARED_HERE", most_here)
+    monkeypatch.setattr(look_alike_memory, "_COMPARED_AT_ONCE", at_once)
+    scan, threads = look_alike_memory._near, set()
+    monkeypatch.setattr(look_alike_memory, "_near", lambda *given: threads.add(get_ident()) or scan(*given))
+    world = World()
+    for value in HASHES:
+        await world.add(value)
+    async with open_look_alike_memory(world.store, world.feed, capacity=100) as memory:  # type: ignore[arg-type]
+        assert memory is not None
+        world.feed.begin()
+        await settled(memory)
+        for asked in (HASHES[:1], HASHES[3:5], HASHES):
+            found = await memory.hashes_near(asked, 2)
+            assert found == {each for each in HASHES if any(distance(each, one) <= 2 for one in asked)}
+    assert (get_ident() in threads) == bool(most_here), "many are not compared where everybody else waits"
 
 
 async def test_no_memory_is_kept_where_none_is_wanted() -> None:
