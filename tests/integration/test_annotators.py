@@ -156,13 +156,8 @@ async def labels_of(service: RunningService, media_id: str) -> list[str]:
     return sorted(each["label"] for each in media.get("annotations", ()))
 
 
-@pytest.mark.parametrize("lying", [False, True], ids=["upright", "lying"])
-async def test_a_label_is_read_where_it_stands(service: RunningService, installed: Annotators, lying: bool) -> None:
-    owner = service.client(f"reader-{lying}")
-    async with annotating(service, installed):
-        media_id = await owner.send(photographed(label_picture(), lying=lying), purpose="FOOD_LABEL")
-        assert await owner.wait(media_id) == {media_id: "READY"}
-        assert {job["state"] for job in await ended(service, media_id)} == {"done"}
+async def assert_read_where_it_stands(owner: ApiClient, media_id: str) -> None:
+    """That every line of the label is an annotation at its place, and its facts are told."""
     lines = await found_in(owner, media_id, "text")
     read = {line["text"].replace(" ", ""): line for line in lines}
     assert {line.replace(" ", "") for line in LABEL} - {"Protein10g"} <= read.keys(), "letters, if not every space"
@@ -186,14 +181,20 @@ async def test_a_label_is_read_where_it_stands(service: RunningService, installe
     assert facts["nutrition:salt_g"]["boundingBox"] == read["Salt0.8g"]["boundingBox"]
 
 
-async def test_only_the_focus_is_read(service: RunningService, installed: Annotators) -> None:
-    owner = service.client("focused")
+async def test_a_label_is_read_where_it_stands_and_only_in_the_focus(
+    service: RunningService, installed: Annotators
+) -> None:
+    """Both photographed lying on its side."""
+    owner = service.client("reader")
     focus = {"x": 0.05, "y": 0.28, "width": 0.9, "height": 0.5}
     async with annotating(service, installed):
+        whole = await owner.send(photographed(label_picture(), lying=True), purpose="FOOD_LABEL")
         file = photographed(label_picture(headline="Crunchy oat clusters"), lying=True)
         media_id = await owner.send(file, purpose="FOOD_LABEL", details={"focus": focus})
-        await owner.wait(media_id)
-        await ended(service, media_id)
+        assert await owner.wait(whole, media_id) == {whole: "READY", media_id: "READY"}
+        for each in (whole, media_id):
+            assert {job["state"] for job in await ended(service, each)} == {"done"}
+    await assert_read_where_it_stands(owner, whole)
     read = {line["text"].replace(" ", ""): line["boundingBox"] for line in await found_in(owner, media_id, "text")}
     assert not any("Crunchy" in text for text in read)
     left, middle = place_of(5)
@@ -208,6 +209,7 @@ async def test_another_focus_is_read_anew(service: RunningService, installed: An
         media_id = await owner.send(photographed(label_picture()), purpose="FOOD_LABEL")
         await owner.wait(media_id)
         assert len(await ended(service, media_id)) == 1
+        await assert_read_where_it_stands(owner, media_id)
         focus = {"x": 0, "y": 0.28, "width": 1, "height": 0.2}
         await owner.run(update, input={"idempotencyKey": "refocus-1", "id": media_id, "focus": focus})
         assert len(await ended(service, media_id, count=2)) == 2
