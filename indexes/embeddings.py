@@ -15,6 +15,13 @@ INDEXES = (
         targets="one shard",
     ),
     Index(
+        name="places",
+        keys=(("media_id", 1), ("place", 1)),
+        serves="put: no media has more embeddings than places, however many write at once",
+        targets="one shard",
+        options={"unique": True, "partialFilterExpression": {"place": {"$exists": True}}},
+    ),
+    Index(
         name="by_model",
         keys=(("model", 1), ("_id", 1)),
         serves="of_model: what is searched by scanning; page: export of one model",

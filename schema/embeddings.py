@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 import strawberry
@@ -14,6 +15,8 @@ from schema.stored import stored
 from service.access import Action, may
 from service.documents import EmbeddingDocument, MediaDocument
 from service.stores.embeddings import unpacked
+
+T = TypeVar("T")
 
 
 @strawberry.type(description="What a model made of a media: a point in its space, near to those of similar media.")
@@ -44,10 +47,7 @@ def _embeddings(info: Info) -> DataLoader[UUID, list[EmbeddingDocument]]:
         found = await info.context.runtime.stores.embeddings.of_media(media_ids)
         return [found[media_id] for media_id in media_ids]
 
-    loader: DataLoader[UUID, list[EmbeddingDocument]] | None = info.context.loaders.get("embeddings")
-    if loader is None:
-        loader = info.context.loaders["embeddings"] = DataLoader(load_fn=read)
-    return loader
+    return _loader(info, "embeddings", read)
 
 
 def _vectors(info: Info) -> DataLoader[UUID, EmbeddingDocument | None]:
@@ -55,7 +55,10 @@ def _vectors(info: Info) -> DataLoader[UUID, EmbeddingDocument | None]:
         found = {row["_id"]: row for row in await info.context.runtime.stores.embeddings.by_ids(ids)}
         return [found.get(row_id) for row_id in ids]
 
-    loader: DataLoader[UUID, EmbeddingDocument | None] | None = info.context.loaders.get("vectors")
-    if loader is None:
-        loader = info.context.loaders["vectors"] = DataLoader(load_fn=read)
+    return _loader(info, "vectors", read)
+
+
+def _loader(info: Info, name: str, read: Callable[[list[UUID]], Awaitable[list[T]]]) -> DataLoader[UUID, T]:
+    """The request's own loader of this name."""
+    loader: DataLoader[UUID, T] = info.context.loaders.setdefault(name, DataLoader(load_fn=read))
     return loader

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import math
+import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
+import structlog
 from pydantic import AfterValidator, Field, ValidationError
 from uuid6 import uuid7
 
 from service.access import Action, Viewer, granted_filters
 from service.errors import InvalidInput, NotFound, NotPermitted, StateConflict, TemporarilyUnavailable
 from service.stores import Stores
-from service.stores.embeddings import packed, unpacked
+from service.stores.embeddings import MAX_MODELS, packed, unpacked
 from service.stores.idempotency import Remembered
 from service.upload_request import IdempotencyKey, Request, invalid_input
 
 MIN_DIMENSIONS: Final = 2
 MAX_DIMENSIONS: Final = 4_096
-# Models that may have embedded one media.
-MAX_MODELS: Final = 10
 
 # Each round that is lost was won by another write of the same embedding.
 _ROUNDS = 50
-# Media that the sweeper attends to in one round, and how many of them at once.
-_DUE_A_ROUND = 1_000
+# Media that the sweeper reads at a time, how many of them it attends to at once, and for how long.
+_DUE_A_PAGE = 1_000
 _DUE_AT_ONCE = 8
+_SETTLING_S = 20.0
+
+log = structlog.get_logger(__name__)
 
 Mark = Mapping[str, str]
 R = TypeVar("R", bound=Request)
@@ -49,12 +54,17 @@ Vector = Annotated[list[float], Field(min_length=MIN_DIMENSIONS, max_length=MAX_
 Model = Annotated[str, Field(max_length=150, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*@[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
-class EmbedRequest(Request):
+class EmbeddingRequest(Request):
     """One embedding. `model`: its name and version, `name@version`."""
 
-    idempotency_key: IdempotencyKey
     model: Model
     vector: Vector
+
+
+class EmbedRequest(EmbeddingRequest):
+    """An embedding that is to be written once."""
+
+    idempotency_key: IdempotencyKey
 
 
 class RemovalRequest(Request):
@@ -81,18 +91,33 @@ async def embed_media(viewer: Viewer, media_id: UUID | None, raw: Mapping[str, A
     await recall()
     known_id = await _find(viewer, media_id, stores)
     await _check_model(viewer, request.model, len(request.vector), stores)
-    await _check_room(known_id, request.model, stores)
 
-    async def write(mark: Mark, last: Mark | None) -> bool:
-        media = await stores.embeddings.announce(known_id)
-        if media is None:
-            raise NotFound("There is no such media.", field=["mediaId"])
-        written = await stores.embeddings.put(media, request.model, request.vector, mark=mark, replacing=last)
-        await stores.embeddings.settle(known_id, media["embeddings_due_at"])
-        return written
-
+    write = _writer(known_id, request.model, request.vector, stores)
     await _once(known_id, request.model, recall, write, stores)
     return known_id
+
+
+async def replace_embedding(media_id: UUID, model: str, vector: list[float], *, stores: Stores) -> None:
+    """Write an embedding that nobody repeats by a key, checked by `parse_embedding` and of a model that is known.
+
+    Raises NotFound, StateConflict and TemporarilyUnavailable as `embed_media` does.
+    """
+    change = {"change": str(uuid7())}
+
+    async def recall() -> Remembered:
+        return Remembered(id="", plan=change, applied=False)
+
+    await _once(media_id, model, recall, _writer(media_id, model, vector, stores), stores)
+
+
+async def check_place(media_id: UUID, model: str, *, stores: Stores) -> None:
+    """Raise StateConflict if as many other models have embedded a media as may."""
+    await _places(media_id, model, stores)
+
+
+def parse_embedding(raw: Mapping[str, Any]) -> EmbeddingRequest:
+    """Check a model's name and a vector. Raises InvalidInput."""
+    return _parsed(EmbeddingRequest, raw)
 
 
 async def delete_embeddings(
@@ -134,17 +159,33 @@ async def _remove(viewer_id: str, media_id: UUID, model: str, key: str, stores: 
 
 
 async def settle_due(*, stores: Stores) -> None:
-    """Bring embeddings in step with media whose status or visibility has changed, and after writers that died."""
+    """Bring embeddings in step with media whose status or visibility has changed, and after writers that died.
+
+    Takes all there are, or as many as fit into 20 seconds. What cannot be settled is logged, and left to the next time.
+    """
+    ends = time.monotonic() + _SETTLING_S
     now = await stores.media.server_time()
+    failed: set[UUID] = set()
     slots = asyncio.Semaphore(_DUE_AT_ONCE)
 
-    async def settle(media_id: UUID, due_at: Any) -> None:
+    async def settle(media_id: UUID, due_at: datetime) -> None:
         async with slots:
-            await stores.embeddings.settle(media_id, due_at)
+            if time.monotonic() >= ends:
+                return
+            try:
+                await stores.embeddings.settle(media_id, due_at)
+            except Exception:
+                failed.add(media_id)
+                log.exception("embeddings could not be brought in step with their media", media_id=str(media_id))
 
-    async with asyncio.TaskGroup() as group:
-        for media_id, due_at in await stores.embeddings.list_due(before=now, limit=_DUE_A_ROUND):
-            group.create_task(settle(media_id, due_at))
+    while time.monotonic() < ends:
+        due = await stores.embeddings.list_due(before=now, limit=_DUE_A_PAGE + len(failed))
+        due = [each for each in due if each[0] not in failed]
+        if not due:
+            return
+        async with asyncio.TaskGroup() as group:
+            for each in due:
+                group.create_task(settle(*each))
 
 
 async def check_dimensions(model: str, dimensions: int, *, stores: Stores, field: Sequence[str] = ("vector",)) -> None:
@@ -153,11 +194,16 @@ async def check_dimensions(model: str, dimensions: int, *, stores: Stores, field
     if known is None:
         raise NotFound(f"Nothing has been embedded by a model {model} here.", field=["model"])
     if known != dimensions:
-        raise InvalidInput(
-            f"Vectors of {model} have {known} numbers, this one has {dimensions}. A model that gives others needs "
-            "another version in its name.",
-            field=list(field),
-        )
+        raise wrong_dimensions(model, known, dimensions, field=field)
+
+
+def wrong_dimensions(model: str, known: int, dimensions: int, *, field: Sequence[str] = ("vector",)) -> InvalidInput:
+    """What is wrong with a vector of so many `dimensions`, where all others of its model have `known`."""
+    return InvalidInput(
+        f"Vectors of {model} have {known} numbers, this one has {dimensions}. A model that gives others needs "
+        "another version in its name.",
+        field=list(field),
+    )
 
 
 def _signed_in(viewer: Viewer) -> str:
@@ -209,10 +255,28 @@ async def _check_model(viewer: Viewer, model: str, dimensions: int, stores: Stor
     await check_dimensions(model, dimensions, stores=stores)
 
 
-async def _check_room(media_id: UUID, model: str, stores: Stores) -> None:
-    models = {each["model"] for each in (await stores.embeddings.of_media([media_id]))[media_id]}
-    if model not in models and len(models) >= MAX_MODELS:
+def _writer(
+    media_id: UUID, model: str, vector: list[float], stores: Stores
+) -> Callable[[Mark, Mark | None], Awaitable[bool]]:
+    async def write(mark: Mark, last: Mark | None) -> bool:
+        places = await _places(media_id, model, stores)
+        media = await stores.embeddings.announce(media_id)
+        if media is None:
+            raise NotFound("There is no such media.", field=["mediaId"])
+        # Not the first of them, which whoever writes at the same time would take, too.
+        place = secrets.choice(places)
+        written = await stores.embeddings.put(media, model, vector, place=place, mark=mark, replacing=last)
+        await stores.embeddings.settle(media_id, media["embeddings_due_at"])
+        return written
+
+    return write
+
+
+async def _places(media_id: UUID, model: str, stores: Stores) -> list[int]:
+    places = await stores.embeddings.free_places(media_id, model)
+    if not places:
         raise StateConflict(f"{MAX_MODELS} models have embedded this media already; delete those of one first.")
+    return places
 
 
 async def _once(
@@ -230,7 +294,8 @@ async def _once(
         mark = {"id": record.plan["change"], "record": record.id}
         if record.applied or mark == last:
             return
-        if last is not None:
+        # Without a record it is that of a write which nobody repeats.
+        if last is not None and last["record"]:
             await stores.idempotency.mark_applied(last["record"], {"change": last["id"]})
         if await write(mark, last):
             return

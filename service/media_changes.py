@@ -38,7 +38,7 @@ _ROUNDS = 50
 # What renditions are made for: the crop, the Cache-Control, the keys.
 _REVISING = ("focus", "visibility")
 
-_FIELDS = ("purpose", "updated_at", "last_change", *_REVISING)
+_FIELDS = ("purpose", "updated_at", "last_change", "has_embeddings", *_REVISING)
 
 
 class ChangeRequest(Request):
@@ -148,13 +148,15 @@ async def _apply(media: MediaDocument, request: ChangeRequest, record: Remembere
     made = await stores.media.change(
         media["_id"], changes, mark=_mark(record), replacing=last, unchanged_since=since, revise=revise
     )
+    # Should what follows not be reached, the sweeper sees that it is due.
+    if made and "visibility" in changes and media.get("has_embeddings"):
+        await stores.embeddings.settle_if_due(media["_id"])
     if made and revise:
         await _remake_renditions(media["_id"], stores)
     return made
 
 
 async def _remake_renditions(media_id: UUID, stores: Stores) -> None:
-    # Should this not be reached, the sweeper sees that it is due.
     media = await stores.media.get(media_id, fields=RENDERING_FIELDS)
     if media is not None and media["status"] == MediaStatus.READY:
         await enqueue_rendering(media, stores.jobs)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
-from service.access import Action, Viewer, granted_filters
+from service.access import Action, Viewer, granted_filters, may
 from service.documents import MediaDocument
 from service.embeddings import Vector, check_dimensions
 from service.errors import InvalidInput, NotFound, StateConflict
@@ -19,6 +19,11 @@ from service.upload_request import invalid_input
 from service.vector_search import VectorSearch
 
 MAX_NEAREST: Final = 100
+
+# Decimals of a similarity, for whom the vectors themselves are not.
+_ROUNDED: Final = 3
+# By which that is decided.
+_OF_ACCESS = ("owner_id", "status", "visibility")
 
 _VECTOR: TypeAdapter[list[float]] = TypeAdapter(Vector)
 
@@ -40,7 +45,8 @@ async def nearest_media(
 
     Either near to `vector`, or to what the model made of a media, which is none of them; nothing if it made nothing.
     Embeddings say beforehand what the viewer may see, and their media confirm it: fewer than `first` are answered only
-    where there are no more. Raises InvalidInput, NotFound and, where this deployment cannot search, StateConflict.
+    where there are no more. Those who may not read vectors are told similarities to three decimals. Raises
+    InvalidInput, NotFound and, where this deployment cannot search, StateConflict.
     """
     if not 1 <= first <= MAX_NEAREST:
         raise InvalidInput(f"`first` must be 1 to {MAX_NEAREST}.", field=["first"])
@@ -55,11 +61,16 @@ async def nearest_media(
     async with aclosing(search.nearest(model, asked, access=access, limit=first + 1)) as nearest:
         async for candidates in nearest:
             others = {each.media_id: each.similarity for each in candidates if each.media_id != media_id}
-            media = await stores.media.get_many(others, fields=fields, access=access)
+            media = await stores.media.get_many(others, fields={*fields, *_OF_ACCESS}, access=access)
             found += [(media[each], similarity) for each, similarity in others.items() if each in media]
             if len(found) >= first:
                 break
-    return found[:first]
+    found.sort(key=lambda each: -each[1])
+    return [(each, _told(viewer, each, similarity)) for each, similarity in found[:first]]
+
+
+def _told(viewer: Viewer, media: MediaDocument, similarity: float) -> float:
+    return similarity if may(viewer, Action.ANNOTATE, media) else round(similarity, _ROUNDED)
 
 
 async def _asked(

@@ -216,8 +216,8 @@ class VectorSettings(_Group):
     engine: Literal["scan", "atlas"] = Field(
         default="scan", description="scan: all of a model's, held in memory; atlas: MongoDB's $vectorSearch"
     )
-    most_held: int = Field(
-        default=50_000, ge=0, description="Embeddings that a process holds and scans at most; 0: nothing is searched"
+    memory_bytes: int = Field(
+        default=256 * 1024 * 1024, ge=0, description="What scanned embeddings take in a process; 0: nothing is searched"
     )
     index: str = Field(
         default="embeddings", min_length=1, description="Atlas' indexes are called this, `_` and the dimensions"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
 from bson.binary import Binary, BinaryVectorDtype
@@ -33,6 +33,9 @@ _BATCH = 100
 # The data type and the padding of a BSON vector come before its numbers
 # (https://github.com/mongodb/specifications/blob/master/source/bson-binary-vector/bson-binary-vector.md).
 _HEADER = 2
+
+# Models that may have embedded one media.
+MAX_MODELS: Final = 10
 
 _WITHOUT_VECTOR: Final[Mapping[str, int]] = {"vector": 0}
 
@@ -94,6 +97,12 @@ class EmbeddingStore:
         )
         return media
 
+    async def free_places(self, media_id: UUID, model: str) -> list[int]:
+        """Those of a media's `MAX_MODELS` places where an embedding by `model` may be kept: its own, and free ones."""
+        cursor = self._embeddings.find({"media_id": media_id, "model": {"$gt": ""}}, {"model": 1, "place": 1})
+        taken = {row["place"]: row["model"] async for row in cursor.hint("by_media")}
+        return [place for place in range(MAX_MODELS) if taken.get(place, model) == model]
+
     async def mark_of(self, media_id: UUID, model: str) -> Mapping[str, str] | None:
         """Which request wrote or removed this embedding last; None if none did."""
         row = await self._embeddings.find_one(_at(media_id, model), {"last_change": 1})
@@ -105,10 +114,12 @@ class EmbeddingStore:
         model: str,
         vector: Sequence[float],
         *,
+        place: int,
         mark: Mapping[str, str],
         replacing: Mapping[str, str] | None,
     ) -> bool:
-        """Write an embedding and leave `mark`; False if its last change left another mark than `replacing`.
+        """Write an embedding and leave `mark`; False if its last change left another mark than `replacing`, or if
+        `place`, one of `free_places`, has been taken.
 
         `media` is what `announce` gave. What its row says of the media stays as it is, if it does say something.
         """
@@ -122,9 +133,10 @@ class EmbeddingStore:
             "last_change": dict(mark),
             "schema_version": SCHEMA_VERSION,
         }
+        once = {"place": place, **of_media}
         update = {
             **literals(fresh),
-            **{name: {"$ifNull": [f"${name}", {"$literal": value}]} for name, value in of_media.items()},
+            **{name: {"$ifNull": [f"${name}", {"$literal": value}]} for name, value in once.items()},
             "created_at": NOW,
         }
         query = {**_at(media["_id"], model), "last_change.id": _last(replacing)}
@@ -164,6 +176,12 @@ class EmbeddingStore:
             {"_id": media_id, "embeddings_due_at": due_at}, {"$unset": {"embeddings_due_at": ""}}
         )
 
+    async def settle_if_due(self, media_id: UUID) -> None:
+        """`settle` now what the sweeper would see to later."""
+        due = await self._media.find_one({"_id": media_id}, {"embeddings_due_at": 1})
+        if due is not None and "embeddings_due_at" in due:
+            await self.settle(media_id, due["embeddings_due_at"])
+
     async def list_due(self, *, before: datetime, limit: int) -> list[tuple[UUID, datetime]]:
         """Media whose rows have been due since before `before`, longest first, each with when they fell due."""
         query = {"embeddings_due_at": {"$lt": before}}
@@ -198,6 +216,10 @@ class EmbeddingStore:
         while rows := await cursor.to_list(_BATCH):
             yield rows
 
+    async def count_of(self, model: str, *, limit: int) -> int:
+        """How many embeddings there are by one model, or `limit` if there are more."""
+        return int(await self._embeddings.count_documents({"model": model}, limit=limit, hint="by_model"))
+
     async def page(self, after: UUID | None, *, model: str | None, limit: int) -> list[EmbeddingDocument]:
         """Up to `limit` embeddings, with their vectors, in the order of their ids after `after`."""
         query: dict[str, Any] = {"model": {"$gt": ""} if model is None else model}
@@ -218,10 +240,19 @@ def _last(replacing: Mapping[str, str] | None) -> Any:
     return {"$exists": False} if replacing is None else replacing["id"]
 
 
-async def watch_embeddings(database: Database) -> AsyncIterator[UUID | Signal | Told]:
-    """The id of every row that is written or removed; BEGUN first, and again where any may have been missed."""
-    async for event in watch(database.watching, [{"$project": {"documentKey": 1}}], collection=COLLECTION):
+class Written(NamedTuple):
+    """A row that was written or removed. `model`: None where the event does not tell, of one that was there before."""
+
+    row_id: UUID
+    model: str | None
+
+
+async def watch_embeddings(database: Database) -> AsyncIterator[Written | Signal | Told]:
+    """Every row that is written or removed; BEGUN first, and again where any may have been missed."""
+    model = {"$ifNull": ["$fullDocument.model", "$updateDescription.updatedFields.model"]}
+    pipeline: list[Mapping[str, Any]] = [{"$project": {"documentKey": 1, "model": model}}]
+    async for event in watch(database.watching, pipeline, collection=COLLECTION):
         if isinstance(event, Signal | Told):
             yield event
         elif "documentKey" in event:
-            yield event["documentKey"]["_id"]
+            yield Written(event["documentKey"]["_id"], event.get("model"))

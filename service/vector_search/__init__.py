@@ -16,4 +16,4 @@ def open_vector_search(settings: VectorSettings, database: Database) -> VectorSe
     """The engine of the settings, with nothing read yet; None where nothing is to be searched."""
     if settings.engine == "atlas":
         return AtlasSearch(VectorIndex(database, settings.index))
-    return ScanSearch(database, most_held=settings.most_held) if settings.most_held else None
+    return ScanSearch(database, memory_bytes=settings.memory_bytes) if settings.memory_bytes else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from typing import Final
+from uuid import UUID
 
 from service.errors import ConfigurationError
 from service.stores.media_reads import AccessFilters
@@ -40,15 +41,15 @@ class AtlasSearch:
     async def nearest(
         self, model: str, vector: bytes, *, access: AccessFilters, limit: int
     ) -> AsyncGenerator[list[Candidate], None]:
-        """See `VectorSearch.nearest`: approximate, and ends after 10,000."""
+        """See `VectorSearch.nearest`: approximate, so that later batches may hold nearer ones; ends after 10,000."""
         if not access:
             return
-        seen: set[Candidate] = set()
+        seen: set[UUID] = set()
         limit = min(max(limit, _FEWEST), MOST)
         while True:
             found = [Candidate(*each) for each in await self._index.nearest(model, vector, access=access, limit=limit)]
-            yield [each for each in found if each not in seen]
+            yield [each for each in found if each.media_id not in seen]
             if len(found) < limit or limit == MOST:
                 return
-            seen.update(found)
+            seen.update(each.media_id for each in found)
             limit = min(4 * limit, MOST)

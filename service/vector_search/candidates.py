@@ -24,7 +24,9 @@ class VectorSearch(Protocol):
     def nearest(
         self, model: str, vector: bytes, *, access: AccessFilters, limit: int
     ) -> AsyncGenerator[list[Candidate], None]:
-        """Those that `access` lets through, nearest first, `limit` or more at a time, for as long as they are taken.
+        """Those that `access` lets through, each once, `limit` or more at a time, for as long as they are taken.
+
+        Each batch is in order, nearest first; an approximate engine finds near ones late, so sort what was taken.
 
         `vector`: 32-bit floats, little-endian, not all 0, as many as the model's vectors have. `access` is asked of
         what the embeddings say of their media, which may be late: ask the media before anything is shown.

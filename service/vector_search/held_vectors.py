@@ -18,7 +18,8 @@ from service.vector_search.candidates import Candidate
 _ASKED = ("owner_id", "status", "visibility")
 
 _FLOATS = np.dtype("<f4")
-_SMALLEST = 256
+# Rows to copy at once where few of them are compared.
+_BLOCK = 4_096
 
 Floats = npt.NDArray[np.float32]
 
@@ -31,73 +32,75 @@ def normalised(vectors: Floats) -> Floats:
 
 
 class HeldVectors:
-    """Rows are only ever appended, and those that go are passed over: rankings may run in threads meanwhile, but one
-    thread at a time may `put` or `remove`.
+    """Room for `capacity` vectors of so many `dimensions`, those included whose place was taken by others since.
+
+    Rankings may run in threads while one other thread calls `replace`: they see all of a change, or nothing of it.
     """
 
-    def __init__(self, dimensions: int) -> None:
-        self._vectors: Floats = np.empty((_SMALLEST, dimensions), np.float32)
-        self._is_there = np.zeros(_SMALLEST, np.bool_)
-        self._codes = np.zeros((len(_ASKED), _SMALLEST), np.int32)
+    def __init__(self, dimensions: int, capacity: int) -> None:
+        self._vectors: Floats = np.empty((capacity, dimensions), np.float32)
+        self._codes = np.zeros((len(_ASKED), capacity), np.int32)
         # What each code stands for, by the field.
         self._meanings: tuple[dict[str, int], ...] = tuple({} for _ in _ASKED)
         self._media: list[UUID] = []
         self._places: dict[UUID, int] = {}
+        # Of each place that was ever taken. Another array after each change: whoever has one has a moment of it all.
+        self._is_there = np.zeros(0, np.bool_)
 
     def __len__(self) -> int:
         """How many are held."""
         return len(self._places)
 
-    @property
-    def wasted(self) -> int:
-        """Places that rows have left."""
-        return len(self._media) - len(self._places)
+    def __contains__(self, row_id: UUID) -> bool:
+        """Whether this row is held; of no use while another thread calls `replace`."""
+        return row_id in self._places
 
-    def put(self, rows: Sequence[EmbeddingDocument]) -> None:
-        """Hold these rows, each instead of the one of the same id."""
+    def replace(self, gone: Collection[UUID], rows: Sequence[EmbeddingDocument]) -> bool:
+        """Hold `rows`, each instead of the one of the same id, and those of `gone` no longer that are not in `rows`.
+
+        False, and nothing has changed, where there is no room.
+        """
         rows = [row for row in rows if row["dimensions"] == self._vectors.shape[1]]
-        if not rows:
-            return
-        self.remove([row["_id"] for row in rows])
-        start, end = len(self._media), len(self._media) + len(rows)
-        self._make_room(end)
+        start = len(self._is_there)
+        end = start + len(rows)
+        if end > len(self._vectors):
+            return False
+        if rows:
+            self._write(rows, start, end)
+        there = np.ones(end, np.bool_)
+        there[:start] = self._is_there
+        for row_id in {*gone, *(row["_id"] for row in rows)}:
+            place = self._places.pop(row_id, None)
+            if place is not None:
+                there[place] = False
+        self._places.update({row["_id"]: start + index for index, row in enumerate(rows)})
+        self._is_there = there
+        return True
+
+    def _write(self, rows: Sequence[EmbeddingDocument], start: int, end: int) -> None:
         joined = np.frombuffer(b"".join(numbers(row["vector"]) for row in rows), _FLOATS)
         self._vectors[start:end] = normalised(joined.reshape(len(rows), -1))
         for code, field in enumerate(_ASKED):
             meanings = self._meanings[code]
             self._codes[code, start:end] = [meanings.setdefault(_value(row, field), len(meanings)) for row in rows]
         self._media += [row["media_id"] for row in rows]
-        self._places.update({row["_id"]: start + index for index, row in enumerate(rows)})
-        self._is_there[start:end] = True
-
-    def remove(self, row_ids: Collection[UUID]) -> None:
-        """Hold these no longer; ids that are not held are passed over."""
-        for row_id in row_ids:
-            place = self._places.pop(row_id, None)
-            if place is not None:
-                self._is_there[place] = False
-
-    def _make_room(self, count: int) -> None:
-        have = len(self._is_there)
-        if count <= have:
-            return
-        size = max(count, 2 * have)
-        vectors = np.empty((size, self._vectors.shape[1]), np.float32)
-        vectors[:have] = self._vectors
-        self._vectors = vectors
-        self._is_there = np.concatenate([self._is_there, np.zeros(size - have, np.bool_)])
-        self._codes = np.concatenate([self._codes, np.zeros((len(_ASKED), size - have), np.int32)], axis=1)
 
     def rank(self, vector: bytes, access: AccessFilters) -> Ranking:
         """All that `access` lets through, nearest first. Compares every one: for a thread."""
-        count = len(self._media)
-        visible = np.flatnonzero(self._visible(count, access))
-        vectors = self._vectors[:count]
+        there = self._is_there
+        visible = np.flatnonzero(there & self._visible(len(there), access))
         asked = normalised(np.frombuffer(vector, _FLOATS).reshape(1, -1))[0]
-        # Copying costs more than comparing, unless most are left out.
-        similarities = (vectors @ asked)[visible] if 4 * len(visible) > count else vectors[visible] @ asked
+        similarities = self._compare(asked, visible, len(there))
         order = np.argsort(-similarities, kind="stable")
         return Ranking(self._media, visible[order], np.clip(similarities[order], -1.0, 1.0))
+
+    def _compare(self, asked: Floats, places: npt.NDArray[np.intp], count: int) -> Floats:
+        # Copying costs more than comparing, unless most are left out.
+        if 4 * len(places) > count:
+            every: Floats = self._vectors[:count] @ asked
+            return every[places]
+        blocks = [self._vectors[places[at : at + _BLOCK]] @ asked for at in range(0, len(places), _BLOCK)]
+        return np.concatenate([np.empty(0, np.float32), *blocks])
 
     def _visible(self, count: int, access: AccessFilters) -> npt.NDArray[np.bool_]:
         through = np.zeros(count, np.bool_)
@@ -106,7 +109,7 @@ class HeldVectors:
             for field, condition in clause.items():
                 fits &= self._fits(field, condition, count)
             through |= fits
-        return through & self._is_there[:count]
+        return through
 
     def _fits(self, field: str, condition: Any, count: int) -> npt.NDArray[np.bool_]:
         code = _ASKED.index(field)
@@ -136,3 +139,18 @@ class Ranking:
         return [
             Candidate(self._media[place], similarity) for place, similarity in zip(places, similarities, strict=True)
         ]
+
+
+def rank_rows(rows: Sequence[EmbeddingDocument], vector: bytes, access: AccessFilters) -> list[Candidate]:
+    """Those of these rows that `access` lets through, nearest first."""
+    held = HeldVectors(len(vector) // _FLOATS.itemsize, len(rows))
+    held.replace((), rows)
+    ranking = held.rank(vector, access)
+    return ranking.part(0, len(ranking))
+
+
+def in_order(candidates: Sequence[Candidate]) -> Ranking:
+    """These, nearest first."""
+    similarities = np.array([each.similarity for each in candidates], np.float32)
+    order = np.argsort(-similarities, kind="stable")
+    return Ranking([each.media_id for each in candidates], order, similarities[order])

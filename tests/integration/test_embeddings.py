@@ -10,10 +10,11 @@ import pytest
 
 from schema.global_id import encode_id
 from service.access import Viewer
-from service.embeddings import MAX_MODELS, embed_media, settle_due
+from service.embeddings import delete_embeddings, embed_media, settle_due
+from service.errors import StateConflict
 from service.lifecycle import MediaStatus
 from service.models import JobKind
-from service.stores.embeddings import unpacked
+from service.stores.embeddings import MAX_MODELS, EmbeddingStore, unpacked
 from tests.documents import ready_media
 from tests.integration.conftest import RunningService
 from tests.integration.jobs_by_hand import run_job
@@ -204,14 +205,27 @@ async def test_a_model_needs_a_name_and_a_version(service: RunningService, name:
     assert await service.runtime.database.embedding_models.find_one({"_id": name}) is None
 
 
-async def test_only_so_many_models_embed_one_media(service: RunningService, model: str) -> None:
-    media_id = await stored(service)
-    for index in range(MAX_MODELS):
-        given = asked(media_id, f"many-{index}@{uuid4().hex[:8]}", [1.0, 2.0, 3.0])
-        assert (await embed(service, given, who="job", roles=("service",)))["userErrors"] == []
-    payload = await embed(service, asked(media_id, model, [1.0, 2.0, 3.0]))
-    assert [error["code"] for error in payload["userErrors"]] == ["STATE_CONFLICT"]
-    assert len(await rows(service, media_id)) == MAX_MODELS
+async def test_only_so_many_models_embed_one_media(service: RunningService) -> None:
+    media_id, stores = uuid_of(await stored(service)), service.runtime.stores
+
+    async def write(index: int) -> str | None:
+        given = {"idempotency_key": uuid4().hex, "model": f"many-{index}@{media_id}", "vector": [1.0, 2.0, 3.0]}
+        try:
+            await embed_media(JOB, media_id, given, stores=stores)
+        except StateConflict:
+            return None
+        return given["model"]
+
+    models = [each for each in await asyncio.gather(*map(write, range(MAX_MODELS + 5))) if each is not None]
+    assert len(models) == MAX_MODELS
+    assert sorted(row["model"] for row in await rows(service, encode_id("Media", media_id))) == sorted(models)
+    # Those that are there may be replaced, and one that goes makes room.
+    known = models[0].removeprefix("many-").partition("@")[0]
+    assert await write(int(known)) == models[0]
+    removal = {"idempotency_key": uuid4().hex, "models": [models[0]]}
+    await delete_embeddings(JOB, media_id, removal, stores=stores)
+    assert await write(99) is not None
+    assert await write(int(known)) is None
 
 
 @pytest.mark.parametrize(
@@ -249,8 +263,8 @@ async def test_rows_follow_their_media(service: RunningService, model: str) -> N
     await anna.run(change, input={"idempotencyKey": uuid4().hex, "id": media_id, "title": "Elsewhere"})
     assert "embeddings_due_at" not in await reread(service, media_id)
     await anna.run(change, input={"idempotencyKey": uuid4().hex, "id": media_id, "visibility": "PRIVATE"})
-    assert "embeddings_due_at" in await reread(service, media_id)
-    await settle_due(stores=stores)
+    # At once, without the sweeper.
+    assert "embeddings_due_at" not in await reread(service, media_id)
     [row] = await rows(service, media_id)
     assert row["visibility"] == "PRIVATE"
     await stores.media.transition(uuid_of(media_id), MediaStatus.QUARANTINED)
@@ -287,12 +301,40 @@ async def test_what_a_dead_writer_left_is_seen_to(
     if is_deleted:
         await stores.embeddings.remove_of(uuid_of(media_id))
         await stores.media.strip_deleted(uuid_of(media_id))
-    assert await stores.embeddings.put(media, model, [1.0, 2.0, 3.0], mark={"id": "1", "record": "1"}, replacing=None)
+    assert await stores.embeddings.put(
+        media, model, [1.0, 2.0, 3.0], place=0, mark={"id": "1", "record": "1"}, replacing=None
+    )
     [row] = await rows(service, media_id)
     assert row["status"] == "READY"
     await settle_due(stores=stores)
     assert [row["status"] for row in await rows(service, media_id)] == ([] if is_deleted else ["QUARANTINED"])
     assert "embeddings_due_at" not in await reread(service, media_id)
+
+
+async def test_a_sweep_settles_all_that_is_due_but_what_cannot_be(
+    service: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.embeddings._DUE_A_PAGE", 4)
+    media = [ready_media(has_embeddings=True, embeddings_due_at=ready_media()["updated_at"]) for _ in range(10)]
+    await service.runtime.database.media.insert_many(media)
+    ids, settle = {each["_id"] for each in media}, EmbeddingStore.settle
+    stuck = media[2]["_id"]
+
+    async def settle_but_one(self: EmbeddingStore, media_id: UUID, due_at: Any) -> None:
+        if media_id == stuck:
+            raise RuntimeError("unreadable")
+        await settle(self, media_id, due_at)
+
+    async def due() -> set[UUID]:
+        query = {"_id": {"$in": list(ids)}, "embeddings_due_at": {"$exists": True}}
+        return {each["_id"] async for each in service.runtime.database.media.find(query, {"_id": 1})}
+
+    with monkeypatch.context() as broken:
+        broken.setattr(EmbeddingStore, "settle", settle_but_one)
+        await settle_due(stores=service.runtime.stores)
+    assert await due() == {stuck}
+    await settle_due(stores=service.runtime.stores)
+    assert await due() == set()
 
 
 async def test_a_page_asks_once_for_the_embeddings_of_all_its_media(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,16 +10,17 @@ import numpy as np
 import pytest
 
 from schema.global_id import encode_id
-from service.access import MODERATOR_ROLE, Action, Viewer, granted_filters
+from service.access import Viewer
 from service.doctor.findings import Level
 from service.doctor.vectors import check_vectors
 from service.embeddings import settle_due
-from service.errors import ConfigurationError, StateConflict
+from service.errors import ConfigurationError
 from service.lifecycle import MediaStatus
+from service.nearest_media import nearest_media
 from service.runtime import preflight
 from service.settings import VectorSettings
-from service.stores.embeddings import numbers, packed, row_id
-from service.vector_search.scan import ScanSearch
+from service.stores.embeddings import packed, row_id
+from service.vector_search import Candidate
 from tests.documents import MOMENT, ready_media
 from tests.integration.conftest import RunningService
 
@@ -30,7 +30,6 @@ NEAREST = """query ($model: String!, $vector: [Float!], $mediaId: ID, $first: In
   }
 }"""
 DIMENSIONS = 16
-ANYBODY = granted_filters(Viewer("mod", frozenset({MODERATOR_ROLE})), Action.READ)
 
 
 async def embedded(service: RunningService, model: str, vectors: Any, **changed: Any) -> list[UUID]:
@@ -46,6 +45,7 @@ async def embedded(service: RunningService, model: str, vectors: Any, **changed:
             "as_of": MOMENT,
             "created_at": MOMENT,
             "model": model,
+            "place": 0,
             "dimensions": len(vector),
             "vector": packed(vector.tolist()),
             "last_change": {"id": "1", "record": "1"},
@@ -85,7 +85,7 @@ async def test_scan_finds_what_brute_force_finds(service: RunningService, model:
     for asked in np.random.default_rng(8).normal(size=(5, DIMENSIONS)):
         expected = brute_force(vectors, asked)
         order = np.argsort(-expected)[:50]
-        found = await ask(service, None, model=model, vector=asked.tolist(), first=50)
+        found = await ask(service, "anna", model=model, vector=asked.tolist(), first=50)
         assert [each["media"]["id"] for each in found] == [encode_id("Media", ids[place]) for place in order]
         assert [each["similarity"] for each in found] == pytest.approx(expected[order].tolist(), abs=1e-6)
 
@@ -172,69 +172,54 @@ async def test_senseless_questions_are_refused(
     assert [error["extensions"]["code"] for error in body["errors"]] == [code]
 
 
-async def ranked(search: ScanSearch, model: str, asked: Any) -> list[UUID]:
-    found: list[UUID] = []
-    vector = numbers(packed(asked.tolist()))
-    async with aclosing(search.nearest(model, vector, access=ANYBODY, limit=7)) as batches:
-        async for batch in batches:
-            found += [each.media_id for each in batch]
-    return found
-
-
-async def agree(search: ScanSearch, model: str, asked: Any, expected: list[UUID]) -> None:
-    """Until memory says what is expected, which is as soon as the change stream has told of everything."""
-    async with asyncio.timeout(5):
-        while True:
-            if await ranked(search, model, asked) == expected:
-                return
-            await asyncio.sleep(0.02)
-
-
-async def test_memory_stays_true_while_embeddings_come_change_and_go(
+async def test_vectors_are_told_in_full_to_those_alone_who_may_read_them(
     service: RunningService, model: str, vectors: Any
 ) -> None:
-    """After each of a number of random writes, once the change stream has told of it, memory says what a fresh read
-    says.
-    """
-    random, database = np.random.default_rng(9), service.runtime.database
-    ids = await embedded(service, model, vectors[:200])
-    held = ScanSearch(database, most_held=1_000)
-    asked = random.normal(size=DIMENSIONS)
-    assert len(await ranked(held, model, asked)) == 200
-    for _ in range(6):
-        for place in random.choice(len(ids), 40, replace=False).tolist():
-            row = {"_id": row_id(ids[place], model)}
-            if random.random() < 0.5:
-                await database.embeddings.update_one(
-                    row, {"$set": {"vector": packed(random.normal(size=DIMENSIONS).tolist())}}
-                )
-            else:
-                await database.embeddings.delete_one(row)
-        ids += await embedded(service, model, random.normal(size=(10, DIMENSIONS)).astype(np.float32))
-        fresh = ScanSearch(database, most_held=1_000)
-        expected = await ranked(fresh, model, asked)
-        await fresh.close()
-        await agree(held, model, asked, expected)
-    await held.close()
+    await embedded(service, model, vectors[:5])
+    given = {"model": model, "vector": [1.0] * DIMENSIONS}
+    exact = [each["similarity"] for each in await ask(service, "anna", **given)]
+    assert any(round(each, 3) != each for each in exact)
+    for who in (None, "bob"):
+        told = [each["similarity"] for each in await ask(service, who, **given)]
+        assert told == [round(each, 3) for each in exact]
+    for who, roles in (("mod", ("moderator",)), ("job", ("service",))):
+        assert [each["similarity"] for each in await ask(service, who, roles=roles, **given)] == exact
 
 
-async def test_more_than_is_held_is_refused(service: RunningService, model: str, vectors: Any) -> None:
-    await embedded(service, model, vectors[:101])
-    search = ScanSearch(service.runtime.database, most_held=100)
-    with pytest.raises(StateConflict, match="MEDIA_VECTORS__ENGINE"):
-        await ranked(search, model, vectors[0])
-    await search.close()
+class LateSearch:
+    """Finds the nearest last, as an approximate engine may."""
+
+    def __init__(self, batches: list[list[Candidate]]) -> None:
+        self._batches = batches
+
+    async def nearest(self, *_: object, **__: object) -> AsyncGenerator[list[Candidate], None]:
+        for batch in self._batches:
+            yield batch
+
+    async def check(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
-async def test_models_searched_longest_ago_make_room(service: RunningService, vectors: Any) -> None:
-    models = [f"clip-{uuid4().hex[:8]}@{index}" for index in range(3)]
-    for each in models:
-        await embedded(service, each, vectors[:60])
-    search = ScanSearch(service.runtime.database, most_held=130)
-    for each in (*models, models[0]):
-        assert len(await ranked(search, each, vectors[0])) == 60
-    assert list(search._held) == [models[2], models[0]]
-    await search.close()
+async def test_what_is_found_late_stands_in_its_place(service: RunningService, model: str, vectors: Any) -> None:
+    ids = await embedded(service, model, vectors[:4])
+    [hidden] = await embedded(service, model, vectors[:1], visibility="PRIVATE")
+    found = await nearest_media(
+        Viewer("bob"),
+        model=model,
+        vector=vectors[0].tolist(),
+        media_id=None,
+        first=3,
+        fields=(),
+        stores=service.runtime.stores,
+        search=LateSearch(
+            [
+                [Candidate(hidden, 0.9), Candidate(ids[0], 0.5), Candidate(ids[1], 0.4)],
+                [Candidate(ids[2], 0.8), Candidate(ids[3], 0.45)],
+            ]
+        ),
+    )
+    assert [(media["_id"], similarity) for media, similarity in found] == [(ids[2], 0.8), (ids[0], 0.5), (ids[3], 0.45)]
 
 
 async def test_a_server_without_vector_search_is_refused_and_said(service: RunningService) -> None:

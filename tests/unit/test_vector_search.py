@@ -89,6 +89,16 @@ async def test_more_is_asked_for_until_there_is_no_more(count: int, limits: list
     assert index.limits == limits
 
 
+async def test_a_media_that_was_embedded_anew_meanwhile_comes_once() -> None:
+    index = FakeIndex(120)
+    search, found = AtlasSearch(index), []  # type: ignore[arg-type]
+    async with aclosing(search.nearest("clip@1", VECTOR, access=[{}], limit=5)) as batches:
+        async for batch in batches:
+            found += [each.media_id for each in batch]
+            index.rows = [(media_id, similarity - 0.001) for media_id, similarity in index.rows]
+    assert found == [media_id for media_id, _ in index.rows]
+
+
 async def test_it_ends_where_the_stage_ends() -> None:
     index = FakeIndex(2 * MOST)
     search = AtlasSearch(index)  # type: ignore[arg-type]
@@ -98,5 +108,5 @@ async def test_it_ends_where_the_stage_ends() -> None:
 
 
 def test_nothing_is_searched_where_nothing_may_be_held() -> None:
-    assert open_vector_search(VectorSettings(most_held=0), in_memory_database()) is None
+    assert open_vector_search(VectorSettings(memory_bytes=0), in_memory_database()) is None
     assert isinstance(open_vector_search(VectorSettings(engine="atlas"), in_memory_database()), AtlasSearch)
