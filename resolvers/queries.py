@@ -143,7 +143,7 @@ class Query(EmbeddingQueries, LookAlikeQueries):
 
     @strawberry.field(
         description="How many of the media that match, and that the viewer may see, have which label: the most "
-        "frequent first. Counted among the newest 10,000."
+        "frequent first. Counted among the newest 5,000."
     )
     async def label_counts(
         self,

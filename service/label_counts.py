@@ -11,7 +11,7 @@ from service.errors import ConfigurationError, InvalidInput
 from service.stores import Stores
 
 # So many media are looked at, the newest: a filter may match millions.
-MAX_COUNTED: Final = 10_000
+MAX_COUNTED: Final = 5_000
 MAX_LABELS: Final = 100
 
 

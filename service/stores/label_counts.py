@@ -38,5 +38,5 @@ class LabelCountStore:
             {"$sort": {"count": -1, "_id": 1}},
             {"$limit": limit},
         ]
-        rows = await self._media.aggregate(pipeline).to_list(limit)
+        rows = await self._media.aggregate(pipeline, hint="_id_").to_list(limit)
         return [(row["_id"], row["count"]) for row in rows]

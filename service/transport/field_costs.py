@@ -58,7 +58,7 @@ LIST_SIZES: Final[Mapping[tuple[str, str], ListSize]] = MappingProxyType(
         # As many as service/upload_request.py takes.
         ("Media", "tags"): ListSize(30),
         ("Media", "albumIds"): ListSize(20),
-        # As many as service/embeddings.py takes.
+        # As many as service/embedding_request.py takes.
         ("Media", "embeddings"): ListSize(10, {"models": 1}),
         # Ten numbers weigh as one.
         ("Embedding", "vector"): ListSize(410),
@@ -114,8 +114,8 @@ SURCHARGES: Final[Mapping[tuple[str, str], int]] = MappingProxyType(
         ("Mutation", "abortUpload"): _QUESTION,
         ("Mutation", "signUploadParts"): _QUESTION,
         ("Mutation", "signStorageRequest"): _QUESTION,
-        # Ten thousand media are looked through.
-        ("Query", "labelCounts"): 8_000,
+        # Five thousand media are looked through.
+        ("Query", "labelCounts"): 5_000,
         # Thousands of hashes are looked up.
         ("Media", "similar"): _QUESTION,
         ("Query", "similarMedia"): _QUESTION,
