@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, TypeVar
+from typing import Any
 from uuid import UUID
 
 import structlog
-from pydantic import AfterValidator, Field, ValidationError
 from uuid6 import uuid7
 
 from service.access import Action, Viewer, granted_filters
+from service.embedding_request import EmbedRequest, RemovalRequest, parsed
 from service.errors import InvalidInput, NotFound, NotPermitted, StateConflict, TemporarilyUnavailable
 from service.stores import Stores
-from service.stores.embeddings import MAX_MODELS, packed, unpacked
+from service.stores.embeddings import MAX_MODELS, packed
 from service.stores.idempotency import Remembered
-from service.upload_request import IdempotencyKey, Request, invalid_input
-
-MIN_DIMENSIONS: Final = 2
-MAX_DIMENSIONS: Final = 4_096
 
 # Each round that is lost was won by another write of the same embedding.
 _ROUNDS = 50
@@ -35,43 +30,6 @@ _SETTLING_S = 20.0
 log = structlog.get_logger(__name__)
 
 Mark = Mapping[str, str]
-R = TypeVar("R", bound=Request)
-
-
-def _usable(vector: list[float]) -> list[float]:
-    if not all(map(math.isfinite, vector)):
-        raise ValueError("each number must be finite")
-    try:
-        stored = packed(vector)
-    except OverflowError:
-        raise ValueError("each number must fit 32 bits, up to 3.4e38") from None
-    if not any(unpacked(stored)):
-        raise ValueError("a vector of zeros points nowhere")
-    return vector
-
-
-Vector = Annotated[list[float], Field(min_length=MIN_DIMENSIONS, max_length=MAX_DIMENSIONS), AfterValidator(_usable)]
-Model = Annotated[str, Field(max_length=150, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*@[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-
-
-class EmbeddingRequest(Request):
-    """One embedding. `model`: its name and version, `name@version`."""
-
-    model: Model
-    vector: Vector
-
-
-class EmbedRequest(EmbeddingRequest):
-    """An embedding that is to be written once."""
-
-    idempotency_key: IdempotencyKey
-
-
-class RemovalRequest(Request):
-    """Which embeddings are to go."""
-
-    idempotency_key: IdempotencyKey
-    models: Annotated[list[Model], Field(min_length=1, max_length=MAX_MODELS)]
 
 
 async def embed_media(viewer: Viewer, media_id: UUID | None, raw: Mapping[str, Any], *, stores: Stores) -> UUID:
@@ -82,7 +40,7 @@ async def embed_media(viewer: Viewer, media_id: UUID | None, raw: Mapping[str, A
     others write the same embedding all the time.
     """
     viewer_id = _signed_in(viewer)
-    request = _parsed(EmbedRequest, raw)
+    request = parsed(EmbedRequest, raw)
     content = {"id": str(media_id), "model": request.model, "vector": packed(request.vector).hex()}
 
     async def recall() -> Remembered:
@@ -98,7 +56,7 @@ async def embed_media(viewer: Viewer, media_id: UUID | None, raw: Mapping[str, A
 
 
 async def replace_embedding(media_id: UUID, model: str, vector: list[float], *, stores: Stores) -> None:
-    """Write an embedding that nobody repeats by a key, checked by `parse_embedding` and of a model that is known.
+    """Write an embedding that nobody repeats by a key, checked as an EmbeddingRequest and of a model that is known.
 
     Raises NotFound, StateConflict and TemporarilyUnavailable as `embed_media` does.
     """
@@ -115,11 +73,6 @@ async def check_place(media_id: UUID, model: str, *, stores: Stores) -> None:
     await _places(media_id, model, stores)
 
 
-def parse_embedding(raw: Mapping[str, Any]) -> EmbeddingRequest:
-    """Check a model's name and a vector. Raises InvalidInput."""
-    return _parsed(EmbeddingRequest, raw)
-
-
 async def delete_embeddings(
     viewer: Viewer, media_id: UUID | None, raw: Mapping[str, Any], *, stores: Stores
 ) -> tuple[UUID, list[str]]:
@@ -128,7 +81,7 @@ async def delete_embeddings(
     Raises as `embed_media` does.
     """
     viewer_id = _signed_in(viewer)
-    request = _parsed(RemovalRequest, raw)
+    request = parsed(RemovalRequest, raw)
     key, content = request.idempotency_key, {"id": str(media_id), "models": sorted(set(request.models))}
     known_id = await _found(viewer, media_id, stores)
     held = [] if known_id is None else (await stores.embeddings.of_media([known_id], models=request.models))[known_id]
@@ -210,13 +163,6 @@ def _signed_in(viewer: Viewer) -> str:
     if viewer.id is None:
         raise NotPermitted("Sign in to write embeddings.")
     return viewer.id
-
-
-def _parsed(type_: type[R], raw: Mapping[str, Any]) -> R:
-    try:
-        return type_.model_validate(raw)
-    except ValidationError as error:
-        raise invalid_input(error) from None
 
 
 async def _recall(owner_id: str, operation: str, key: str, content: Any, stores: Stores) -> Remembered:

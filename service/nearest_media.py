@@ -11,7 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from service.access import Action, Viewer, granted_filters, may
 from service.documents import MediaDocument
-from service.embeddings import Vector, check_dimensions
+from service.embedding_request import Vector
+from service.embeddings import check_dimensions
 from service.errors import InvalidInput, NotFound, StateConflict
 from service.stores import Stores
 from service.stores.embeddings import numbers, packed, row_id

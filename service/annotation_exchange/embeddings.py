@@ -8,22 +8,21 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import orjson
 
-from service.access import SERVICE_ROLE, Viewer
 from service.annotation_exchange.identity import find_id, global_id
+from service.annotation_exchange.models import Models
 from service.annotation_exchange.new_files import new_file
 from service.annotation_exchange.records import told
-from service.embeddings import embed_media
+from service.embedding_request import EmbeddingRequest, parsed
+from service.embeddings import check_place, replace_embedding
 from service.errors import InvalidInput, MediaServiceError
 from service.lifecycle import MediaStatus
 from service.stores import Stores
 from service.stores.embeddings import packed, row_id, unpacked
 
-# Whom jobs' rules apply to: any live media, and new models.
-_IMPORTER: Final = Viewer("annotations-import", frozenset({SERVICE_ROLE}))
 # Longer than 4,096 numbers of 25 characters are.
 _LONGEST_LINE: Final = 262_144
 _PAGE: Final = 200
@@ -41,6 +40,11 @@ class EmbeddingsImport:
     unknown: int = 0
     invalid: int = 0
     problems: list[str] = field(default_factory=list)
+
+    def refuse(self, number: int, sentence: str) -> None:
+        """Count a line that is not taken for what it says, and note why."""
+        self.invalid += 1
+        self.tell(number, sentence)
 
     def tell(self, number: int, sentence: str) -> None:
         """Note why a line was not taken, if there is still room for it."""
@@ -87,11 +91,11 @@ async def import_embeddings(
     What a media has already is not written again, so a run that was interrupted is gone on with by running it anew; of
     lines that speak of the same, the last of a page counts. Raises OSError, and what says that the database is away.
     """
-    report = EmbeddingsImport()
+    report, models = EmbeddingsImport(), Models(stores, dry_run=dry_run)
     with path.open("rb") as file:
         numbered = enumerate(_lines(file), start=1)
         while page := list(islice(numbered, _PAGE)):
-            await _take(page, report, dry_run=dry_run, stores=stores)
+            await _take(page, models, report, stores=stores)
             on_page(report)
     return report
 
@@ -101,7 +105,57 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
         yield line
 
 
-async def _take(page: list[tuple[int, bytes]], report: EmbeddingsImport, *, dry_run: bool, stores: Stores) -> None:
+async def _take(page: list[tuple[int, bytes]], models: Models, report: EmbeddingsImport, *, stores: Stores) -> None:
+    lines = _read_page(page, report)
+    media = await stores.media.get_many({each.media_id for each in lines.values()}, fields=())
+    held = {row["_id"]: bytes(row["vector"]) for row in await stores.embeddings.by_ids(lines)}
+    writes = []
+    # In the order of the file: the first that is written decides how many numbers the others of its model must have.
+    for key, line in lines.items():
+        if media.get(line.media_id, {"status": MediaStatus.DELETED})["status"] == MediaStatus.DELETED:
+            report.unknown += 1
+            report.tell(line.number, "there is no such media")
+        elif held.get(key) == line.stored:
+            report.unchanged += 1
+        elif await _is_possible(line, models, report):
+            writes.append(line)
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def write(line: _Line) -> None:
+        async with slots:
+            await _write(line, report, dry_run=models.dry_run, stores=stores)
+
+    # All come to their end before one that failed is told.
+    for outcome in await asyncio.gather(*map(write, writes), return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+async def _is_possible(line: _Line, models: Models, report: EmbeddingsImport) -> bool:
+    try:
+        await models.check(line.model, len(line.vector))
+    except InvalidInput as error:
+        report.refuse(line.number, error.message)
+        return False
+    return True
+
+
+async def _write(line: _Line, report: EmbeddingsImport, *, dry_run: bool, stores: Stores) -> None:
+    try:
+        if dry_run:
+            await check_place(line.media_id, line.model, stores=stores)
+        else:
+            await replace_embedding(line.media_id, line.model, line.vector, stores=stores)
+    except MediaServiceError as error:
+        if error.retryable:
+            raise
+        report.refuse(line.number, error.message)
+    else:
+        report.written += 1
+
+
+def _read_page(page: list[tuple[int, bytes]], report: EmbeddingsImport) -> dict[UUID, _Line]:
+    """Those that make sense, by the row that they are for, in the order of the file."""
     lines: dict[UUID, _Line] = {}
     for number, raw in page:
         if not raw.strip():
@@ -109,57 +163,31 @@ async def _take(page: list[tuple[int, bytes]], report: EmbeddingsImport, *, dry_
         report.lines += 1
         try:
             line = _read(number, raw)
-        except (InvalidInput, ValueError, OverflowError) as error:
-            report.invalid += 1
-            report.tell(number, str(error))
-            continue
-        lines[row_id(line.media_id, line.model)] = line
-    media = await stores.media.get_many({each.media_id for each in lines.values()}, fields=())
-    held = {row["_id"]: bytes(row["vector"]) for row in await stores.embeddings.by_ids(lines)}
-    slots = asyncio.Semaphore(_AT_ONCE)
-
-    async def write(key: UUID, line: _Line) -> None:
-        if media.get(line.media_id, {"status": MediaStatus.DELETED})["status"] == MediaStatus.DELETED:
-            report.unknown += 1
-            report.tell(line.number, "there is no such media")
-        elif held.get(key) == line.stored:
-            report.unchanged += 1
+        except InvalidInput as error:
+            report.refuse(number, error.message)
+        except ValueError as error:
+            report.refuse(number, f"it is not JSON: {error}")
         else:
-            async with slots:
-                await _write(line, report, dry_run=dry_run, stores=stores)
-
-    async with asyncio.TaskGroup() as group:
-        for key, line in lines.items():
-            group.create_task(write(key, line))
-
-
-async def _write(line: _Line, report: EmbeddingsImport, *, dry_run: bool, stores: Stores) -> None:
-    given = {"idempotency_key": uuid4().hex, "model": line.model, "vector": line.vector}
-    try:
-        if not dry_run:
-            await embed_media(_IMPORTER, line.media_id, given, stores=stores)
-    except MediaServiceError as error:
-        if error.retryable:
-            raise
-        report.invalid += 1
-        report.tell(line.number, error.message)
-    else:
-        report.written += 1
+            key = row_id(line.media_id, line.model)
+            # The last one counts, where it stands.
+            lines.pop(key, None)
+            lines[key] = line
+    return lines
 
 
 def _read(number: int, raw: bytes) -> _Line:
-    """Raises InvalidInput, and ValueError or OverflowError for what cannot be read at all."""
+    """Raises InvalidInput, and ValueError for what is not JSON."""
     value: Any = orjson.loads(raw)
     if not isinstance(value, dict):
         raise InvalidInput("it is no object")
-    media_id, model, vector = value.get("mediaId"), value.get("model"), value.get("vector")
+    media_id, vector = value.get("mediaId"), value.get("vector")
     found = find_id(media_id) if isinstance(media_id, str) else None
     if found is None:
         raise InvalidInput("mediaId is none of this service")
-    if not isinstance(model, str):
-        raise InvalidInput("model is no text")
-    if not isinstance(vector, list) or not all(isinstance(each, float | int) for each in vector):
+    # To Python true is a 1.
+    if not isinstance(vector, list) or not all(type(each) in {float, int} for each in vector):
         raise InvalidInput("vector is no list of numbers")
     if value.get("dimensions", len(vector)) != len(vector):
         raise InvalidInput(f"it says {value['dimensions']} dimensions, and has {len(vector)} numbers")
-    return _Line(number, found, model, vector, bytes(packed(vector)))
+    given = parsed(EmbeddingRequest, {"model": value.get("model"), "vector": vector})
+    return _Line(number, found, given.model, given.vector, bytes(packed(given.vector)))

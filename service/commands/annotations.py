@@ -14,16 +14,13 @@ from service.annotation_exchange.importing import ImportOptions, ImportReport, c
 from service.annotation_exchange.records import Format
 from service.annotation_exchange.scope import parse_scope
 from service.commands.printing import json_line, printable
-from service.errors import MediaServiceError
+from service.commands.stopping import STOPPING, stopped
 from service.runtime import open_runtime
 from service.settings import Settings
-from service.stores.database import OUTAGE_ERRORS
 from service.telemetry import Metrics
 
 # A few seconds' worth of records.
 _TOLD_EVERY: Final = 100_000
-# What ends a run with a sentence.
-_STOPPING: Final[tuple[type[Exception], ...]] = (MediaServiceError, OSError, *OUTAGE_ERRORS)
 
 
 async def run_import(
@@ -54,8 +51,8 @@ async def run_import(
                 on_read=_tell_read,
                 on_page=lambda so_far: typer.echo(f"{so_far.done} of {so_far.pictures} pictures", err=True),
             )
-    except _STOPPING as error:
-        return _stopped(error, "What was written stays; run it again to go on.")
+    except STOPPING as error:
+        return stopped(error, "What was written stays; run it again to go on.")
     for problem in report.problems:
         typer.echo(printable(problem), err=True)
     typer.echo(json_line(asdict(report)) if as_json else _import_sentence(report, dry_run=dry_run))
@@ -65,17 +62,6 @@ async def run_import(
 def _tell_read(records: int) -> None:
     if records % _TOLD_EVERY == 0:
         typer.echo(f"{records} records read", err=True)
-
-
-def _stopped(error: Exception, remedy: str) -> int:
-    if isinstance(error, MediaServiceError):
-        message = error.message
-    elif isinstance(error, OUTAGE_ERRORS):
-        message = f"The database does not answer. {remedy}"
-    else:
-        message = f"{error}. {remedy}"
-    typer.echo(f"Stopped: {printable(message)}", err=True)
-    return 1
 
 
 def _import_sentence(report: ImportReport, *, dry_run: bool) -> str:
@@ -110,8 +96,8 @@ async def run_export(
                         f"{so_far.media} media, {so_far.annotations} annotations", err=True
                     ),
                 )
-    except _STOPPING as error:
-        return _stopped(error, "Nothing was written; run it again.")
+    except STOPPING as error:
+        return stopped(error, "Nothing was written; run it again.")
     typer.echo(json_line(asdict(report)) if as_json else _export_sentence(report, path))
     return 0
 
