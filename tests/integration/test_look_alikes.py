@@ -103,10 +103,14 @@ async def test_none_is_missed_and_none_is_shown_to_others(
         (MODERATOR, service.client("mod", roles=(MODERATOR_ROLE,))),
     ]
     found = 0
-    for value in [each["hashes"]["phash"] for each in album[:30:6] + album[100:104]]:
-        for viewer, client in clients:
-            answer = await client.run(SIMILAR_MEDIA, hash=from_stored(value), maxDistance=max_distance)
-            told = [(each["media"]["id"], each["distance"]) for each in answer["similarMedia"]]
+    values = {f"v{number}": album[number]["hashes"]["phash"] for number in [*range(0, 30, 6), *range(100, 104)]}
+    fields = f"(perceptualHash: $%s, maxDistance: {max_distance}, first: 100) {{ distance media {{ id }} }}"
+    parameters = ", ".join(f"${name}: PerceptualHash!" for name in values)
+    query = f"query Q({parameters}) {{ {' '.join(f'{name}: similarMedia{fields % name}' for name in values)} }}"
+    for viewer, client in clients:
+        answer = await client.run(query, **{name: from_stored(value) for name, value in values.items()})
+        for name, value in values.items():
+            told = [(each["media"]["id"], each["distance"]) for each in answer[name]]
             assert told == by_force(album, viewer, value, max_distance)
             found += len(told)
     assert found > 5 * max_distance
