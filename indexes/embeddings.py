@@ -17,9 +17,9 @@ INDEXES = (
     Index(
         name="places",
         keys=(("media_id", 1), ("place", 1)),
-        serves="put: no media has more embeddings than places, however many write at once",
+        serves="free_places; put: no media has more embeddings than places, however many write at once",
         targets="one shard",
-        options={"unique": True, "partialFilterExpression": {"place": {"$exists": True}}},
+        options={"unique": True, "partialFilterExpression": {"place": {"$gte": 0}}},
     ),
     Index(
         name="by_model",

@@ -99,8 +99,9 @@ class EmbeddingStore:
 
     async def free_places(self, media_id: UUID, model: str) -> list[int]:
         """Those of a media's `MAX_MODELS` places where an embedding by `model` may be kept: its own, and free ones."""
-        cursor = self._embeddings.find({"media_id": media_id, "model": {"$gt": ""}}, {"model": 1, "place": 1})
-        taken = {row["place"]: row["model"] async for row in cursor.hint("by_media")}
+        query = {"media_id": media_id, "place": {"$gte": 0}}
+        cursor = self._embeddings.find(query, {"model": 1, "place": 1}).hint("places")
+        taken = {row["place"]: row["model"] async for row in cursor}
         return [place for place in range(MAX_MODELS) if taken.get(place, model) == model]
 
     async def mark_of(self, media_id: UUID, model: str) -> Mapping[str, str] | None:

@@ -153,7 +153,8 @@ async def _rows_of_media(database: Database) -> object:
 
 async def _embeddings(database: Database) -> tuple[EmbeddingStore, list[UUID]]:
     media_ids = [uuid7() for _ in range(30)]
-    rows = [{"_id": uuid7(), "media_id": each, "model": m} for each in media_ids for m in ("a@1", "b@1")]
+    models = list(enumerate(("a@1", "b@1")))
+    rows = [{"_id": uuid7(), "media_id": each, "model": m, "place": at} for each in media_ids for at, m in models]
     await database.embeddings.insert_many(rows)
     return EmbeddingStore(database), media_ids
 
@@ -161,6 +162,11 @@ async def _embeddings(database: Database) -> tuple[EmbeddingStore, list[UUID]]:
 async def _embeddings_of_media(database: Database) -> object:
     store, media_ids = await _embeddings(database)
     return await store.of_media(media_ids[:10])
+
+
+async def _embedding_places(database: Database) -> object:
+    store, media_ids = await _embeddings(database)
+    return await store.free_places(media_ids[0], "c@1")
 
 
 async def _embeddings_of_model(database: Database) -> object:
@@ -179,5 +185,9 @@ OTHER_CASES: Mapping[str, Mapping[str, Case]] = {
         "annotation": _row_by_annotation,
         "media": _rows_of_media,
     },
-    "embeddings": {"by_media": _embeddings_of_media, "by_model": _embeddings_of_model},
+    "embeddings": {
+        "by_media": _embeddings_of_media,
+        "places": _embedding_places,
+        "by_model": _embeddings_of_model,
+    },
 }
