@@ -54,17 +54,19 @@ def _found(label: str | None, min_confidence: float | None) -> dict[str, Any] | 
         if min_confidence is not None:
             raise InvalidInput("`minConfidence` says how sure a `label` is; give one.", field=["filter", "label"])
         return None
+    if not (wanted := composed(label)):
+        raise InvalidInput("`label` is empty; give one, or leave it out.", field=["filter", "label"])
     least = 0.0 if min_confidence is None else min_confidence
     if not 0 <= least <= 1:
         raise InvalidInput("`minConfidence` must be 0 to 1.", field=["filter", "minConfidence"])
     steps = list(range(step_of(least), STEPS))
-    sure: dict[str, Any] = {"label": composed(label), "step": {"$in": steps}}
+    sure: dict[str, Any] = {"label": wanted, "step": {"$in": steps}}
     return {"$elemMatch": sure if least == 0 else {**sure, "confidence": {"$gte": least}}}
 
 
 def _bounded(values: list[Any], name: str) -> list[Any]:
     if len(values) > MAX_VALUES:
-        raise InvalidInput(f"Give at most {MAX_VALUES} values.", field=["filter", name])
+        raise InvalidInput(f"`{name}` takes at most {MAX_VALUES} values.", field=["filter", name])
     return values
 
 

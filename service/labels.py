@@ -13,8 +13,10 @@ STEPS: Final = 10
 
 
 def composed(text: str) -> str:
-    """A label, or the source of a model, as it is stored: in Unicode's NFC (UAX 15), so that equal looks are equal."""
-    return unicodedata.normalize("NFC", text)
+    """A label, or the source of a model, as it is stored: in Unicode's NFC (UAX 15) and without space around it, so
+    that equal looks are equal.
+    """
+    return unicodedata.normalize("NFC", text.strip())
 
 
 def step_of(confidence: float) -> int:

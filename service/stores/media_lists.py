@@ -83,10 +83,12 @@ def _of_everybody(query: dict[str, Any]) -> Read:
         is_one = "purpose" in query
         return Read(_filled(query, ("purpose", *_GRANTED) if is_one else _GRANTED), "feed" if is_one else "recent")
     if len(asked) > 1 or ("tags" in query and len(query["tags"]["$all"]) > 1):
-        raise _too_wide("Of `label`, `kind` and `tags` with one tag, one can be asked of everybody's media")
+        names = {"labels": "`label`", "kind": "`kind`", "tags": "`tags`"}
+        what = " and ".join(names[path] for path in asked) + " together" if len(asked) > 1 else "Several `tags`"
+        raise _too_wide(f"{what} cannot be looked for among everybody's media")
     query = _filled(query, tuple(_EVERY))
     if _stretches(query) > MAX_STRETCHES:
-        raise _too_wide("So many statuses and purposes cannot be looked through together; give `purpose` or `status`")
+        raise _too_wide("All statuses of all purposes cannot be looked through at once: give `purpose` or `status`")
     return Read(query, {"labels": "labels", "tags": "tags_by_purpose", "kind": "kinds"}[asked[0]])
 
 
@@ -103,6 +105,6 @@ def _stretches(query: Mapping[str, Any]) -> int:
 
 def _too_wide(reason: str) -> InvalidInput:
     return InvalidInput(
-        f"{reason}. Or add `ownerId`, `captureId`, `subject` or `albumId`: then everything else may be combined.",
+        f"{reason}. Add `ownerId`, `captureId`, `subject` or `albumId`: within these everything may be combined.",
         field=["filter"],
     )

@@ -264,6 +264,7 @@ async def test_pages_partition_the_list_while_it_changes(library: Library, size:
         ({"tags": ["dog", "garden"], "ownerId": "anna"}, {"tags"}),
         ({"tags": ["dog", "dog"]}, {"tags"}),
         ({"label": "dog"}, {"sure", "unsure"}),
+        ({"label": " dog "}, {"sure", "unsure"}),
         ({"label": "dog", "minConfidence": 0.65}, {"sure"}),
         ({"label": "dog", "minConfidence": 0.95}, set()),
         ({"status": ["PROCESSING"]}, {"processing"}),
@@ -295,13 +296,14 @@ async def test_filters(library: Library, narrowed: dict[str, Any], expected: set
 @pytest.mark.parametrize(
     ("narrowed", "field", "reason"),
     [
-        ({"tags": ["dog", "garden"]}, [], "add `ownerId`"),
-        ({"tags": ["dog"], "kind": "IMAGE"}, [], "add `ownerId`"),
-        ({"label": "dog", "tags": ["dog"]}, [], "add `ownerId`"),
+        ({"tags": ["dog", "garden"]}, [], "Add `ownerId`"),
+        ({"tags": ["dog"], "kind": "IMAGE"}, [], "Add `ownerId`"),
+        ({"label": "dog", "tags": ["dog"]}, [], "Add `ownerId`"),
         ({"minConfidence": 0.5}, ["label"], "give one"),
+        ({"label": " "}, ["label"], "give one"),
         ({"label": "dog", "minConfidence": 1.5}, ["minConfidence"], "0 to 1"),
         ({"label": "dog", "minConfidence": -0.1}, ["minConfidence"], "0 to 1"),
-        ({"tags": [f"tag-{n}" for n in range(21)]}, ["tags"], "at most 20"),
+        ({"tags": [f"tag-{n}" for n in range(21)]}, ["tags"], "`tags` takes at most 20"),
     ],
 )
 async def test_filters_that_no_index_serves_are_refused(
