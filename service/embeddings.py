@@ -159,6 +159,25 @@ def wrong_dimensions(model: str, known: int, dimensions: int, *, field: Sequence
     )
 
 
+async def forget_model(model: str, *, stores: Stores) -> int:
+    """Forget a model by which nothing is embedded, so that the next vector says anew how many numbers it has; how many
+    it had.
+
+    Raises NotFound for an unknown model, and StateConflict for one that media have embeddings by.
+    """
+    in_use = StateConflict(f"Media have embeddings by {model}. Delete those first, or give the model another version.")
+    if await stores.embeddings.count_of(model, limit=1):
+        raise in_use
+    dimensions = await stores.embeddings.forget_model(model)
+    if dimensions is None:
+        raise NotFound(f"No model {model} is known here.", field=["model"])
+    # Whoever had looked the model up before that may have written since.
+    if await stores.embeddings.count_of(model, limit=1):
+        await stores.embeddings.introduce(model, dimensions)
+        raise in_use
+    return dimensions
+
+
 def _signed_in(viewer: Viewer) -> str:
     if viewer.id is None:
         raise NotPermitted("Sign in to write embeddings.")

@@ -127,3 +127,12 @@ def export(
                 )
             )
         )
+
+
+@group.command("forget-model")
+def forget_model(model: Annotated[str, typer.Argument(metavar="NAME@VERSION")]) -> None:
+    """Forget how many numbers a model's vectors have, where the first was wrong: only if nothing is embedded by it."""
+    from service.commands.embeddings import run_forget_model
+
+    with explained():
+        raise typer.Exit(asyncio.run(run_forget_model(settings_of_deployment(), model)))

@@ -10,6 +10,7 @@ import typer
 from service.annotation_exchange.embeddings import EmbeddingsImport, export_embeddings, import_embeddings
 from service.commands.printing import json_line, printable
 from service.commands.stopping import STOPPING, stopped
+from service.embeddings import forget_model
 from service.runtime import open_runtime
 from service.settings import Settings
 from service.telemetry import Metrics
@@ -47,6 +48,17 @@ async def run_import(settings: Settings, path: Path, *, skip_unknown: bool, dry_
         typer.echo(printable(problem), err=True)
     typer.echo(json_line(asdict(report)) if as_json else _sentence(report, dry_run=dry_run))
     return 1 if report.invalid or (report.unknown and not skip_unknown) else 0
+
+
+async def run_forget_model(settings: Settings, model: str) -> int:
+    """Forget a model that nothing is embedded by; the exit code: 1 if there is none such."""
+    try:
+        async with open_runtime(settings, Metrics()) as runtime:
+            dimensions = await forget_model(model, stores=runtime.stores)
+    except STOPPING as error:
+        return stopped(error, "Run it again.")
+    typer.echo(f"{printable(model)} is forgotten; its vectors had {dimensions} numbers.")
+    return 0
 
 
 def _sentence(report: EmbeddingsImport, *, dry_run: bool) -> str:

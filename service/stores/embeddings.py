@@ -83,6 +83,11 @@ class EmbeddingStore:
         )
         return int(known["dimensions"])
 
+    async def forget_model(self, model: str) -> int | None:
+        """Forget how many numbers the vectors of a model have; how many that was, or None if it was unknown."""
+        known = await self._models.find_one_and_delete({"_id": model})
+        return None if known is None else int(known["dimensions"])
+
     async def announce(self, media_id: UUID) -> MediaDocument | None:
         """Note on a media that its rows are about to be written: should the writer die, the sweeper sees to them.
 
