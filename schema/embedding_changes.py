@@ -45,7 +45,7 @@ class DeleteEmbeddingsPayload:
 @strawberry.type(description="A media whose embedding is near to what was asked for.")
 class NearestMedia:
     similarity: float = strawberry.field(
-        description="Cosine of the angle between the two vectors: 1 where they agree. To three decimals for those who may "
-        "not read the media's vectors."
+        description="Cosine of the angle between the two vectors: 1 where they agree. To three decimals for those who "
+        "may not read the media's vectors."
     )
     media: Media
