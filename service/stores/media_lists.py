@@ -61,6 +61,7 @@ def _read(query: dict[str, Any]) -> Read:
     for path, index in _TOGETHER.items():
         if path in query:
             rest = {"owner_id", "purpose", "kind", "tags", "labels", *_TOGETHER} - {path}
+            # Whose they are, these indexes say after `_id`: others' media are passed over, but not read.
             return Read(_filled(query, _GRANTED), index, looks_through=bool(rest & query.keys()))
     return _of_one_owner(query) if "owner_id" in query else _of_everybody(query)
 

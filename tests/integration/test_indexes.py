@@ -118,6 +118,8 @@ async def test_a_list_reads_little_more_than_it_returns_whoever_asks(
                 # No more than the viewer has, or than lies in the place that was asked for.
                 within = {"owner_id": viewer.id} if command["hint"].startswith("owner_") else query
                 assert plan.keys <= await database.media.count_documents(within) + plan.places, plan
+                if command["hint"] in {"captured", "of_subject", "in_album"}:
+                    assert plan.examined == plan.returned, "others' media are passed over, but not read"
             else:
                 check(plan)
                 strict |= plan.indexes
