@@ -7,16 +7,13 @@ from contextlib import aclosing
 from typing import Final
 from uuid import UUID
 
-from pydantic import TypeAdapter, ValidationError
-
 from service.access import Action, Viewer, granted_filters, may
 from service.documents import MediaDocument
-from service.embedding_request import Vector
+from service.embedding_request import NearestRequest, parsed
 from service.embeddings import check_dimensions
 from service.errors import InvalidInput, NotFound, StateConflict
 from service.stores import Stores
 from service.stores.embeddings import numbers, packed, row_id
-from service.upload_request import invalid_input
 from service.vector_search import VectorSearch
 
 MAX_NEAREST: Final = 100
@@ -25,8 +22,6 @@ MAX_NEAREST: Final = 100
 _ROUNDED: Final = 3
 # By which that is decided.
 _OF_ACCESS = ("owner_id", "status", "visibility")
-
-_VECTOR: TypeAdapter[list[float]] = TypeAdapter(Vector)
 
 Nearest = list[tuple[MediaDocument, float]]
 
@@ -77,13 +72,10 @@ def _told(viewer: Viewer, media: MediaDocument, similarity: float) -> float:
 async def _asked(
     viewer: Viewer, model: str, vector: Sequence[float] | None, media_id: UUID | None, stores: Stores
 ) -> bytes | None:
-    if vector is not None:
-        try:
-            checked = _VECTOR.validate_python(list(vector))
-        except ValidationError as error:
-            raise invalid_input(error, ["vector"]) from None
-        await check_dimensions(model, len(checked), stores=stores)
-        return numbers(packed(checked))
+    given = parsed(NearestRequest, {"model": model, "vector": None if vector is None else list(vector)})
+    if given.vector is not None:
+        await check_dimensions(model, len(given.vector), stores=stores)
+        return numbers(packed(given.vector))
     if media_id is None or not await stores.media.get(media_id, fields=(), access=granted_filters(viewer, Action.READ)):
         raise NotFound("There is no such media.", field=["mediaId"])
     rows = await stores.embeddings.by_ids([row_id(media_id, model)])

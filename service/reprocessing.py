@@ -65,20 +65,20 @@ class Progress:
     last: UUID | None = None
 
 
-def parse_where(clauses: Sequence[str]) -> dict[str, Any]:
+def parse_where(clauses: Sequence[str], *, besides: Sequence[str] = ()) -> dict[str, Any]:
     """A query from clauses such as `purpose=COMMUNITY` and `created_at<2026-01-31`, all of which must hold.
 
-    Raises InvalidInput that says what is understood.
+    `besides`: fields that the caller reads by itself. Raises InvalidInput that says what is understood, these too.
     """
-    return {"$and": [_condition(clause) for clause in clauses]} if clauses else {}
+    return {"$and": [_condition(clause, besides) for clause in clauses]} if clauses else {}
 
 
-def _condition(clause: str) -> dict[str, Any]:
+def _condition(clause: str, besides: Sequence[str]) -> dict[str, Any]:
     parts = _CLAUSE.fullmatch(clause)
     if parts is None or parts[1] not in _FIELDS:
         raise InvalidInput(
             f"{clause!r} is not understood: write FIELD, one of {' '.join(_OPERATORS)}, and a value; the fields are "
-            f"{', '.join(_FIELDS)}.",
+            f"{', '.join([*besides, *_FIELDS])}.",
             field=["where"],
         )
     name, operator, value = parts.groups()

@@ -34,6 +34,7 @@ _SENTENCES: Mapping[str, str] = {
     "finite_number": "{name} must be a number, and not an infinite one.",
     "value_error": "{name}: {error}.",
 }
+_OF_BOXES = frozenset({"x", "y", "width", "height"})
 
 
 def _trimmed(value: Any) -> Any:
@@ -177,6 +178,8 @@ def _sentence(error: ErrorDetails, path: Sequence[str | int]) -> str:
         name = f"Each of {name}"
     if name == "byteSize" and error["type"] == "greater_than":
         return "The file is empty: byteSize must be more than 0. Choose another file."
+    if name in _OF_BOXES and error["type"] == "less_than_equal":
+        return f"{name} must be 1 or less: boxes are in fractions of the picture, not in pixels."
     unit = "characters" if isinstance(error["input"], str) else "entries"
     sentence = _SENTENCES.get(error["type"], "{name}: {message}.")
     return sentence.format(name=name, unit=unit, message=error["msg"], **error.get("ctx", {}))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from service.annotation_exchange.containers import is_container
 from service.annotation_exchange.json_records import read_records
 from service.annotation_exchange.records import (
     BoxRecord,
@@ -24,6 +25,7 @@ from service.annotation_exchange.records import (
     number_from,
     text_from,
 )
+from service.errors import InvalidInput
 
 _WANTED: Final[Mapping[str, frozenset[str]]] = {
     "images": frozenset({"id", "file_name", "coco_url", "flickr_url", "width", "height", "media_id", "sha256"}),
@@ -41,7 +43,12 @@ def read_coco(path: Path, *, described_by: Path | None = None) -> Iterator[Recor
     """
     if described_by is not None:
         yield from _records(described_by, {name: _WANTED[name] for name in _DESCRIPTION})
-    yield from _records(path, _WANTED, bare_list="annotations")
+    if is_container(path):
+        raise InvalidInput(
+            f"{path} is a folder or a zip archive, and COCO is a JSON file: give that, or take what is in it with "
+            "--format yolo or voc. Nothing was written."
+        )
+    yield from _records(path, _WANTED, bare_list=None if described_by is None else "annotations")
 
 
 def _records(path: Path, wanted: Mapping[str, frozenset[str]], *, bare_list: str | None = None) -> Iterator[Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import lzma
 import os
 import zipfile
@@ -16,6 +17,8 @@ from service.errors import InvalidInput
 
 # One picture's annotations, or the names of all classes; also what a small archive may swell to.
 MAX_ENTRY_BYTES: Final = 16_000_000
+# Enough to tell what a file is.
+_BEGINNING: Final = 256
 
 # How zipfile and what it expands with say that an archive is broken (EOFError, ValueError, OverflowError: of offsets
 # and names), encrypted (RuntimeError) or beyond them (NotImplementedError).
@@ -56,6 +59,19 @@ class Entry:
             raise Unreadable(self.name, f"it is not UTF-8 text (byte {error.start})") from None
 
 
+def is_container(path: Path) -> bool:
+    """Whether `path` is a folder or seems to be a zip archive."""
+    return path.is_dir() or zipfile.is_zipfile(path)
+
+
+def _may_be_json(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(_BEGINNING).removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"{", b"["))
+    except OSError:
+        return False
+
+
 class Container:
     """A folder or a zip archive; `entries` may be asked for more than once. Raises InvalidInput for neither."""
 
@@ -67,7 +83,10 @@ class Container:
         try:
             self._archive = zipfile.ZipFile(path)
         except _BROKEN as error:
-            raise InvalidInput(f"{path} is neither a folder nor a zip archive that can be read: {error}.") from None
+            remedy = " It looks like JSON: COCO's files are taken with --format coco." if _may_be_json(path) else ""
+            raise InvalidInput(
+                f"{path} is neither a folder nor a zip archive that can be read: {error}.{remedy}"
+            ) from None
 
     def close(self) -> None:
         if self._archive is not None:

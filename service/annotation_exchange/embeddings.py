@@ -15,7 +15,6 @@ import orjson
 from service.annotation_exchange.identity import find_id, global_id
 from service.annotation_exchange.models import Models
 from service.annotation_exchange.new_files import new_file
-from service.annotation_exchange.records import told
 from service.embedding_request import EmbeddingRequest, parsed
 from service.embeddings import check_place, replace_embedding
 from service.errors import InvalidInput, MediaServiceError
@@ -41,15 +40,24 @@ class EmbeddingsImport:
     invalid: int = 0
     problems: list[str] = field(default_factory=list)
 
+
+@dataclass(slots=True)
+class _Page:
+    """Some lines of the file by their numbers, and why some of them are not taken."""
+
+    raw: list[tuple[int, bytes]]
+    report: EmbeddingsImport
+    problems: dict[int, str] = field(default_factory=dict)
+
     def refuse(self, number: int, sentence: str) -> None:
         """Count a line that is not taken for what it says, and note why."""
-        self.invalid += 1
-        self.tell(number, sentence)
+        self.report.invalid += 1
+        self.problems[number] = sentence
 
-    def tell(self, number: int, sentence: str) -> None:
-        """Note why a line was not taken, if there is still room for it."""
-        if len(self.problems) < MAX_TOLD:
-            self.problems.append(f"line {number}: {told(sentence)}")
+    def tell(self) -> None:
+        """Report why lines were not taken, in the order of the file, as far as there is still room."""
+        told = self.report.problems
+        told += [f"line {number}: {self.problems[number]}" for number in sorted(self.problems)][: MAX_TOLD - len(told)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,41 +97,53 @@ async def import_embeddings(
     """Let the embeddings of a file take the place of those that their media have by the same models.
 
     What a media has already is not written again, so a run that was interrupted is gone on with by running it anew; of
-    lines that speak of the same, the last of a page counts. Raises OSError, and what says that the database is away.
+    lines that speak of the same, the last of a page counts. Raises InvalidInput for a
+    folder, OSError, and what says that the database is away.
     """
     report, models = EmbeddingsImport(), Models(stores, dry_run=dry_run)
-    with path.open("rb") as file:
+    with _opened(path) as file:
         numbered = enumerate(_lines(file), start=1)
-        while page := list(islice(numbered, _PAGE)):
-            await _take(page, models, report, stores=stores)
+        while raw := list(islice(numbered, _PAGE)):
+            page = _Page(raw, report)
+            await _take(page, models, stores=stores)
+            page.tell()
             on_page(report)
     return report
+
+
+def _opened(path: Path) -> BinaryIO:
+    if path.is_dir():
+        raise InvalidInput(f"{path} is a folder, and embeddings are a file of JSON Lines: give that.")
+    return path.open("rb")
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
     while line := file.readline(_LONGEST_LINE):
         yield line
+        # The rest of one that is too long is no line of its own.
+        while line and not line.endswith(b"\n"):
+            line = file.readline(_LONGEST_LINE)
 
 
-async def _take(page: list[tuple[int, bytes]], models: Models, report: EmbeddingsImport, *, stores: Stores) -> None:
-    lines = _read_page(page, report)
+async def _take(page: _Page, models: Models, *, stores: Stores) -> None:
+    lines = _read_page(page)
     media = await stores.media.get_many({each.media_id for each in lines.values()}, fields=())
     held = {row["_id"]: bytes(row["vector"]) for row in await stores.embeddings.by_ids(lines)}
     writes = []
     # In the order of the file: the first that is written decides how many numbers the others of its model must have.
     for key, line in lines.items():
         if media.get(line.media_id, {"status": MediaStatus.DELETED})["status"] == MediaStatus.DELETED:
-            report.unknown += 1
-            report.tell(line.number, "there is no such media")
+            page.report.unknown += 1
+            page.problems[line.number] = "there is no such media"
         elif held.get(key) == line.stored:
-            report.unchanged += 1
-        elif await _is_possible(line, models, report):
+            page.report.unchanged += 1
+        elif await _is_possible(line, models, page):
             writes.append(line)
     slots = asyncio.Semaphore(_AT_ONCE)
 
     async def write(line: _Line) -> None:
         async with slots:
-            await _write(line, report, dry_run=models.dry_run, stores=stores)
+            await _write(line, page, dry_run=models.dry_run, stores=stores)
 
     # All come to their end before one that failed is told.
     for outcome in await asyncio.gather(*map(write, writes), return_exceptions=True):
@@ -131,16 +151,16 @@ async def _take(page: list[tuple[int, bytes]], models: Models, report: Embedding
             raise outcome
 
 
-async def _is_possible(line: _Line, models: Models, report: EmbeddingsImport) -> bool:
+async def _is_possible(line: _Line, models: Models, page: _Page) -> bool:
     try:
         await models.check(line.model, len(line.vector))
     except InvalidInput as error:
-        report.refuse(line.number, error.message)
+        page.refuse(line.number, error.message)
         return False
     return True
 
 
-async def _write(line: _Line, report: EmbeddingsImport, *, dry_run: bool, stores: Stores) -> None:
+async def _write(line: _Line, page: _Page, *, dry_run: bool, stores: Stores) -> None:
     try:
         if dry_run:
             await check_place(line.media_id, line.model, stores=stores)
@@ -149,24 +169,24 @@ async def _write(line: _Line, report: EmbeddingsImport, *, dry_run: bool, stores
     except MediaServiceError as error:
         if error.retryable:
             raise
-        report.refuse(line.number, error.message)
+        page.refuse(line.number, error.message)
     else:
-        report.written += 1
+        page.report.written += 1
 
 
-def _read_page(page: list[tuple[int, bytes]], report: EmbeddingsImport) -> dict[UUID, _Line]:
+def _read_page(page: _Page) -> dict[UUID, _Line]:
     """Those that make sense, by the row that they are for, in the order of the file."""
     lines: dict[UUID, _Line] = {}
-    for number, raw in page:
+    for number, raw in page.raw:
         if not raw.strip():
             continue
-        report.lines += 1
+        page.report.lines += 1
         try:
             line = _read(number, raw)
         except InvalidInput as error:
-            report.refuse(number, error.message)
+            page.refuse(number, error.message)
         except ValueError as error:
-            report.refuse(number, f"it is not JSON: {error}")
+            page.refuse(number, f"it is not JSON: {error}")
         else:
             key = row_id(line.media_id, line.model)
             # The last one counts, where it stands.
@@ -188,6 +208,6 @@ def _read(number: int, raw: bytes) -> _Line:
     if not isinstance(vector, list) or not all(type(each) in {float, int} for each in vector):
         raise InvalidInput("vector is no list of numbers")
     if value.get("dimensions", len(vector)) != len(vector):
-        raise InvalidInput(f"it says {value['dimensions']} dimensions, and has {len(vector)} numbers")
+        raise InvalidInput(f"its vector has {len(vector)} numbers, and `dimensions` says otherwise")
     given = parsed(EmbeddingRequest, {"model": value.get("model"), "vector": vector})
     return _Line(number, found, given.model, given.vector, bytes(packed(given.vector)))

@@ -140,10 +140,12 @@ async def _write_page(
             for each in chunk
             if each.media is not None
         ]
-        # All come to their end before one that failed is told.
+        # All come to their end before one that failed is told, and problems are told in the order of the file.
         for outcome in await asyncio.gather(*writes, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
+            if outcome is not None:
+                report.tell(outcome)
 
 
 def _chunks(pictures: Iterable[SpooledPicture]) -> Iterator[list[SpooledPicture]]:
@@ -164,24 +166,25 @@ async def _write(
     options: ImportOptions,
     report: ImportReport,
     stores: Stores,
-) -> None:
+) -> str | None:
+    """Count what became of a picture; what is wrong with it, if anything is."""
     try:
         if media is None or "width" not in media.get("content", {}):
             raise Unreadable(picture.place, "the media has been deleted")
         fresh = documents_of(media, picture, boxes, options)
         if await _says(media, fresh, options.source, stores):
             report.unchanged += 1
-            return
+            return None
         if options.dry_run:
             await check_room(media, options.source, fresh, stores=stores)
         elif not await replace_annotations(media["_id"], options.source.__eq__, fresh, stores=stores):
             raise Unreadable(picture.place, "the media has been deleted")
     except (Unreadable, InvalidInput) as error:
         report.invalid += 1
-        report.tell(str(error) if isinstance(error, Unreadable) else f"{picture.place}: {error.message}")
-        return
+        return str(error) if isinstance(error, Unreadable) else f"{picture.place}: {error.message}"
     report.written += 1
     report.annotations += len(fresh)
+    return None
 
 
 async def _says(media: MediaDocument, fresh: Sequence[AnnotationDocument], source: str, stores: Stores) -> bool:

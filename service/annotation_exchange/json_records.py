@@ -77,6 +77,11 @@ def _document(
     kind, _ = next(events)
     if kind == "start_array" and bare_list is not None:
         yield from _array(events, bare_list, "", wanted[bare_list])
+    elif kind == "start_array":
+        raise InvalidInput(
+            f"{path} is a list, as COCO results are, without pictures and categories: say with --images which file has "
+            "them. Nothing was written."
+        )
     elif kind == "start_map":
         for kind, name in events:
             if kind == "end_map":

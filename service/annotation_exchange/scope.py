@@ -13,7 +13,8 @@ from service.labels import composed
 from service.models import NEAR_DUPLICATE
 from service.reprocessing import parse_where
 
-_CLAUSE: Final = re.compile(r"\s*(label|source|confidence)\s*(!=|>=|<=|=|<|>)\s*(\S.*?)\s*")
+_FIELDS: Final = ("label", "source", "confidence")
+_CLAUSE: Final = re.compile(rf"\s*({'|'.join(_FIELDS)})\s*(!=|>=|<=|=|<|>)\s*(\S.*?)\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def parse_scope(clauses: Sequence[str]) -> Scope:
                 others.append(clause)
             case _:
                 raise InvalidInput(f"{clause!r} is not understood: write label=, source= or confidence>=.")
-    return Scope(parse_where(others), frozenset(labels), frozenset(sources), max(confidences))
+    return Scope(parse_where(others, besides=_FIELDS), frozenset(labels), frozenset(sources), max(confidences))
 
 
 def _confidence(text: str) -> float:

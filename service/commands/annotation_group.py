@@ -67,7 +67,10 @@ def import_(
             )
             raise typer.Exit(asyncio.run(work))
     if source is None:
-        raise typer.BadParameter("Say whose annotations these are.", param_hint="--source")
+        raise typer.BadParameter(
+            "Say whose annotations these are: model:NAME@VERSION, or user:ID for what people drew.",
+            param_hint="--source",
+        )
     if images is not None and file_format is not FileFormat.COCO:
         raise typer.BadParameter("Only lists of COCO results need it.", param_hint="--images")
     with explained():

@@ -64,5 +64,5 @@ async def run_forget_model(settings: Settings, model: str) -> int:
 def _sentence(report: EmbeddingsImport, *, dry_run: bool) -> str:
     return (
         f"{report.lines} lines; {report.written} embeddings {'would be ' if dry_run else ''}written; "
-        f"{report.unchanged} were there already; {report.unknown} of no media; {report.invalid} not taken."
+        f"{report.unchanged} were there already; {report.unknown} are of no media; {report.invalid} not taken."
     )

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from indexes.ensure import rebuild
-from service.access import MODERATOR_ROLE
+from service.access import MODERATOR_ROLE, SERVICE_ROLE
 from service.dev.announcement import announce
 from service.dev.edge.app import VIA
 from service.dev.environment import dev_settings, environment_of, origins_of, variables_of
@@ -204,6 +204,7 @@ def _urls(settings: Settings, ports: Mapping[str, int]) -> dict[str, str]:
         "worker_metrics": f"http://127.0.0.1:{ports['worker']}/metrics",
         "token": mint_token(issuer, "demo"),
         "moderator_token": mint_token(issuer, "moderator", roles=[MODERATOR_ROLE]),
+        "service_token": mint_token(issuer, "jobs", roles=[SERVICE_ROLE]),
     }
 
 

@@ -21,8 +21,11 @@ async def hide(place: str, builds: IndexBuilds) -> str:
 async def unhide(place: str, builds: IndexBuilds) -> str:
     """Let queries use a hidden index again; as `hide`, but for any index."""
     collection, name = _parts(place)
-    if name not in await builds.rows(collection):
+    rows = await builds.rows(collection)
+    if name not in rows:
         raise IndexRefused(f"There is no index {place}.")
+    if not rows[name].get("hidden"):
+        return f"{place} was not hidden; nothing has changed."
     await builds.set_hidden(collection, name, hidden=False)
     return f"{place} may be used again."
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 import orjson
 import pytest
 
+from service.access import SERVICE_ROLE
 from service.dev.tokens import mint_token
 from tests.api_client import CREATE
 from tests.integration.conftest import RunningService
@@ -23,10 +24,12 @@ async def test_examples_of_the_guide_run(service: RunningService, tmp_path: Path
     examples = re.findall(r"^```python\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
     (tmp_path / "service").symlink_to(REPOSITORY / "service")
     (tmp_path / ".dev").mkdir()
+    issuer = service.settings.auth.issuers[0]
     urls = {
         "graphql": f"{service.url}/graphql",
         "websocket": f"{service.url.replace('http', 'ws', 1)}/graphql",
-        "token": mint_token(service.settings.auth.issuers[0], "guide"),
+        "token": mint_token(issuer, "guide"),
+        "service_token": mint_token(issuer, "jobs", roles=[SERVICE_ROLE]),
     }
     (tmp_path / ".dev" / "urls.json").write_bytes(orjson.dumps(urls))
     async with service.working():

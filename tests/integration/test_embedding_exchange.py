@@ -74,10 +74,22 @@ async def test_what_cannot_be_taken_is_said_and_the_rest_is_taken(
     output = capsys.readouterr()
     report = orjson.loads(output.out)
     assert (report["written"], report["unknown"]) == (1, 1)
-    for number in (2, 3, 4, 5, 6, 7, 8, 10):
-        assert f"line {number}: " in output.err
+    told = [line.split(": ", 1) for line in output.err.splitlines() if line.startswith("line ")]
+    assert [place for place, _ in told] == [f"line {number}" for number in (2, 3, 4, 5, 6, 7, 8, 10)]
+    assert told[0][1] == "there is no such media"
     [row] = await service.runtime.database.embeddings.find({"media_id": uuid_of(known)}).to_list(None)
     assert row["model"] == model
+
+
+async def test_a_folder_and_lines_of_no_media_are_told_in_words(
+    service: RunningService, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(orjson.dumps({"mediaId": encode_id("Media", uuid4()), "model": "a@1", "vector": [1, 2]}))
+    assert await run_import(service.settings, file, skip_unknown=True, dry_run=False, as_json=False) == 0
+    assert "; 1 are of no media; " in capsys.readouterr().out
+    assert await run_import(service.settings, tmp_path, skip_unknown=True, dry_run=False, as_json=False) == 1
+    assert "embeddings are a file of JSON Lines: give that." in capsys.readouterr().err
 
 
 async def test_a_trial_run_tells_what_a_run_would(

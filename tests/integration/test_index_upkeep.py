@@ -140,6 +140,9 @@ async def test_an_index_is_hidden_before_it_is_dropped_and_a_declared_one_never(
     plan = await database.handle.command({"explain": {"find": "media", "filter": {"title": "x"}}})
     assert "stray" not in str(plan["queryPlanner"]["winningPlan"])
     assert await change_indexes(settings, {"unhide": ["media.stray"]}) == 0
+    assert "media.stray may be used again." in capsys.readouterr().out
+    assert await change_indexes(settings, {"unhide": ["media.stray"]}) == 0
+    assert "media.stray was not hidden" in capsys.readouterr().out
     plan = await database.handle.command({"explain": {"find": "media", "filter": {"title": "x"}}})
     assert "stray" in str(plan["queryPlanner"]["winningPlan"])
     # Not both at once: nobody would have seen what misses it.

@@ -162,6 +162,8 @@ async def plain(service: RunningService) -> str:
         ({"vector": [1.0] * DIMENSIONS, "first": 101}, "INVALID_INPUT"),
         ({"vector": [1.0] * DIMENSIONS, "model": "nobody@1"}, "NOT_FOUND"),
         ({"mediaId": "rubbish"}, "NOT_FOUND"),
+        ({"vector": [1.0, 2.0], "model": "nope"}, "INVALID_INPUT"),
+        ({"mediaId": encode_id("Media", uuid4()), "model": "nope"}, "INVALID_INPUT"),
     ],
 )
 async def test_senseless_questions_are_refused(

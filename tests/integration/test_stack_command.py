@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jwt
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent.parent
+# What `urls.json` has, by the roles they are for.
+TOKENS: dict[str, list[str]] = {"token": [], "moderator_token": ["moderator"], "service_token": ["service"]}
 
 
 class RunningStack:
@@ -102,6 +105,8 @@ def test_the_stack_starts_recovers_stops_and_comes_back(tmp_path: Path) -> None:
         urls, processes = stack.urls(), stack.processes()
         assert set(processes) == {"mongod", "weed", "api", "worker", "edge"}
         assert owner_sees(urls)["data"] == {"__typename": "Query"}
+        roles = {name: jwt.decode(urls[name], options={"verify_signature": False})["roles"] for name in TOKENS}
+        assert roles == TOKENS
         assert httpx.get(f"{urls['edge']}/community/raw/any.jpg").status_code == 403
 
         with start(folder) as second:

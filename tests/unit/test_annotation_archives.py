@@ -6,13 +6,15 @@ import random
 import struct
 import tracemalloc
 import zipfile
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from service.annotation_exchange.records import PictureRecord, UnreadableRecord
+from service.annotation_exchange.records import PictureRecord, Record, UnreadableRecord
 from service.annotation_exchange.voc import read_voc
+from service.annotation_exchange.yolo import read_yolo
 from service.errors import InvalidInput
 from tests.unit.test_annotation_formats import VOC_2012, written
 
@@ -56,6 +58,13 @@ def test_what_swells_in_an_archive_is_not_unpacked(tmp_path: Path) -> None:
 def test_what_is_neither_folder_nor_archive_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="neither a folder nor a zip archive"):
         list(read_voc(written(tmp_path / "a.zip", "PK, but no archive")))
+
+
+@pytest.mark.parametrize("read", [read_voc, read_yolo])
+@pytest.mark.parametrize("text", ['{"images": []}', "\ufeff [1]"])
+def test_a_json_file_is_taken_for_coco(tmp_path: Path, read: Callable[[Path], Iterator[Record]], text: str) -> None:
+    with pytest.raises(InvalidInput, match="--format coco"):
+        list(read(written(tmp_path / "a.json", text)))
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:

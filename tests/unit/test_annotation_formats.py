@@ -197,6 +197,20 @@ def test_what_is_not_a_coco_file_is_refused_as_a_whole(tmp_path: Path, text: str
         spool.fill(read_coco(written(tmp_path / "a.json", text)))
 
 
+def test_coco_results_alone_are_refused_once(tmp_path: Path) -> None:
+    results = [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}] * 3
+    with open_spool() as spool, pytest.raises(InvalidInput, match="say with --images which file"):
+        spool.fill(read_coco(written(tmp_path / "results.json", results)))
+
+
+def test_a_folder_or_an_archive_is_no_coco_file(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("labels/a.txt", "")
+    for path in (tmp_path, tmp_path / "a.zip"):
+        with pytest.raises(InvalidInput, match=r"COCO is a JSON file.* --format yolo or voc"):
+            list(read_coco(path))
+
+
 def test_a_picture_that_makes_no_sense_is_told_once(tmp_path: Path) -> None:
     """And not again for each of its boxes."""
     document = {
