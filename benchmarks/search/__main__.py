@@ -14,17 +14,18 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.search import life, report, scale
+from benchmarks.search import footprint, life, memory_scan, report, scale
 from benchmarks.search.measuring import BENCH_PYTHON, Plan, measure
 from benchmarks.search.stage import staged
 from benchmarks.stack import REPOSITORY
 
 COUNTS: Final = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 QUICK_COUNTS: Final = (3_000, 10_000)
-FULL: Final = Plan(times=200, examined=20, exact=60, naive=3)
+FULL: Final = Plan(times=200, examined=20, exact=100, naive=3)
 QUICK: Final = Plan(times=30, examined=10, exact=20, naive=2)
 KEPT: Final = REPOSITORY / ".bench-search"
 PICTURE: Final = REPOSITORY / "docs" / "search-growth.png"
@@ -59,16 +60,26 @@ def draw(levels: list[dict[str, Any]], picture: Path) -> None:
 
 
 def print_scale(folder: Path) -> int:
-    """The tables, of the greatest population kept; the life of a photo is measured if it was not. 1 without figures."""
+    """The tables, of the greatest population kept; what else they need is measured if it was not. 1 without figures."""
     kept = sorted(folder.glob("figures-*.json"), key=lambda path: int(path.stem.partition("-")[2]))
     if not kept:
         say("There are no figures yet: run `make bench-search ARGS=--keep` first.")
         return 1
-    lived = folder / "life.json"
-    if not lived.exists():
-        lived.write_text(json.dumps(asyncio.run(life.measure()), indent=1))
-    print(scale.tables(json.loads(kept[-1].read_text()), json.loads(lived.read_text())))
+    measured = [
+        kept_or_measured(folder / f"{module.__name__.rpartition('.')[2]}.json", module.measure)
+        for module in (life, footprint, memory_scan)
+    ]
+    print(scale.tables(json.loads(kept[-1].read_text()), *measured))
     return 0
+
+
+def kept_or_measured(file: Path, measure: Callable[[], Coroutine[Any, Any, dict[str, Any]]]) -> dict[str, Any]:
+    """What `file` holds; where there is none yet, what `measure` finds is kept in it."""
+    if not file.exists():
+        say(f"measuring {file.stem}")
+        file.write_text(json.dumps(asyncio.run(measure()), indent=1))
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
 
 
 def main() -> int:

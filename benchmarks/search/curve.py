@@ -15,13 +15,13 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-LOOK_ALIKES = {f"similar_{each}": f"within {each}" for each in (3, 6, 8, 10)}
+LOOK_ALIKES = {f"similar_{each}": f"over HTTP, within {each}" for each in (3, 6, 8, 10)}
 LISTS = {
-    "feed_1000": "feed, page 1,000",
-    "owner": "owner's list",
-    "subject": "subject's list",
-    "tag": "tag",
-    "label": "label and confidence",
+    "feed_1000": "over HTTP: feed, page 1,000",
+    "owner": "over HTTP: owner's list",
+    "subject": "over HTTP: subject's list",
+    "tag": "over HTTP: tag",
+    "label": "over HTTP: label and confidence",
 }
 
 
@@ -43,16 +43,24 @@ def draw(levels: Sequence[Any], path: Path) -> None:
         _line(alikes, levels, [row["times"]["p50"] for row in rows], label, "o-")
         _line(keys, levels, [max(row["work"]["keys"], 1) for row in rows], label, "o-")
     held = [level["asked"]["similar_10_memory"]["times"]["p50"] for level in levels]
-    _line(alikes, levels, held, "within 10, hashes in memory", "s--")
-    _line(alikes, levels, [level["naive"]["p50"] for level in levels], "bits counted by an aggregation", "k:")
+    _line(alikes, levels, held, "over HTTP, within 10, hashes in memory", "s--")
+    _line(
+        alikes, levels, [level["naive"]["p50"] for level in levels], "driver alone: aggregation that counts bits", "k:"
+    )
     scan = [level["peers"][0]["at"]["10"]["p50"] for level in levels]
-    _line(alikes, levels, scan, "numpy over hashes in memory", "k--")
+    _line(alikes, levels, scan, "numpy alone, over hashes in memory", "k--")
     for name, label in LISTS.items():
         _line(lists, levels, [level["asked"][name]["times"]["p50"] for level in levels], label, "o-")
-    _line(lists, levels, [level["pages"]["skip"]["p50"] for level in levels], "page 1,000 by skip and limit", "k:")
-    _finish(alikes, "Look-alikes over HTTP", "p50, ms")
-    _finish(keys, "Look-alikes", "index keys examined")
-    _finish(lists, "Lists over HTTP", "p50, ms")
+    _line(
+        lists,
+        levels,
+        [level["pages"]["skip"]["p50"] for level in levels],
+        "driver alone: page 1,000 by skip and limit",
+        "k:",
+    )
+    _finish(alikes, "Look-alikes", "p50, ms")
+    _finish(keys, "Look-alikes, over HTTP", "index keys examined")
+    _finish(lists, "Lists", "p50, ms")
     alikes.set_ylim(top=5e6)
     lists.set_ylim(0.5, 100)
     figure.savefig(path, dpi=110)

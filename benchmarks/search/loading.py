@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
@@ -59,7 +59,7 @@ def load_population(path: Path) -> Population:
 class Loaded:
     """How long loading took. `indexed_per_s`: media a second with all indexes in place, acknowledged as we do.
 
-    `mark`: of what was written (population.mark).
+    `mark`: of what was written (population.mark). `sizes`: before anything else was written.
     """
 
     count: int
@@ -67,6 +67,7 @@ class Loaded:
     index_s: float
     indexed_per_s: float
     mark: str
+    sizes: dict[str, Any] = field(default_factory=dict)
 
 
 def connect(uri: str) -> MongoClient[dict[str, Any]]:
@@ -167,6 +168,8 @@ def sizes(uri: str, database: str) -> dict[str, Any]:
     """Of each loaded collection: documents, average bytes of one, bytes stored, and bytes of each index."""
     found = {}
     with connect(uri) as client:
+        # Those of the files, which are written at checkpoints.
+        client.admin.command("fsync")
         for name in _LOADED:
             stats = client[database].command("collStats", name)
             kept = ("count", "avgObjSize", "size", "storageSize", "indexSizes")

@@ -15,9 +15,19 @@ from anyio import to_thread
 
 from benchmarks.search.asking import Api, Work, asking, examine
 from benchmarks.search.baselines import check, naive_look_alikes, pages, places, visible
-from benchmarks.search.loading import Loaded, Population, sizes
+from benchmarks.search.loading import Loaded, Population
 from benchmarks.search.population import owner_name
-from benchmarks.search.questions import DISTANCES, VIEWER, Question, exact_look_alikes, lists, look_alikes
+from benchmarks.search.questions import (
+    DISTANCES,
+    VIEWER,
+    Asked,
+    Question,
+    asked_hashes,
+    crowded_hashes,
+    exact_look_alikes,
+    lists,
+    look_alikes,
+)
 from benchmarks.search.stage import Stage
 from benchmarks.stack import REPOSITORY, machine
 from service.dev.tokens import mint_token
@@ -70,7 +80,7 @@ async def measure(stage: Stage, loaded: Loaded, plan: Plan, say: Callable[[str],
         "machine": machine(),
         "page": page,
         "loaded": asdict(loaded),
-        "sizes": await to_thread.run_sync(sizes, stage.uri, name),
+        "sizes": loaded.sizes,
         "asked": asked,
         "exact": exact,
         "pages": await to_thread.run_sync(_pages, stage.uri, name, cursors, page),
@@ -86,7 +96,7 @@ def _ask(
     for question in questions:
         times, work = api.time(question), examine(api, uri, database, question, plan.examined)
         found[question.name] = _row(question, asdict(times), work)
-        say(f"{database}: {question.title}: p50 {times.p50:.1f} ms, p99 {times.p99:.1f} ms")
+        say(f"{database}: {question.title}: p50 {times.p50:.1f} ms, {times.worst:.1f} ms at most of {times.count}")
     return found
 
 
@@ -110,15 +120,16 @@ def _pages(uri: str, database: str, cursors: list[Any], page: int) -> dict[str, 
 
 
 def _naive(uri: str, database: str, population: Population, times: int) -> dict[str, Any]:
-    return asdict(naive_look_alikes(uri, database, exact_look_alikes(population, 6, times)[1]))
+    return asdict(naive_look_alikes(uri, database, [Asked(each, 6) for each in asked_hashes(population, times)]))
 
 
 def _peers(population: Population, times: int, folder: Path) -> list[dict[str, Any]]:
-    asked = [each.stored for each in exact_look_alikes(population, 6, times)[1]]
+    timed, checked = asked_hashes(population, times), crowded_hashes(population, times)
     hashes = population.hashes[visible(population)]
     with tempfile.TemporaryDirectory() as name:
         given = Path(name) / "given.npz"
-        np.savez(given, hashes=hashes, asked=np.array(asked, np.int64), distances=np.array(DISTANCES))
+        asked = {"timed": np.array(timed, np.int64), "checked": np.array(checked, np.int64)}
+        np.savez(given, hashes=hashes, distances=np.array(DISTANCES), **asked)
         graph = folder / f"graph-{len(hashes)}.usearch" if len(hashes) <= _MOST_IN_A_GRAPH else None
         done = subprocess.run(
             [str(BENCH_PYTHON), "-m", "benchmarks.search.peers", str(given), *([] if graph is None else [str(graph)])],

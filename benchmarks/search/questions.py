@@ -94,8 +94,28 @@ def look_alikes(population: Population, times: int) -> list[Question]:
 
 
 def exact_look_alikes(population: Population, distance: int, times: int) -> tuple[str, list[Asked]]:
-    """The query and what to ask, to be compared with brute force."""
-    return _SIMILAR_MEDIA, [Asked(each, distance) for each in asked_hashes(population, times)]
+    """The query and what to ask, to be compared with brute force: half of it where very many look alike."""
+    half = times // 2
+    hashes = [*crowded_hashes(population, half), *asked_hashes(population, times - half)]
+    return _SIMILAR_MEDIA, [Asked(each, distance) for each in hashes]
+
+
+def crowded_hashes(population: Population, count: int) -> list[int]:
+    """Hashes out of the largest clusters, a cluster each, flat ones left out; every other one two bits away."""
+    there = population.hashes[population.is_telling]
+    values, often = np.unique(there, return_counts=True)
+    chosen: list[int] = []
+    # The most frequent hash of a cluster is that of what was posted first.
+    for value in values[np.argsort(-often, kind="stable")].tolist():
+        if all((value ^ each).bit_count() > max(DISTANCES) for each in chosen):
+            chosen.append(value)
+        if len(chosen) == count:
+            break
+    moved = flipped(np.array(chosen, np.int64), 1, seed=5).tolist()
+    return [
+        other if place % 2 and is_telling(other) else each
+        for place, (each, other) in enumerate(zip(chosen, moved, strict=True))
+    ]
 
 
 def _later(cursors: Sequence[UUID], times: int) -> list[Variables]:

@@ -12,85 +12,43 @@ from typing import Any, Final
 
 from benchmarks.feed.report import table
 from benchmarks.search.questions import DISTANCES
+from benchmarks.search.storage import MEDIA, UPLOADS_A_SECOND, documents, indexes, working_set
 
-MEDIA: Final = 100_000_000
 SHARDS: Final = 10
+# A page for each label and step, and each tag, of each purpose that is read or written much, public and private.
+_ENDS_GB: Final = (1_000 * 10 + 2_000) * 4 * 2 * 32e3 / 1e9
 _GB: Final = 1e9
-
-# Of an index that begins with few values, or with `_id`, only the newest end of each is written to; of all others some
-# page anywhere, which has to be read first unless it is in memory.
-_WRITTEN_AT_ITS_ENDS: Final = frozenset({"_id_", "feed", "recent", "kinds", "tags_by_purpose", "labels"})
-
-
-def documents(level: Mapping[str, Any], life: Mapping[str, Any]) -> str:
-    """How many documents there are for one media, and their bytes, in each collection."""
-    count, media = level["count"], level["sizes"]["media"]
-    rows = level["sizes"]["annotations"]
-    compressed = f"{media['storageSize'] / count:,.0f}"
-    lines = [
-        ["`media`", "1", f"{media['avgObjSize']:,}", compressed, _gb(media["storageSize"] / count)],
-        [
-            "`annotations`",
-            f"{rows['count'] / count:.2g}",
-            f"{rows['avgObjSize']:,}",
-            f"{rows['storageSize'] / rows['count']:,.0f}",
-            _gb(rows["storageSize"] / count),
-        ],
-    ]
-    for name in ("uploads", "contents", "embeddings", "jobs", "idempotency"):
-        found = life["before_deletion"].get(name)
-        if found and found["count"]:
-            lines.append([f"`{name}`", f"{found['count'] / life['photos']:.2g}", f"{found['bytes']:,.0f}", "", ""])
-    return table(["", "Documents a media", "Bytes of one (BSON)", "On disk", f"GB for {MEDIA // 10**6} M media"], lines)
-
-
-def indexes(level: Mapping[str, Any]) -> str:
-    """Of each index of `media` the bytes for one media, and what all of it takes."""
-    count, sizes = level["count"], level["sizes"]["media"]["indexSizes"]
-    lines = [
-        [f"`{name}`", f"{size / count:,.1f}", _gb(size / count), "its ends" if _at_its_ends(name) else "anywhere"]
-        for name, size in sorted(sizes.items(), key=lambda each: -each[1])
-        if size / count >= 1
-    ]
-    everywhere = sum(size for name, size in sizes.items() if not _at_its_ends(name)) / count
-    total = sum(sizes.values()) / count
-    lines.append(["All", f"{total:,.1f}", _gb(total), f"anywhere: {_gb(everywhere)} GB"])
-    return table(["Index of `media`", "Bytes a media", f"GB for {MEDIA // 10**6} M media", "Written to at"], lines)
-
-
-def _at_its_ends(name: str) -> bool:
-    return name in _WRITTEN_AT_ITS_ENDS
-
-
-def _gb(bytes_each: float) -> str:
-    return f"{bytes_each * MEDIA / _GB:,.1f}"
 
 
 def look_alikes(level: Mapping[str, Any]) -> str:
-    """Candidates of a search, whose hashes are compared, and how long comparing all hashes in memory takes."""
+    """Candidates of a search, whose hashes are compared: as many times more as there are media."""
     times = MEDIA / level["count"]
-    scan = next(peer for peer in level["peers"] if peer["name"].startswith("numpy"))
-    lines = []
-    for distance in DISTANCES:
-        work, p50 = level["asked"][f"similar_{distance}"]["work"], scan["at"][str(distance)]["p50"]
-        found = work["returned"]
-        lines.append(
-            [
-                str(distance),
-                f"{found:,.0f}",
-                f"{found * times:,.0f}",
-                f"{found * times / SHARDS:,.0f}",
-                f"{p50:.2f} ms",
-                f"{p50 * times:,.0f} ms",
-            ]
-        )
+    candidates = {each: level["asked"][f"similar_{each}"]["work"]["returned"] for each in DISTANCES}
+    lines = [
+        [str(distance), f"{found:,.0f}", f"{found * times:,.0f}", f"{found * times / SHARDS:,.0f}"]
+        for distance, found in candidates.items()
+    ]
     head = [
         "Within",
         f"Candidates among {level['count']:,}",
         f"Among {MEDIA // 10**6} M",
         f"On each of {SHARDS} shards",
     ]
-    return table([*head, f"Scan of {level['count']:,} in memory", f"Of {MEDIA // 10**6} M"], lines)
+    return table(head, lines)
+
+
+def scans(scan: Mapping[str, Any]) -> str:
+    """How long the API's memory takes to compare with all hashes it holds, and how long others wait meanwhile."""
+    counts = scan["counts"]
+    lines = [
+        [f"within {distance}", *(_scan(counts[count][distance]) for count in counts)]
+        for distance in next(iter(counts.values()))
+    ]
+    return table(["p50, most ms; others wait at most", *(f"{int(count):,} hashes" for count in counts)], lines)
+
+
+def _scan(times: Mapping[str, float]) -> str:
+    return f"{times['p50']:.1f}, {times['worst']:.1f}; {times['others_ms']:.1f}"
 
 
 def oplog(life: Mapping[str, Any]) -> str:
@@ -107,7 +65,7 @@ def oplog(life: Mapping[str, Any]) -> str:
             f"{rate * usual / 1e3:,.0f}",
             f"{rate * usual * 86_400 / _GB:,.1f}",
         ]
-        for rate in (1, 3.2, 10, 100)
+        for rate in (1, UPLOADS_A_SECOND, 10, 100)
     ]
     return "\n\n".join(
         (
@@ -227,15 +185,25 @@ def _calls(calls: Mapping[str, float], names: Sequence[str]) -> float:
     return sum(calls.get(name, 0) for name in names)
 
 
-def tables(level: Mapping[str, Any], life: Mapping[str, Any]) -> str:
+def tables(
+    level: Mapping[str, Any], life: Mapping[str, Any], footprint: Mapping[str, Any], scan: Mapping[str, Any]
+) -> str:
     """All of them, under their titles."""
     parts = {
-        "Documents": documents(level, life),
-        "Indexes": indexes(level),
+        "Documents": documents(level, footprint),
+        "Indexes": indexes(level, footprint),
+        "Working set": working_set(level, footprint, _ENDS_GB),
         "Look-alikes": look_alikes(level),
+        "Hashes in memory": scans(scan),
         "Oplog": oplog(life),
         "Sessions": cost_of_sessions(),
         "Photos": cost_of_photos(life),
     }
-    measured = f"{level['count']:,} media, {level['machine']}; a photo's life, {life['machine']}"
+    machines = {"a photo's life": life, "writing one after another": footprint, "hashes in memory": scan}
+    measured = "; ".join(
+        (
+            f"{level['count']:,} media, {level['machine']}",
+            *(f"{name}, {of['machine']}" for name, of in machines.items()),
+        )
+    )
     return "\n\n".join([measured, *(f"**{title}**\n\n{body}" for title, body in parts.items())])

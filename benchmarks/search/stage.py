@@ -23,6 +23,7 @@ from benchmarks.search.loading import (
     drop_indexes,
     has_declared_indexes,
     load_population,
+    sizes,
     write_more,
     write_population,
 )
@@ -87,7 +88,7 @@ class Stage:
     def _prepare(self, count: int, greatest: int) -> Loaded:
         done, name = self._kept(count, "json"), self.at(count).mongo.database
         if done.exists() and (kept := Loaded(**json.loads(done.read_text()))).mark == mark():
-            if not has_declared_indexes(self.uri, name):
+            if not (kept.sizes and has_declared_indexes(self.uri, name)):
                 drop_indexes(self.uri, name)
                 kept = self._index(count, kept.insert_s)
                 done.write_text(json.dumps(asdict(kept)))
@@ -107,8 +108,8 @@ class Stage:
 
     def _index(self, count: int, insert_s: float) -> Loaded:
         name = self.at(count).mongo.database
-        index_s = build_indexes(self.uri, name)
-        return Loaded(count, insert_s, index_s, write_more(self.uri, name, count), mark())
+        index_s, found = build_indexes(self.uri, name), sizes(self.uri, name)
+        return Loaded(count, insert_s, index_s, write_more(self.uri, name, count), mark(), found)
 
 
 async def _has_loaded(child: Child) -> bool:
