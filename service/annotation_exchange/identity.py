@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from service.annotation_exchange.records import PictureRecord, told
+from service.annotation_exchange.records import PictureRecord, Unreadable, told
 from service.annotation_exchange.spool import SpooledPicture
 from service.documents import MediaDocument
 from service.global_ids import decode_id, encode_id
@@ -59,7 +59,7 @@ def _ids_in(name: str) -> list[UUID]:
 
 async def find_media(
     pictures: Sequence[SpooledPicture], *, owner_id: str | None, stores: Stores
-) -> tuple[dict[int, UUID], dict[int, str]]:
+) -> tuple[dict[int, UUID], dict[int, Unreadable]]:
     """Which media pictures are, by their numbers, and why the others are none.
 
     With `owner_id`: only media of that owner. Without it contents say nothing: owners share them.
@@ -74,13 +74,13 @@ async def find_media(
         ):
             by_content.setdefault(media["content"]["sha256"], []).append(media)
     found: dict[int, UUID] = {}
-    unknown: dict[int, str] = {}
+    unknown: dict[int, Unreadable] = {}
     for picture in pictures:
         media_id, reason = _choose(hints[picture.number], by_id, by_content, owner_id)
         if media_id is not None:
             found[picture.number] = media_id
         else:
-            unknown[picture.number] = f"{picture.record.place}: {_named(picture.record)} {reason}"
+            unknown[picture.number] = Unreadable(picture.record.place, f"{_named(picture.record)} {reason}")
     return found, unknown
 
 

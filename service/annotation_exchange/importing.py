@@ -53,7 +53,8 @@ class ImportOptions:
 
 @dataclass(slots=True)
 class ImportReport:
-    """How many pictures the file has, and what became of them; `problems` are the first of what went wrong.
+    """How many pictures the file has, and what became of them; `problems` are the first of what went wrong, in
+    the order of the file.
 
     `done`: so many were looked at. `written`, `unchanged`: of media, `annotations` were written. `unknown`: pictures
     that are no media or not one. `invalid`: not taken for what the file says of them. `stray`: records that
@@ -70,10 +71,6 @@ class ImportReport:
     stray: int = 0
     left_out: int = 0
     problems: list[str] = field(default_factory=list)
-
-    def tell(self, problem: str) -> None:
-        if len(self.problems) < MAX_PROBLEMS:
-            self.problems.append(problem)
 
 
 def check_source(source: str) -> str:
@@ -108,13 +105,12 @@ async def import_annotations(
         await asyncio.to_thread(lambda: spool.fill(records(), on_batch=on_read))
         report.pictures, report.invalid, _ = spool.counts()
         report.stray, report.left_out = spool.stray_count(), spool.left_out
-        for problem in spool.problems(MAX_PROBLEMS):
-            report.tell(problem)
         await _identify(spool, options, report, stores)
         for page in spool.pages(PAGE):
             await _write_page(page, spool, options, report, stores)
             report.done += len(page)
             on_page(report)
+        report.problems = spool.problems(MAX_PROBLEMS)
     return report
 
 
@@ -123,11 +119,13 @@ async def _identify(spool: Spool, options: ImportOptions, report: ImportReport, 
         found, unknown = await find_media(page, owner_id=options.owner_id, stores=stores)
         spool.settle_media(found.items())
         report.unknown += len(unknown)
-        for problem in unknown.values():
-            report.tell(problem)
-    for place, media_id in spool.same_media():
-        report.unknown += 1
-        report.tell(f"{place}: another picture of the file is media {media_id} too")
+        spool.note(unknown.items())
+    same = spool.same_media()
+    report.unknown += len(same)
+    spool.note(
+        (number, Unreadable(place, f"another picture of the file is media {media_id} too"))
+        for number, place, media_id in same
+    )
 
 
 async def _write_page(
@@ -140,12 +138,13 @@ async def _write_page(
             for each in chunk
             if each.media is not None
         ]
-        # All come to their end before one that failed is told, and problems are told in the order of the file.
-        for outcome in await asyncio.gather(*writes, return_exceptions=True):
-            if isinstance(outcome, BaseException):
+        # All come to their end before one that failed is told.
+        for picture, outcome in zip(chunk, await asyncio.gather(*writes, return_exceptions=True), strict=True):
+            if isinstance(outcome, Unreadable):
+                report.invalid += 1
+                spool.note([(picture.number, outcome)])
+            elif isinstance(outcome, BaseException):
                 raise outcome
-            if outcome is not None:
-                report.tell(outcome)
 
 
 def _chunks(pictures: Iterable[SpooledPicture]) -> Iterator[list[SpooledPicture]]:
@@ -166,25 +165,23 @@ async def _write(
     options: ImportOptions,
     report: ImportReport,
     stores: Stores,
-) -> str | None:
-    """Count what became of a picture; what is wrong with it, if anything is."""
+) -> None:
+    """Write what is said of a picture, and count it. Raises Unreadable for what its media cannot hold."""
+    if media is None or "width" not in media.get("content", {}):
+        raise Unreadable(picture.place, "the media has been deleted")
+    fresh = documents_of(media, picture, boxes, options)
+    if await _says(media, fresh, options.source, stores):
+        report.unchanged += 1
+        return
     try:
-        if media is None or "width" not in media.get("content", {}):
-            raise Unreadable(picture.place, "the media has been deleted")
-        fresh = documents_of(media, picture, boxes, options)
-        if await _says(media, fresh, options.source, stores):
-            report.unchanged += 1
-            return None
         if options.dry_run:
             await check_room(media, options.source, fresh, stores=stores)
         elif not await replace_annotations(media["_id"], options.source.__eq__, fresh, stores=stores):
             raise Unreadable(picture.place, "the media has been deleted")
-    except (Unreadable, InvalidInput) as error:
-        report.invalid += 1
-        return str(error) if isinstance(error, Unreadable) else f"{picture.place}: {error.message}"
+    except InvalidInput as error:
+        raise Unreadable(picture.place, error.message) from None
     report.written += 1
     report.annotations += len(fresh)
-    return None
 
 
 async def _says(media: MediaDocument, fresh: Sequence[AnnotationDocument], source: str, stores: Stores) -> bool:

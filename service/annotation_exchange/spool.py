@@ -21,6 +21,7 @@ from service.annotation_exchange.records import (
     LeftOutRecord,
     PictureRecord,
     Record,
+    Unreadable,
     UnreadableRecord,
     told,
 )
@@ -41,13 +42,16 @@ CREATE TABLE boxes (
     picture TEXT NOT NULL, category TEXT NOT NULL, x REAL, y REAL, width REAL, height REAL,
     confidence REAL NOT NULL, text TEXT, place TEXT NOT NULL
 );
-CREATE TABLE problems (picture TEXT, place TEXT NOT NULL, message TEXT NOT NULL);
+CREATE TABLE problems (at INTEGER NOT NULL, picture TEXT, place TEXT NOT NULL, message TEXT NOT NULL);
 """
+# Pictures, boxes and problems have the number of their record in the file.
 _INSERT: Final = {
     CategoryRecord: "INSERT INTO categories VALUES (?, ?) ON CONFLICT DO NOTHING",
-    PictureRecord: "INSERT INTO pictures (key, names, place, width, height, media_id, sha256) VALUES (?,?,?,?,?,?,?)",
-    BoxRecord: "INSERT INTO boxes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    UnreadableRecord: "INSERT INTO problems VALUES (?, ?, ?)",
+    PictureRecord: "INSERT INTO pictures (number, key, names, place, width, height, media_id, sha256) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    BoxRecord: "INSERT INTO boxes (rowid, picture, category, x, y, width, height, confidence, text, place) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    UnreadableRecord: "INSERT INTO problems VALUES (?, ?, ?, ?)",
 }
 _BATCH: Final = 500
 
@@ -92,16 +96,16 @@ class Spool:
                 continue
             batch.append(record)
             if len(batch) == _BATCH:
-                self._insert(batch)
+                self._insert(batch, taken)
                 taken += len(batch)
                 on_batch(taken)
                 batch.clear()
-        self._insert(batch)
+        self._insert(batch, taken)
         self._settle()
 
-    def _insert(self, batch: Sequence[Record]) -> None:
+    def _insert(self, batch: Sequence[Record], taken: int) -> None:
         for kind, statement in _INSERT.items():
-            rows = [_row(record) for record in batch if isinstance(record, kind)]
+            rows = [_row(at, record) for at, record in enumerate(batch, taken + 1) if isinstance(record, kind)]
             try:
                 self._connection.executemany(statement, rows)
             except sqlite3.IntegrityError:
@@ -111,11 +115,11 @@ class Spool:
     def _twice(self, rows: Sequence[Sequence[object]]) -> str:
         seen: set[object] = set()
         for row in rows:
-            known = self._connection.execute("SELECT place FROM pictures WHERE key = ?", (row[0],)).fetchone()
-            if row[0] in seen or (known is not None and known[0] != row[2]):
+            known = self._connection.execute("SELECT place FROM pictures WHERE key = ?", (row[1],)).fetchone()
+            if row[1] in seen or (known is not None and known[0] != row[3]):
                 break
-            seen.add(row[0])
-        return f"{row[2]}: another picture has the id {told(str(row[0]))} already."
+            seen.add(row[1])
+        return f"{row[3]}: another picture has the id {told(str(row[1]))} already."
 
     def _check_categories(self, categories: Sequence[CategoryRecord]) -> None:
         for each in categories:
@@ -130,16 +134,16 @@ class Spool:
         self._connection.executescript("""
             CREATE INDEX boxes_of ON boxes (picture);
             CREATE INDEX problems_of ON problems (picture);
-            INSERT INTO problems SELECT picture, place, 'there is no picture ' || substr(picture, 1, 60) FROM boxes
-                WHERE picture NOT IN (SELECT key FROM pictures)
+            INSERT INTO problems SELECT rowid, picture, place, 'there is no picture ' || substr(picture, 1, 60)
+                FROM boxes WHERE picture NOT IN (SELECT key FROM pictures)
                 AND picture NOT IN (SELECT picture FROM problems WHERE picture IS NOT NULL);
-            INSERT INTO problems SELECT picture, place, 'there is no category ' || substr(category, 1, 60) FROM boxes
-                WHERE category NOT IN (SELECT key FROM categories);
+            INSERT INTO problems SELECT rowid, picture, place, 'there is no category ' || substr(category, 1, 60)
+                FROM boxes WHERE category NOT IN (SELECT key FROM categories);
             UPDATE pictures SET boxes = (SELECT count(*) FROM boxes WHERE picture = key);
         """)
         # Here and not once they have been built: one picture may have all the boxes of a file.
         self._connection.execute(
-            "INSERT INTO problems SELECT key, place, ? || boxes FROM pictures WHERE boxes > ?",
+            "INSERT INTO problems SELECT number, key, place, ? || boxes FROM pictures WHERE boxes > ?",
             (f"a media holds up to {MAX_ANNOTATIONS:,} annotations, and this picture has ", MAX_ANNOTATIONS),
         )
         self._connection.execute("UPDATE pictures SET is_spoilt = 1 WHERE key IN (SELECT picture FROM problems)")
@@ -152,9 +156,18 @@ class Spool:
         [boxes] = self._connection.execute("SELECT count(*) FROM boxes").fetchone()
         return pictures, spoilt, boxes
 
+    def note(self, problems: Iterable[tuple[int, Unreadable]]) -> None:
+        """Write down what was found to be wrong with pictures, given by their numbers, once the file had been read."""
+        self._connection.executemany(
+            """INSERT INTO problems SELECT
+                coalesce((SELECT min(rowid) FROM boxes WHERE picture = key AND place = ?1), number), key, ?1, ?2
+                FROM pictures WHERE number = ?3""",
+            [(problem.place, problem.message, number) for number, problem in problems],
+        )
+
     def problems(self, limit: int) -> list[str]:
-        """The first of what is wrong, with its place."""
-        rows = self._connection.execute("SELECT place, message FROM problems ORDER BY rowid LIMIT ?", (limit,))
+        """The first of what is wrong, with its place, in the order of the file."""
+        rows = self._connection.execute("SELECT place, message FROM problems ORDER BY at, rowid LIMIT ?", (limit,))
         return [f"{place}: {message}" for place, message in rows]
 
     def stray_count(self) -> int:
@@ -177,15 +190,15 @@ class Spool:
         rows = [(media.bytes, number) for number, media in found]
         self._connection.executemany("UPDATE pictures SET media = ? WHERE number = ?", rows)
 
-    def same_media(self) -> list[tuple[str, str]]:
-        """Places of pictures that are the same media as another, with that media's id; they are not taken any more."""
+    def same_media(self) -> list[tuple[int, str, str]]:
+        """Pictures that are the same media as another: number, place, that media's id. They are not taken any more."""
         self._connection.execute("CREATE INDEX pictures_of ON pictures (media)")
         self._connection.execute("""UPDATE pictures SET is_spoilt = 1 WHERE media IN
             (SELECT media FROM pictures WHERE media IS NOT NULL GROUP BY media HAVING count(*) > 1)""")
         rows = self._connection.execute(
-            "SELECT place, media FROM pictures WHERE is_spoilt AND media IS NOT NULL ORDER BY media, number"
+            "SELECT number, place, media FROM pictures WHERE is_spoilt AND media IS NOT NULL ORDER BY number"
         )
-        return [(place, str(UUID(bytes=media))) for place, media in rows]
+        return [(number, place, str(UUID(bytes=media))) for number, place, media in rows]
 
     def boxes_of(self, picture: PictureRecord) -> Iterator[LabelledBox]:
         """All that is said of a picture, in the order of the file."""
@@ -196,19 +209,19 @@ class Spool:
         return map(_box, rows)
 
 
-def _row(record: Record) -> tuple[object, ...]:
+def _row(at: int, record: Record) -> tuple[object, ...]:
     match record:
         case CategoryRecord():
             return (record.key, record.label)
         case PictureRecord():
             names = json.dumps(record.names)
             size = (record.width, record.height)
-            return (record.key, names, record.place, *size, record.media_id, record.sha256)
+            return (at, record.key, names, record.place, *size, record.media_id, record.sha256)
         case BoxRecord():
             box = (None, None, None, None) if record.box is None else record.box
-            return (record.picture, record.category, *box, record.confidence, record.text, record.place)
+            return (at, record.picture, record.category, *box, record.confidence, record.text, record.place)
         case UnreadableRecord():
-            return (record.picture, record.place, record.message)
+            return (at, record.picture, record.place, record.message)
         case LeftOutRecord():
             return ()
 

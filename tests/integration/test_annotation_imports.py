@@ -148,6 +148,27 @@ async def test_what_is_no_media_or_not_one_is_told_and_left_alone(exchange: Exch
         assert await exchange.said(media_id) == []
 
 
+async def test_problems_are_told_in_the_order_of_the_file(exchange: Exchange) -> None:
+    """Whether they are found when it is read, when its media are looked for, or when these are written to."""
+    ids = await exchange.media(3)
+    images = [{"file_name": "nothing.jpg"}, *({"file_name": f"{media_id}.jpg"} for media_id in [*ids, ids[2]])]
+    path = exchange.coco(
+        images,
+        [
+            {"image_id": 1, "bbox": [0, 0, WIDTH + 9, 1]},
+            {"image_id": 2, "category_id": 9},
+            {"image_id": 9},
+            {"image_id": 2, "bbox": None},
+        ],
+    )
+    report = await exchange.imported(path, Format.COCO)
+    assert (report.written, report.unknown, report.invalid, report.stray) == (0, 3, 2, 1)
+    assert [problem.split(":")[0] for problem in report.problems] == [
+        *("images[0]", "images[3]", "images[4]"),
+        *("annotations[0]", "annotations[1]", "annotations[2]", "annotations[3].bbox"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("image", "box", "expected"),
     [
