@@ -1,7 +1,7 @@
 """How long the service's own memory of hashes takes to compare, up to tens of millions: `LookAlikeMemory` by itself.
 
-Hashes are those of half a million realistic media, and again with their bits moved round, so that those asked for have
-as many look-alikes as among half a million. Nothing is asked of MongoDB, which is the same work however many there are.
+Hashes are those of half a million realistic media, and again with all bits moved by one place, by two and so on.
+Nothing is asked of MongoDB, whose part is the same however many there are.
 """
 
 from __future__ import annotations

@@ -44,11 +44,13 @@ def scans(scan: Mapping[str, Any]) -> str:
         [f"within {distance}", *(_scan(counts[count][distance]) for count in counts)]
         for distance in next(iter(counts.values()))
     ]
-    return table(["p50, most ms; others wait at most", *(f"{int(count):,} hashes" for count in counts)], lines)
+    return table(
+        ["p50, most of 40, ms; others wait at most; found", *(f"{int(count):,} hashes" for count in counts)], lines
+    )
 
 
 def _scan(times: Mapping[str, float]) -> str:
-    return f"{times['p50']:.1f}, {times['worst']:.1f}; {times['others_ms']:.1f}"
+    return f"{times['p50']:.1f}, {times['worst']:.1f}; {times['others_ms']:.1f}; {times['found']:,.0f}"
 
 
 def oplog(life: Mapping[str, Any]) -> str:
