@@ -191,15 +191,15 @@ def working_set(level: Level, footprint: Footprint, ends_gb: float) -> str:
     found = parts(level, footprint)
     recent = UPLOADS_A_SECOND * 86_400 * RECENT_DAYS * next(part.bson for part in found if part.name == "media") / _GB
     lines = [
-        ["Indexes of `media` that are written to anywhere", *_twice(found, lambda part: part.name == "media")],
-        ["Those of all other collections", *_twice(found, lambda part: part.name != "media")],
-        [f"Documents of `media` of the last {RECENT_DAYS} days", *[f"{recent:,.1f}"] * 2],
-        ["Sum, spread over the shards", *(f"{_spread(each, recent):,.1f}" for each in _both(found))],
-        ["The ends of all other indexes, on every shard", *[f"{ends_gb:,.1f}"] * 2],
+        ["Indexes of `media` that are written to anywhere, GB", *_twice(found, lambda part: part.name == "media")],
+        ["Those of all other collections, GB", *_twice(found, lambda part: part.name != "media")],
+        [f"Documents of `media` of the last {RECENT_DAYS} days, GB", *[f"{recent:,.1f}"] * 2],
+        ["Sum, spread over the shards, GB", *(f"{_spread(each, recent):,.1f}" for each in _both(found))],
+        ["The ends of all other indexes, on every shard, GB", *[f"{ends_gb:,.1f}"] * 2],
         ["Shards of 64 GB that hold it", *(str(_shards(each, recent, ends_gb)) for each in _both(found))],
-        ["GB on the disk of each member", *(f"{_disk(each, recent, ends_gb):,.0f}" for each in _both(found))],
+        ["On the disk of each member, GB", *(f"{_disk(each, recent, ends_gb):,.0f}" for each in _both(found))],
     ]
-    return table(["GB", "Without embeddings", "With embeddings"], lines)
+    return table(["", "Without embeddings", "With embeddings"], lines)
 
 
 def _both(found: list[Part]) -> Iterator[list[Part]]:
