@@ -15,6 +15,7 @@ from benchmarks.search.loading import Population
 from benchmarks.search.population import MOVED_EVERY, SUBJECTS, label_name, owner_name, subject_id, tag_name
 from schema.cursors import encode_cursor
 from schema.global_id import encode_id
+from service.label_counts import MAX_COUNTED
 from service.perceptual_hash import from_stored, is_telling
 
 DISTANCES: Final = (3, 6, 8, 10)
@@ -179,7 +180,7 @@ def lists(population: Population, cursors: Sequence[UUID], times: int) -> list[Q
         ),
         Question(
             "feed_counts",
-            "Label counts of the newest 10,000 of a purpose",
+            f"Label counts of the newest {MAX_COUNTED:,} of a purpose",
             _COUNTS,
             many(lambda: narrowed(purpose="COMMUNITY", status=["READY"]))[: max(times // 10, 3)],
         ),
