@@ -25,7 +25,7 @@ from benchmarks.stack import REPOSITORY
 
 COUNTS: Final = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 QUICK_COUNTS: Final = (3_000, 10_000)
-FULL: Final = Plan(times=200, examined=20, exact=100, naive=3)
+FULL: Final = Plan(times=500, examined=20, exact=100, naive=3)
 QUICK: Final = Plan(times=30, examined=10, exact=20, naive=2)
 KEPT: Final = REPOSITORY / ".bench-search"
 PICTURE: Final = REPOSITORY / "docs" / "search-growth.png"

@@ -30,6 +30,7 @@ class Times:
 
     p50: float
     p95: float
+    p99: float
     worst: float
     count: int
 
@@ -52,7 +53,7 @@ def times_of(seconds: Sequence[float]) -> Times:
     def at(share: float) -> float:
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
-    return Times(at(0.5), at(0.95), ordered[-1], len(ordered))
+    return Times(at(0.5), at(0.95), at(0.99), ordered[-1], len(ordered))
 
 
 class Api:

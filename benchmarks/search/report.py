@@ -27,13 +27,15 @@ def report(levels: Sequence[Level]) -> str:
     return "\n\n".join(parts)
 
 
-# Of fewer the 95th percentile is one of the worst few.
+# Of fewer these percentiles are one of the worst few.
 _ENOUGH_FOR_P95: Final = 100
+_ENOUGH_FOR_P99: Final = 500
 
 
 def _spread(times: Mapping[str, Any]) -> str:
     p95 = f"{times['p95']:.1f}" if times["count"] >= _ENOUGH_FOR_P95 else "-"
-    return f"{times['p50']:.1f}, {p95}, {times['worst']:.1f} of {times['count']}"
+    p99 = f"{times['p99']:.1f}" if times["count"] >= _ENOUGH_FOR_P99 else "-"
+    return f"{times['p50']:.1f}, {p95}, {p99}, {times['worst']:.1f} of {times['count']}"
 
 
 def answers(level: Level) -> str:
@@ -48,7 +50,7 @@ def answers(level: Level) -> str:
 
     head = [
         "A request over HTTP",
-        "p50, p95, most ms of how many",
+        "p50, p95, p99, most ms of how many",
         "Queries",
         "Keys examined",
         "Documents",
@@ -112,7 +114,7 @@ def paging(level: Level) -> str:
     """The page far into the feed, by the driver alone."""
     keyset, skip = level["pages"]["keyset"], level["pages"]["skip"]
     return table(
-        [f"Page {level['page']:,} of the feed, by the driver alone", "p50, p95, most ms of how many", ""],
+        [f"Page {level['page']:,} of the feed, by the driver alone", "p50, p95, p99, most ms of how many", ""],
         [
             ["after a cursor", _spread(keyset), "1.0 x"],
             ["skip and limit", _spread(skip), f"{skip['p50'] / keyset['p50']:,.0f} x"],
