@@ -15,6 +15,7 @@ except ModuleNotFoundError:
     sys.exit("The packages of this project are not installed for this Python. Use .venv/bin/python -m service ...")
 
 from service.commands.annotation_group import group as annotation_commands
+from service.commands.audit_group import group as audit_commands
 from service.commands.job_group import group as jobs
 from service.commands.options import JsonOption, PurposeOption, TokenOption, UrlOption
 from service.commands.target import adopt_stack_settings, client_of, explained, settings_of_deployment
@@ -33,6 +34,7 @@ SCHEMA_FILE = Path(__file__).parent.parent / "schema" / "schema.graphql"
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(jobs, name="jobs")
 app.add_typer(annotation_commands, name="annotations")
+app.add_typer(audit_commands, name="audit")
 app.command()(indexes)
 app.command()(migrate)
 

@@ -118,6 +118,7 @@ class MediaDocument(TypedDict, total=False):
     `location` and `captured_at` are what its owner said; they come before `embedded`, which is what the file said.
     `is_location_settled`: its owner has changed or cleared the location, and the file's is not shown any more.
     `metadata_choice`: what its owner chose to keep of the file's metadata.
+    `audit_pending`: what was done to it and is not in the audit chains yet.
     `annotations` are all of them unless there are `annotation_segments`: then they are the rows of these.
     """
 
@@ -160,6 +161,7 @@ class MediaDocument(TypedDict, total=False):
     failure: dict[str, Any] | None
     processing: dict[str, Any]
     last_change: dict[str, str]
+    audit_pending: list[dict[str, Any]]
     created_at: datetime
     updated_at: datetime
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from service.stores.annotation_rows import AnnotationRowStore
 from service.stores.annotations import AnnotationStore
+from service.stores.audit import AuditStore
 from service.stores.contents import ContentStore
 from service.stores.database import Database
 from service.stores.dead_letters import DeadLetterStore
@@ -42,6 +43,7 @@ class Stores:
     idempotency: IdempotencyStore
     embeddings: EmbeddingStore
     migrations: MigrationStore
+    audit: AuditStore
     invalidations: InvalidationStore | None = None
 
 
@@ -74,5 +76,6 @@ def bind_stores(
         idempotency=IdempotencyStore(database),
         embeddings=EmbeddingStore(database),
         migrations=MigrationStore(database),
+        audit=AuditStore(database),
         invalidations=InvalidationStore(database) if invalidates else None,
     )

@@ -9,9 +9,11 @@ from uuid import UUID
 
 from pymongo import ReturnDocument, UpdateOne
 
+from service.audit import AuditAction
 from service.documents import MediaDocument
 from service.lifecycle import AWAITING_BYTES, TERMINAL, MediaStatus, sources_of
 from service.models import MediaPurpose, StatusChange
+from service.stores.audit_outbox import noted
 from service.stores.database import Database
 from service.stores.expressions import (
     EMBEDDINGS_DUE,
@@ -184,8 +186,9 @@ class MediaStore(MediaReads):
         replacing: Mapping[str, str] | None,
         unchanged_since: datetime | None = None,
         revise: bool = False,
+        actor: str,
     ) -> bool:
-        """Write `values` and leave `mark`; False if nothing was written.
+        """Write `values`, leave `mark` and note what `actor` has changed; False if nothing was written.
 
         Refused if the media is DELETED, was updated after `unchanged_since`, or if its last change left another mark
         than `replacing` (None: no change yet). A mark's `id` is never used twice. `revise`: its renditions are out of
@@ -208,6 +211,7 @@ class MediaStore(MediaReads):
             "updated_at": NEXT_UPDATE,
             **(revised if revise else {}),
             **({"embeddings_due_at": EMBEDDINGS_DUE} if "visibility" in values else {}),
+            **noted(f"change:{mark['id']}", AuditAction.MEDIA_CHANGED, actor=actor, details={"fields": sorted(values)}),
         }
         written = await self._media.update_one(query, [{"$set": update}])
         if written.matched_count:

@@ -14,6 +14,7 @@ from service.labels import labels_of
 from service.lifecycle import MediaStatus
 from service.models import MediaKind, MediaPurpose
 from service.perceptual_hash import bands_of
+from service.stores.audit import AuditStore
 from service.stores import bind_stores
 from service.stores.database import Database
 from service.stores.embeddings import EmbeddingStore
@@ -138,6 +139,13 @@ async def _pending(database: Database) -> object:
     return await MigrationStore(database).page_below(3, Span(None, None), limit=20, fields=("hashes",))
 
 
+async def _audit_pending(database: Database) -> object:
+    entry = {"action": "media.changed", "actor": "anna", "owner": "anna", "at": LONG_AGO, "details": {}}
+    noted = [{**entry, "id": f"outbox:{number}", "subject": number} for number in range(20)]
+    await database.media.insert_many([ready_media(audit_pending=[each]) for each in noted])
+    return await AuditStore(database).settle_all()
+
+
 _COMMUNITY = MediaPurpose.COMMUNITY
 
 # What `mediaList` and the feed ask for, by the index that serves it; whoever asks.
@@ -166,4 +174,5 @@ MEDIA_CASES: Mapping[str, Case] = {
     "annotation": _annotation,
     "embeddings_due": _embeddings_due,
     "pending_3": _pending,
+    "audit_pending": _audit_pending,
 }

@@ -12,6 +12,7 @@ from uuid6 import uuid7
 from service.annotation_places import place_of
 from service.models import JobKind, JobState, Lane, Workload
 from service.stores.annotation_rows import AnnotationRowStore, Wanted
+from service.stores.audit import AuditStore
 from service.stores.contents import ContentStore
 from service.stores.database import Database
 from service.stores.embeddings import EmbeddingStore
@@ -174,6 +175,28 @@ async def _embeddings_of_model(database: Database) -> object:
     return await store.page(None, model="a@1", limit=20)
 
 
+def _noted(number: int) -> dict[str, Any]:
+    entry = {"action": "media.changed", "actor": "anna", "owner": "anna", "at": NOW, "details": {}}
+    return {"id": f"change:{number}", "subject": uuid7(), **entry}
+
+
+async def _audit_entry(database: Database) -> object:
+    entries: list[Any] = [_noted(number) for number in range(50)]
+    await AuditStore(database).append(entries)
+    return await AuditStore(database).append(entries[:20])
+
+
+async def audit_outbox(database: Database, name: str, rows: list[dict[str, Any]]) -> object:
+    """Documents of which some have entries in their outbox."""
+    noted = [{**row, "audit_pending": [_noted(1_000 + number)]} for number, row in enumerate(rows[:20])]
+    await database.handle[name].insert_many([*noted, *rows[20:]])
+    return await AuditStore(database).settle_all()
+
+
+async def _deletion_outbox(database: Database) -> object:
+    return await audit_outbox(database, "deletions", [{"_id": uuid7()} for _ in range(60)])
+
+
 OTHER_CASES: Mapping[str, Mapping[str, Case]] = {
     "contents": {"object": _object, "refs": _refs},
     "jobs": {"claim_by_workload": _claim, "inspection": _inspection},
@@ -185,6 +208,8 @@ OTHER_CASES: Mapping[str, Mapping[str, Case]] = {
         "annotation": _row_by_annotation,
         "media": _rows_of_media,
     },
+    "audit": {"entry": _audit_entry},
+    "deletions": {"audit_pending": _deletion_outbox},
     "embeddings": {
         "by_media": _embeddings_of_media,
         "places": _embedding_places,
