@@ -14,7 +14,7 @@ from service.audit.canonical import canonical_json
 VERSION = 1
 # Appends to one chain wait for one another, those to several do not. The number is for good: an owner's entries stay
 # together only while it is the same.
-BUCKETS = 64
+BUCKETS = 16
 # What the first entry of a chain follows.
 NOTHING = "0" * 64
 # Who does what nobody asks for. Ids of people come from issuers, which are not asked whether they use this one; what

@@ -14,8 +14,8 @@ from service.labels import labels_of
 from service.lifecycle import MediaStatus
 from service.models import MediaKind, MediaPurpose
 from service.perceptual_hash import bands_of
-from service.stores.audit import AuditStore
 from service.stores import bind_stores
+from service.stores.audit import AuditStore
 from service.stores.database import Database
 from service.stores.embeddings import EmbeddingStore
 from service.stores.look_alikes import LookAlikeStore

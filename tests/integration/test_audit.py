@@ -87,6 +87,7 @@ async def test_changes_and_deletions_are_on_record_without_what_people_wrote(
     database: Database, stores: Stores, storage: ObjectStore, no_deletion_window: None
 ) -> None:
     [media_id] = await stored(database, 1)
+    await database.media.update_one({"_id": media_id}, {"$set": {"original.bucket": storage.upload_bucket}})
     key = uuid4().hex
     for _ in range(2):
         raw = {"idempotency_key": key, "title": "My secret", "location": {"latitude": 48.1, "longitude": 11.5}}

@@ -150,7 +150,7 @@ def test_a_whole_chain_is_whole_wherever_it_was_anchored() -> None:
 @pytest.mark.parametrize("field", [*linked([pending(0)], Head(BUCKET))[0][0], "hash", "new"])
 @pytest.mark.parametrize("at", range(5))
 def test_every_field_of_every_entry_is_covered(field: str, at: int) -> None:
-    values: list[Any] = ["", "x", None, 0, 7, -1, 2.5, True, {}, {"fields": []}, []]
+    values: list[Any] = ["", "x", None, 0, 99, -1, 2.5, True, {}, {"fields": []}, []]
     for value in values:
         rows = copy.deepcopy(chain())
         entry, _ = rows[at]
