@@ -15,6 +15,7 @@ from pymongo.errors import AutoReconnect
 from schema.global_id import encode_id
 from service import moderation, rendition_retirement
 from service.access import Action, Viewer, granted_filters
+from service.commands.quarantine_owner import run_quarantine
 from service.lifecycle import MediaStatus
 from service.models import JobKind
 from service.moderation import moderate_media, quarantine_owner
@@ -352,3 +353,12 @@ async def test_the_quarantine_is_listed_from_an_index(service: RunningService) -
     cursor = service.runtime.database.media.find(read.query).sort("_id", -1).limit(3).hint(read.index)
     stats = (await cursor.explain())["executionStats"]
     assert (read.index, stats["nReturned"], stats["totalDocsExamined"]) == ("recent", 3, 3)
+
+
+async def test_the_command_says_how_many(service: RunningService, capsys: pytest.CaptureFixture[str]) -> None:
+    owner = f"owner-{uuid4().hex}"
+    media_id = await stored(service, owner_id=owner)
+    for said in (f"1 media of {owner} are QUARANTINED now.", f"{owner} has no READY media."):
+        assert await run_quarantine(service.settings, owner, by="mo", reason="Spam.") == 0
+        assert said in capsys.readouterr().out
+    assert (await document_of(service, media_id))["moderation"][0]["reason"] == "Spam."
