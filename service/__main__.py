@@ -168,6 +168,20 @@ def reconcile(
 
 
 @app.command()
+def quarantine_owner(
+    owner_id: Annotated[str, typer.Argument(metavar="OWNER", help="As tokens name them.")],
+    by: Annotated[str, typer.Option(metavar="ID", help="Whose decision it is, as moderators read it later.")],
+    reason: Annotated[str, typer.Option(help="1 to 1000 characters, for moderators.")],
+) -> None:
+    """Take every READY media of one owner out of sight; run again, it goes on where it was stopped."""
+    from service.commands.quarantine_owner import run_quarantine
+
+    with explained():
+        settings = settings_of_deployment()
+        raise typer.Exit(asyncio.run(run_quarantine(settings, owner_id, by=by, reason=reason)))
+
+
+@app.command()
 def schema(
     check: Annotated[bool, typer.Option("--check", help="Fail if schema/schema.graphql is not up to date.")] = False,
 ) -> None:

@@ -104,6 +104,16 @@ class EmbeddingDocument(TypedDict):
     vector: NotRequired[bytes]
 
 
+class ModerationDocument(TypedDict):
+    """One decision of a moderator: `by` is their id, `id` that of the decision, as the request's plan names it."""
+
+    id: str
+    decision: str
+    by: str
+    at: datetime
+    reason: str
+
+
 class EmbeddedDocument(TypedDict, total=False):
     """What was kept of a file's own metadata. `location`: a GeoJSON point; `camera`: `make` and `model`."""
 
@@ -159,6 +169,7 @@ class MediaDocument(TypedDict, total=False):
     labels: list[LabelDocument]
     last_annotating: dict[str, str]
     failure: dict[str, Any] | None
+    moderation: list[ModerationDocument]
     processing: dict[str, Any]
     last_change: dict[str, str]
     audit_pending: list[dict[str, Any]]

@@ -20,6 +20,7 @@ from service.stores.label_counts import LabelCountStore
 from service.stores.look_alikes import LookAlikeStore
 from service.stores.media import MediaStore, StatusCounter
 from service.stores.migrations import MigrationStore
+from service.stores.moderation import ModerationStore
 from service.stores.renditions import RenditionStore
 from service.stores.uploads import UploadStore
 
@@ -34,6 +35,7 @@ class Stores:
     label_counts: LabelCountStore
     look_alikes: LookAlikeStore
     renditions: RenditionStore
+    moderation: ModerationStore
     uploads: UploadStore
     contents: ContentStore
     jobs: JobStore
@@ -65,6 +67,7 @@ def bind_stores(
         label_counts=LabelCountStore(database),
         look_alikes=LookAlikeStore(database),
         renditions=RenditionStore(database),
+        moderation=ModerationStore(database, media=media),
         annotations=AnnotationStore(database, tell=media.tell),
         annotation_rows=AnnotationRowStore(database),
         uploads=UploadStore(database),

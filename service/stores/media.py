@@ -122,13 +122,14 @@ class MediaStore(MediaReads):
         fence: int | None = None,
         guard: Mapping[str, Any] | None = None,
         values: Mapping[str, Any] | None = None,
+        computed: Mapping[str, Expression] | None = None,
         unset: Sequence[str] = (),
         look_again_at: datetime | Expression | None = None,
     ) -> StatusChange | None:
         """The one place that writes a status: compare-and-set from an allowed source, history in server time.
 
         `fence`: refuse unless the media is still held by this claim. `guard`: refuse unless it matches this query.
-        Returns None when nothing was written.
+        `computed`: what follows from the document as it was. Returns None when nothing was written.
         """
         allowed = sources_of(target) if sources is None else frozenset(sources) & sources_of(target)
         query: dict[str, Any] = {**(guard or {}), "_id": media_id, "status": {"$in": sorted(allowed)}}
@@ -139,6 +140,7 @@ class MediaStore(MediaReads):
             {
                 "$set": {
                     **literals(values or {}),
+                    **(computed or {}),
                     "status": target.value,
                     "status_sequence": {"$add": ["$status_sequence", 1]},
                     "status_history": {"$concatArrays": ["$status_history", [change]]},
@@ -245,7 +247,7 @@ class MediaStore(MediaReads):
             "content", "original", "renditions", "placeholder", "hashes", "annotations", "failure", "last_change",
             "retired_renditions", "processing.receipts", "first_viewable_at", "embedded", "metadata_choice",
             "has_embeddings", "annotation_segments", "annotation_count", "labels", "last_annotating",
-            "is_location_settled",
+            "is_location_settled", "moderation",
         )  # fmt: skip
         await self._media.update_one(
             {"_id": media_id, "status": MediaStatus.DELETED.value}, {"$unset": dict.fromkeys(personal, "")}
