@@ -1,4 +1,4 @@
-"""Mutations of media that exist: change, retry, delete."""
+"""Mutations of media that exist: change, retry, moderate, delete."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from schema.media_changes import (
     UpdateMediaInput,
     UpdateMediaPayload,
 )
+from schema.moderation import ModerateMediaInput, ModerateMediaPayload
 from schema.payloads import DeleteMediaPayload, user_error
 from service.deletion import request_deletions
 from service.errors import ErrorCode, Problem
 from service.media_changes import update_media
+from service.moderation import moderate_media
 from service.processing_retry import retry_processing
 
 
@@ -45,6 +47,14 @@ class MediaMutations:
         )
         media, errors = await changed_media(info, work)
         return RetryProcessingPayload(media=media, user_errors=errors)
+
+    @strawberry.mutation(description="Take a READY media out of sight, or have a QUARANTINED one processed again.")
+    async def moderate_media(self, info: Info, input: ModerateMediaInput) -> ModerateMediaPayload | None:  # noqa: A002
+        given = {"idempotency_key": input.idempotency_key, "decision": input.decision, "reason": input.reason}
+        media_id = id_of("Media", input.id)
+        work = moderate_media(info.context.viewer, media_id, given, stores=info.context.runtime.stores)
+        media, errors = await changed_media(info, work)
+        return ModerateMediaPayload(media=media, user_errors=errors)
 
     @strawberry.mutation(description="Hide media at once, and remove their bytes from storage.")
     async def delete_media(self, info: Info, input: DeleteMediaInput) -> DeleteMediaPayload | None:  # noqa: A002

@@ -25,6 +25,10 @@ strawberry.enum(
     "where the file's keepMetadata asks for it.",
 )
 strawberry.enum(models.UploadMethod)
+strawberry.enum(
+    models.ModerationDecision,
+    description="QUARANTINE: a READY media is shown to nobody any more. RELEASE: a QUARANTINED one is processed again.",
+)
 strawberry.enum(storage_signing.StorageMethod)
 strawberry.enum(models.DeletionStage, description="How far a deletion has come.")
 strawberry.enum(errors.ErrorCode, name="UserErrorCode", description="What clients may branch on.")

@@ -24,6 +24,7 @@ from schema.values import (
     DisplayHint,
     GeoPoint,
     MediaFailure,
+    ModerationRecord,
     PageInfo,
     SignedUrl,
     StatusChange,
@@ -36,7 +37,7 @@ from service.documents import EmbeddedDocument, MediaDocument, RenditionDocument
 from service.labels import composed
 from service.lifecycle import MediaStatus
 from service.look_alikes import asked_of_media
-from service.models import MediaFormat, MediaKind, MediaPurpose, RenditionName, Visibility
+from service.models import MediaFormat, MediaKind, MediaPurpose, ModerationDecision, RenditionName, Visibility
 from service.perceptual_hash import from_stored
 from service.policies import POLICIES
 from service.stores.annotation_rows import Wanted
@@ -111,6 +112,23 @@ class Media(Node):
     def failure(self) -> MediaFailure | None:
         failure = self.document.get("failure")
         return None if failure is None else MediaFailure(**failure)
+
+    @strawberry.field(
+        metadata=needs("moderation"),
+        description="What moderators decided, the oldest of the last 20 first. Shown to moderators only.",
+    )
+    def moderation(self, info: Info) -> list[ModerationRecord] | None:
+        if not self._may(info, Action.MODERATE):
+            return None
+        return [
+            ModerationRecord(
+                decision=ModerationDecision(each["decision"]),
+                by=strawberry.ID(each["by"]),
+                at=each["at"],
+                reason=each["reason"],
+            )
+            for each in self.document.get("moderation", [])
+        ]
 
     @strawberry.field(
         metadata=needs("captured_at", "embedded.captured_at"),

@@ -11,7 +11,7 @@ from schema.scalars import URL
 from service.display import Slot
 from service.errors import InvalidInput
 from service.lifecycle import MediaStatus
-from service.models import MediaFormat, NetworkQuality
+from service.models import MediaFormat, ModerationDecision, NetworkQuality
 
 # Wider than any screen, so that a mistake is told from a wish.
 MAX_SLOT_WIDTH = 16_384
@@ -30,6 +30,14 @@ class MediaFailure:
     code: str
     message: str
     retryable: bool
+
+
+@strawberry.type(description="What a moderator decided of a media, and why.")
+class ModerationRecord:
+    decision: ModerationDecision
+    by: strawberry.ID
+    at: datetime
+    reason: str
 
 
 @strawberry.type(description="What a media belongs to in the caller's own world, e.g. post/123.")

@@ -24,6 +24,7 @@ class Action(enum.StrEnum):
     CHANGE = "CHANGE"
     ANNOTATE = "ANNOTATE"
     DELETE = "DELETE"
+    MODERATE = "MODERATE"
 
 
 class Relation(enum.StrEnum):
@@ -91,6 +92,8 @@ GRANTS: tuple[Grant, ...] = (
     Grant(Action.ANNOTATE, Relation.SERVICE, _LIVE),
     Grant(Action.DELETE, Relation.OWNER, _EVERY),
     Grant(Action.DELETE, Relation.MODERATOR, _EVERY),
+    # Deciding, and reading what was decided, by whom and why: nobody's but theirs, not even the owner's.
+    Grant(Action.MODERATE, Relation.MODERATOR, _LIVE),
 )
 
 

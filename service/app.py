@@ -53,7 +53,7 @@ def create_app(
 ) -> Starlette:
     """The API as an ASGI application; nothing is opened before its lifespan begins.
 
-    Raises ConfigurationError if the signing keys cannot be used.
+    Raises ConfigurationError if signing keys, or those of token issuers, cannot be used.
 
     `routes` are added before ours. `read_storage_event` understands what this deployment's storage posts to
     `/events/storage`; without it there is no such route.
@@ -77,7 +77,7 @@ def create_app(
         )
 
     async def http_context(request: Request) -> Context:
-        return context_of(request.app, authenticator.authenticate(token_of_headers(request.headers)))
+        return context_of(request.app, await authenticator.authenticate(token_of_headers(request.headers)))
 
     async def viewer_context(connection: HTTPConnection, viewer: Viewer) -> Context:
         return context_of(connection.app, viewer)
@@ -116,21 +116,24 @@ def create_app(
                 max_age=3600,
             ),
         ],
-        lifespan=_lifespan(settings, metrics),
+        lifespan=_lifespan(settings, metrics, authenticator),
     )
     # The server calls this before it stops listening; the lifespan ends too late to say goodbye to sockets.
     app.state.drain = drain
     return app
 
 
-def _lifespan(settings: Settings, metrics: Metrics) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+def _lifespan(
+    settings: Settings, metrics: Metrics, authenticator: Authenticator
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with open_runtime(settings, metrics) as runtime:
+        async with authenticator.following(), open_runtime(settings, metrics) as runtime:
             await runtime.database.require_replica_set()
             await _tell_missing_indexes(runtime.database)
             change_feed = ChangeFeed(runtime.database)
             metrics.measure_change_stream(change_feed.lag_s)
+            metrics.measure_issuer_keys(authenticator.key_ages())
             app.state.runtime, app.state.change_feed = runtime, change_feed
             app.state.media_memory = MediaMemory(
                 runtime.stores.media, change_feed, capacity=settings.http.media_in_memory

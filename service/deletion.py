@@ -43,11 +43,13 @@ async def request_deletions(
     )
     wanted = [media_id for media_id in dict.fromkeys(media_ids) if media_id is not None]
     found = await stores.media.get_many(wanted, fields=_FIELDS, access=granted_filters(viewer, Action.DELETE))
-    return {
+    deletions = {
         media_id: await _hide(found[media_id], viewer.id, stores, media_bucket)
         for media_id in wanted
         if media_id in found
     }
+    await stores.audit.settle("deletions", deletions)
+    return deletions
 
 
 async def _hide(media: MediaDocument, requested_by: str, stores: Stores, media_bucket: str) -> DeletionDocument:
@@ -103,6 +105,7 @@ async def remove_objects(job: Job, *, stores: Stores, object_store: ObjectStore)
     if now >= window_ends:
         awaits_cdn = stores.invalidations is not None
         await stores.deletions.mark_objects_removed(job.media_id, keys=sorted(keys), awaits_cdn=awaits_cdn)
+    await stores.audit.settle("deletions", [job.media_id])
     # After the stage, which is the last but one.
     if stores.invalidations is not None:
         await stores.invalidations.release(planned, *(each["_id"] for each in begun))

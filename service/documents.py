@@ -104,6 +104,16 @@ class EmbeddingDocument(TypedDict):
     vector: NotRequired[bytes]
 
 
+class ModerationDocument(TypedDict):
+    """One decision of a moderator: `by` is their id, `id` that of the decision, as the request's plan names it."""
+
+    id: str
+    decision: str
+    by: str
+    at: datetime
+    reason: str
+
+
 class EmbeddedDocument(TypedDict, total=False):
     """What was kept of a file's own metadata. `location`: a GeoJSON point; `camera`: `make` and `model`."""
 
@@ -118,6 +128,7 @@ class MediaDocument(TypedDict, total=False):
     `location` and `captured_at` are what its owner said; they come before `embedded`, which is what the file said.
     `is_location_settled`: its owner has changed or cleared the location, and the file's is not shown any more.
     `metadata_choice`: what its owner chose to keep of the file's metadata.
+    `audit_pending`: what was done to it and is not in the audit chains yet.
     `annotations` are all of them unless there are `annotation_segments`: then they are the rows of these.
     """
 
@@ -158,8 +169,10 @@ class MediaDocument(TypedDict, total=False):
     labels: list[LabelDocument]
     last_annotating: dict[str, str]
     failure: dict[str, Any] | None
+    moderation: list[ModerationDocument]
     processing: dict[str, Any]
     last_change: dict[str, str]
+    audit_pending: list[dict[str, Any]]
     created_at: datetime
     updated_at: datetime
 

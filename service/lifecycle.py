@@ -25,7 +25,7 @@ ALLOWED_TRANSITIONS: dict[MediaStatus, frozenset[MediaStatus]] = {
     _S.UPLOADED: frozenset({_S.PROCESSING, _S.DELETED}),
     _S.PROCESSING: frozenset({_S.READY, _S.FAILED, _S.QUARANTINED, _S.DELETED}),
     _S.READY: frozenset({_S.QUARANTINED, _S.DELETED}),
-    # The step back is an explicit act, a retry; that of a moderator from QUARANTINED is kept for later.
+    # Steps back are explicit acts: a retry, and a moderator's release.
     _S.FAILED: frozenset({_S.UPLOADED, _S.DELETED}),
     _S.QUARANTINED: frozenset({_S.UPLOADED, _S.DELETED}),
     _S.EXPIRED: frozenset({_S.DELETED}),

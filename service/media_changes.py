@@ -106,7 +106,11 @@ async def update_media(viewer: Viewer, media_id: UUID | None, raw: dict[str, Any
         record = await _recall(viewer.id, media_id, request, stores)
         if media is None:
             raise NotFound("There is no such media.", field=["id"])
-        if record.applied or _mark(record) == media.get("last_change") or await _apply(media, request, record, stores):
+        if (
+            record.applied
+            or _mark(record) == media.get("last_change")
+            or await _apply(media, request, record, viewer.id, stores)
+        ):
             return media["_id"]
     raise TemporarilyUnavailable("Others are changing this media; send the same request again.")
 
@@ -132,7 +136,9 @@ def _mark(record: Remembered) -> dict[str, str]:
     return {"id": record.plan["change"], "record": record.id}
 
 
-async def _apply(media: MediaDocument, request: ChangeRequest, record: Remembered, stores: Stores) -> bool:
+async def _apply(
+    media: MediaDocument, request: ChangeRequest, record: Remembered, viewer_id: str, stores: Stores
+) -> bool:
     """One attempt to be the next change of a media; False if another came first."""
     since = request.if_unchanged_since
     if since is not None and media["updated_at"] > since:
@@ -146,13 +152,21 @@ async def _apply(media: MediaDocument, request: ChangeRequest, record: Remembere
     changes = request.changes()
     revise = any(name in changes and changes[name] != media.get(name) for name in _REVISING)
     made = await stores.media.change(
-        media["_id"], changes, mark=_mark(record), replacing=last, unchanged_since=since, revise=revise
+        media["_id"],
+        changes,
+        mark=_mark(record),
+        replacing=last,
+        unchanged_since=since,
+        revise=revise,
+        actor=viewer_id,
     )
     # Should what follows not be reached, the sweeper sees that it is due.
     if made and "visibility" in changes and media.get("has_embeddings"):
         await stores.embeddings.settle_if_due(media["_id"])
     if made and revise:
         await _remake_renditions(media["_id"], stores)
+    if made:
+        await stores.audit.settle("media", [media["_id"]])
     return made
 
 

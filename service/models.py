@@ -83,6 +83,13 @@ class DeletionStage(enum.StrEnum):
     BLOCKED_BY_RETENTION = "BLOCKED_BY_RETENTION"
 
 
+class ModerationDecision(enum.StrEnum):
+    """QUARANTINE takes a READY media out of sight, RELEASE has a QUARANTINED one processed again."""
+
+    RELEASE = "RELEASE"
+    QUARANTINE = "QUARANTINE"
+
+
 class Lane(enum.StrEnum):
     """Which jobs go first: somebody waits for the first, some soon will for the second, nobody for the last."""
 

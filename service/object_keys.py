@@ -33,6 +33,7 @@ _ORIGINAL = re.compile(rf"[a-z-]+/raw/({_UUID})\.[a-z0-9]+")
 _RENDITION = re.compile(rf"[a-z-]+/(processed|private)/[a-z]+/({_UUID})/([A-Za-z0-9_-]+)\.[a-z0-9]+")
 # Where workers may write. The other prefix is that of development stacks up to release 0.1.0.
 _PROBE = re.compile(r"(?:probe/processed|readiness)/[0-9a-f]{32}")
+_ANCHOR = re.compile(r"audit/[^/]+/heads/\d{4}-\d\d-\d\d\.json")
 
 # Key groups open paths, so what opens PUBLIC renditions must not lead to the others.
 _FOLDERS = {Visibility.PUBLIC: "processed", Visibility.PRIVATE: "private"}
@@ -89,6 +90,16 @@ def probe_key() -> str:
 def is_probe(key: str) -> bool:
     """Whether `key` is that of such an object, which nobody needs once it was read again."""
     return _PROBE.fullmatch(key) is not None
+
+
+def anchor_prefix(database: str) -> str:
+    """Where in the media bucket the heads of a database's audit chains are anchored."""
+    return f"audit/{database}/heads/"
+
+
+def is_anchor(key: str) -> bool:
+    """Whether `key` is that of such an anchor, which belongs to no media and stays."""
+    return _ANCHOR.fullmatch(key) is not None
 
 
 def parse_key(key: str) -> UUID | None:

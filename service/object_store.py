@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from service.errors import NotFound, StorageRefused, TemporarilyUnavailable, Too
 from service.models import StoredObject
 from service.multipart import MultipartUploads
 from service.object_deletion import delete_for_good
+from service.object_versions import ObjectBody, ObjectVersion, read_versions
 from service.presigning import PresignedRequest, Presigner
 from service.storage_calls import StorageCalls, error_code
 
@@ -28,18 +29,6 @@ CHUNK_BYTES = 256 * 1024
 LIST_PAGE = 1_000
 _KEPT: TagTypeDef = {"Key": "state", "Value": "kept"}
 _QUARANTINED: TagTypeDef = {"Key": "state", "Value": "quarantined"}
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectBody:
-    """An object with its bytes and the headers it is served with."""
-
-    body: bytes = field(repr=False)
-    content_type: str
-    etag: str
-    cache_control: str | None
-    last_modified: datetime
-    metadata: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +131,23 @@ class ObjectStore:
             ChecksumSHA256=base64_of(sha256),
         )
         await self._call(put)
+
+    async def create(self, bucket: str, key: str, body: bytes, *, content_type: str) -> bool:
+        """Write an object under a key that has none; False if it has one, which stays as it is."""
+        create = partial(
+            self._client.put_object, Bucket=bucket, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*"
+        )
+        try:
+            await self._call(create)
+        except StorageRefused as error:
+            if error_code(error) not in {"PreconditionFailed", "412"}:
+                raise
+            return False
+        return True
+
+    async def versions(self, bucket: str, prefix: str) -> list[ObjectVersion]:
+        """Every version of every object under `prefix`, in memory: for few and small ones."""
+        return await self._call(lambda: list(read_versions(self._client, bucket, prefix)))
 
     async def copy(
         self, bucket: str, source: str, key: str, *, content_type: str, cache_control: str, metadata: Mapping[str, str]

@@ -67,7 +67,7 @@ async def _decide(media: MediaDocument, object_store: ObjectStore) -> dict[str, 
 async def why_not_again(media: MediaDocument, object_store: ObjectStore) -> str | None:
     """A sentence if processing `media` (with RETRY_FIELDS) again cannot help. Raises TemporarilyUnavailable."""
     if media["status"] == MediaStatus.QUARANTINED:
-        return "The file looks hostile: it stays locked away."
+        return "It is locked away: only a moderator can have it processed again."
     if media["status"] != MediaStatus.FAILED:
         return f"Only FAILED media can be processed again; this one is {media['status']}."
     failure = media.get("failure") or {}

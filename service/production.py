@@ -22,8 +22,15 @@ def _is_weak(secret: str) -> bool:
 
 def _token_secrets(settings: Settings) -> str | None:
     for issuer in settings.auth.issuers:
-        if issuer.algorithm == "HS256" and _is_weak(issuer.key.get_secret_value()):
+        if (issuer.algorithm or "").startswith("HS") and _is_weak(issuer.key.get_secret_value()):
             return f"The token secret of issuer {issuer.issuer} is a default or guessable: set 32 random bytes or more."
+    return None
+
+
+def _published_keys(settings: Settings) -> str | None:
+    for issuer in settings.auth.issuers:
+        if issuer.jwks_url is not None and not issuer.jwks_url.startswith("https://"):
+            return f"The jwks_url of issuer {issuer.issuer} must be https: whoever answers there can sign anybody in."
     return None
 
 
@@ -117,7 +124,16 @@ Rule = Callable[[Settings], str | None]
 _RULES: tuple[Rule, ...] = (_failpoint, _storage_secret, _replica_set, _cors, _events, _job_queues)
 
 # A worker signs nothing and answers nobody.
-_API_RULES: tuple[Rule, ...] = (*_RULES, _issuers, _token_secrets, _event_token, _ide, _delivery, _storage_endpoint)
+_API_RULES: tuple[Rule, ...] = (
+    *_RULES,
+    _issuers,
+    _token_secrets,
+    _published_keys,
+    _event_token,
+    _ide,
+    _delivery,
+    _storage_endpoint,
+)
 
 
 class Role(enum.StrEnum):

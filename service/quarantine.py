@@ -41,7 +41,7 @@ async def quarantine(
     becomes QUARANTINED: whoever dies here is followed by another attempt. Repeats are free. Raises
     TemporarilyUnavailable.
     """
-    await _mark(media, object_store)
+    await mark_original(media, object_store)
     sha256 = media["content"].get("sha256")
     if not isinstance(error, MalwareFound) or sha256 is None:
         return
@@ -50,22 +50,22 @@ async def quarantine(
         media["owner_id"], [sha256], statuses={MediaStatus.READY}, fields=("original", "renditions.key")
     ):
         for each in found:
-            await _mark(each, object_store)
+            await mark_original(each, object_store)
             moved = await stores.media.transition(
                 each["_id"], MediaStatus.QUARANTINED, sources={MediaStatus.READY}, values=failure_values(error)
             )
             if moved is not None:
                 log.warning("malware was served until now", media_id=str(each["_id"]), signature=error.signature)
-                await _enqueue_removal(each, moved.sequence, stores)
+                await enqueue_removal(each, moved.sequence, stores)
     for each in await _quarantined(media["owner_id"], sha256, stores):
         # Also where an earlier attempt died before it came to this.
-        await _enqueue_removal(each, each["status_sequence"], stores)
+        await enqueue_removal(each, each["status_sequence"], stores)
 
 
-async def _enqueue_removal(media: MediaDocument, sequence: int, stores: Stores) -> None:
-    """Close the addresses that were given out, and edges' copies. The original stays, for whoever examines it.
+async def enqueue_removal(media: MediaDocument, sequence: int, stores: Stores) -> None:
+    """Have the addresses that were given out of `media` (with `renditions.key`) closed, and edges' copies.
 
-    `sequence`: of the status, so that each quarantine has a job of its own.
+    The original stays, for whoever examines it. `sequence`: of the status: each quarantine has a job of its own.
     """
     if media.get("renditions"):
         await stores.jobs.enqueue(
@@ -77,9 +77,12 @@ async def _enqueue_removal(media: MediaDocument, sequence: int, stores: Stores) 
         )
 
 
-async def refuse_known_malware(owner_id: str, sha256: str, *, stores: Stores) -> None:
-    """Raise MalwareFound for what a scanner called malware in another media of the owner. For want of a scanner."""
-    for each in await _quarantined(owner_id, sha256, stores):
+async def refuse_known_malware(media: MediaDocument, sha256: str, *, stores: Stores) -> None:
+    """Raise MalwareFound for what a scanner called malware, and none has called clean since. For want of a scanner.
+
+    In `media` (with its `processing`) itself, which a moderator may have released, or in another of its owner's.
+    """
+    for each in (media, *await _quarantined(media["owner_id"], sha256, stores)):
         if "malware" in each.get("processing", {}):
             raise MalwareFound(**each["processing"]["malware"])
 
@@ -101,7 +104,8 @@ async def _quarantined(owner_id: str, sha256: str, stores: Stores) -> list[Media
     return await stores.media.find_by_content(owner_id, [sha256], statuses={MediaStatus.QUARANTINED}, fields=fields)
 
 
-async def _mark(media: MediaDocument, object_store: ObjectStore) -> None:
+async def mark_original(media: MediaDocument, object_store: ObjectStore) -> None:
+    """Tag the original of `media` in storage, where it has one, as that of a QUARANTINED media."""
     if "original" in media:
         with suppress(NotFound):
             await object_store.mark_quarantined(media["original"]["bucket"], media["original"]["key"])

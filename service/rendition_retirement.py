@@ -8,12 +8,12 @@ from service.documents import MediaDocument
 from service.lifecycle import MediaStatus
 from service.models import Job, MediaPurpose
 from service.object_store import ObjectStore
-from service.quarantine import QUARANTINE_TOPIC
+from service.quarantine import QUARANTINE_TOPIC, mark_original
 from service.removal import remove_for_good
 from service.stored_renditions import stored_renditions
 from service.stores import Stores
 
-_FIELDS = ("status", "purpose", "retired_renditions", "renditions.key")
+_FIELDS = ("status", "status_sequence", "purpose", "original", "retired_renditions", "renditions.key")
 
 
 async def retire_renditions(job: Job, *, stores: Stores, object_store: ObjectStore) -> None:
@@ -34,9 +34,14 @@ async def _remove_all(job: Job, media: MediaDocument, stores: Stores, object_sto
     if media["status"] != MediaStatus.QUARANTINED:
         return
     stored = await stored_renditions(job.media_id, MediaPurpose(media["purpose"]), object_store)
+    now = await stores.media.get(job.media_id, fields=("status_sequence",))
+    if now is None or now["status_sequence"] != media["status_sequence"]:
+        # It was released meanwhile, and what was listed may be what it was given since.
+        return
+    await mark_original(media, object_store)
     retired = {each["key"] for each in media.get("retired_renditions", [])}
     await _remove(job, {*_listed(media), *retired, *stored}, stores, object_store)
-    await stores.renditions.forget_quarantined(job.media_id)
+    await stores.renditions.forget_quarantined(job.media_id, media["status_sequence"])
 
 
 async def _remove_due(job: Job, media: MediaDocument, stores: Stores, object_store: ObjectStore) -> None:

@@ -21,7 +21,7 @@ from service.removal import remove_for_good
 from service.stored_renditions import stored_renditions
 from service.stores import Stores
 
-_WITHDRAWAL_FIELDS = ("visibility", "renditions.key", "retired_renditions")
+_WITHDRAWAL_FIELDS = ("visibility", "status_sequence", "renditions.key", "retired_renditions")
 _WITHDRAWN = frozenset({MediaStatus.DELETED, MediaStatus.QUARANTINED, MediaStatus.READY})
 
 
@@ -131,6 +131,13 @@ async def withdraw(media_id: UUID, purpose: MediaPurpose, stores: Stores, object
         # Nobody writes what is for others than may see it now, and can still have it listed.
         known = {each["key"] for each in (*now.get("renditions", []), *now.get("retired_renditions", []))}
         keys = {key for key in keys - known if visibility_of_rendition(key) != now["visibility"]}
+    if now is not None and status is MediaStatus.QUARANTINED:
+        later = await stores.media.get(media_id, fields=("status_sequence",))
+        if later is not None and later["status"] == MediaStatus.DELETED:
+            status = MediaStatus.DELETED
+        elif later is None or later["status_sequence"] != now["status_sequence"]:
+            # It was released meanwhile, and what was listed may be what it was given since.
+            return
     await _remove(media_id, keys, stores, object_store)
     if status is MediaStatus.DELETED:
         deletion = (await stores.deletions.get_many([media_id])).get(media_id)

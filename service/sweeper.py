@@ -18,7 +18,7 @@ from service.object_store import ObjectStore
 from service.original_content import give_up_content
 from service.policies import LATE_BYTES, POLICIES
 from service.processing_jobs import RENDERING_FIELDS, enqueue_rendering, enqueue_retirement, lacks_rendering
-from service.quarantine import keep_original
+from service.quarantine import enqueue_removal, keep_original
 from service.stores import Stores
 
 log = structlog.get_logger(__name__)
@@ -29,12 +29,14 @@ GRACE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(minutes=15)
 AT_ONCE = 8
 
-# READY ones wait while they lack renditions, and for replaced ones to be removed.
-_STALLED = frozenset({*AWAITING_BYTES, MediaStatus.UPLOADED, MediaStatus.READY, MediaStatus.EXPIRED})
+# READY ones wait while they lack renditions, and for replaced ones to be removed; QUARANTINED ones for all of them.
+_STALLED = frozenset(
+    {*AWAITING_BYTES, MediaStatus.UPLOADED, MediaStatus.READY, MediaStatus.QUARANTINED, MediaStatus.EXPIRED}
+)
 
 _FIELDS = (
     *RENDERING_FIELDS, "processing.rendered_revision", "retired_renditions", "purpose", "created_at", "original",
-    "content",
+    "content", "renditions.key", "status_sequence",
 )  # fmt: skip
 
 
@@ -76,6 +78,11 @@ async def _attend(media_id: UUID, now: datetime, grace: timedelta, stores: Store
         await _enqueue_lacking(media, now, stores)
         return
     if media is None:
+        return
+    if media["status"] == MediaStatus.QUARANTINED:
+        at = now + LONGEST_PAUSE - grace if media.get("renditions") else None
+        await stores.media.look_again(media_id, MediaStatus.QUARANTINED, at=at)
+        await enqueue_removal(media, media["status_sequence"], stores)
         return
     status = MediaStatus(media["status"])
     if upload is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TextIO
 
@@ -190,6 +190,10 @@ class Metrics:
             "media_change_stream_lag_seconds", "How long ago the database was as far as what has been heard of it.",
             registry=self.registry,
         )  # fmt: skip
+        self.issuer_keys_age = Gauge(
+            "media_issuer_keys_age_seconds", "How long ago an issuer's published keys were fetched.",
+            ["issuer"], registry=self.registry,
+        )  # fmt: skip
 
     def count_request(self, *, route: str, method: str, status: int, operation: str, seconds: float) -> None:
         """Count one HTTP answer. `route` is the pattern, never the raw path; `operation` is `none` off GraphQL."""
@@ -255,6 +259,11 @@ class Metrics:
     def measure_change_stream(self, lag_s: Callable[[], float]) -> None:
         """Ask `lag_s` at every look how late the change stream is, in seconds."""
         self.change_stream_lag.set_function(lag_s)
+
+    def measure_issuer_keys(self, age_s: Mapping[str, Callable[[], float]]) -> None:
+        """Ask at every look how old the published keys of each issuer are, in seconds."""
+        for issuer, age in age_s.items():
+            self.issuer_keys_age.labels(issuer).set_function(age)
 
     def count_status(self, status: MediaStatus, purpose: MediaPurpose) -> None:
         """Count one media entering `status`, and what that means for its upload session."""

@@ -18,6 +18,7 @@ from service.annotation_jobs import enqueue_annotators, run_annotator
 from service.annotation_upkeep import clear_abandoned_writes
 from service.annotators import Annotators
 from service.annotators.registry import open_annotators
+from service.audit_upkeep import anchor_heads
 from service.base_pictures import BasePictures
 from service.cancellation import end
 from service.capacity import children_at_once
@@ -187,8 +188,12 @@ async def sweep_once(runtime: Runtime) -> None:
     await sweep(stores=runtime.stores, object_store=runtime.object_store)
     await clear_abandoned_writes(stores=runtime.stores)
     await settle_due(stores=runtime.stores)
+    await runtime.stores.audit.settle_all()
     if runtime.hints is not None:
         await runtime.hints.announce_overlooked(runtime.stores.job_inspection)
+    await anchor_heads(
+        stores=runtime.stores, object_store=runtime.object_store, database=runtime.settings.mongo.database
+    )
 
 
 async def sweep_forever(runtime: Runtime) -> None:

@@ -230,6 +230,9 @@ def _duplicates(found: Snapshot) -> Iterator[str]:
 
 def _orphans(found: Snapshot) -> Iterator[str]:
     for (bucket, key), versions in found.objects.items():
+        if bucket == found.media_bucket and key.startswith("audit/"):
+            # Heads of the audit chains, which no media needs.
+            continue
         if (bucket, key) not in found.needed:
             yield f"nothing needs {bucket}/{key}"
         elif bucket == found.upload_bucket and versions > 1:

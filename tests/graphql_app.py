@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -143,10 +143,14 @@ class Subscription:
             info.context["alive"].pop()
 
 
+Authenticate = Callable[[str | None], Awaitable[Viewer]]
+
+
 class GraphQLApp:
     """The application under test, and what its resolvers did."""
 
-    def __init__(self, settings: HttpSettings | None = None) -> None:
+    def __init__(self, settings: HttpSettings | None = None, authenticate: Authenticate | None = None) -> None:
+        self._authenticate = authenticate = authenticate or authenticate_by_name
         self.settings = settings or HttpSettings(introspection=True, allowed_origins=("https://app.example",))
         self.metrics = Metrics()
         self.renamed: list[str] = []
@@ -173,7 +177,7 @@ class GraphQLApp:
             raise RuntimeError(SECRET_DETAIL)
         if "x-limited" in request.headers:
             raise RateLimited("Too many requests; wait.", retry_after_ms=1500)
-        return self._context(request, authenticate(token_of_headers(request.headers)))
+        return self._context(request, await self._authenticate(token_of_headers(request.headers)))
 
     async def _viewer_context(self, connection: HTTPConnection, viewer: Viewer) -> dict[str, Any]:
         return self._context(connection, viewer)
@@ -220,7 +224,7 @@ async def listening() -> AsyncIterator[Listener]:
             await serving
 
 
-def authenticate(token: str | None) -> Viewer:
+async def authenticate_by_name(token: str | None) -> Viewer:
     if token is None:
         return ANONYMOUS
     if token == "brief":

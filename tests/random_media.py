@@ -88,6 +88,7 @@ _DAMAGE: Final[tuple[tuple[str, tuple[Any, ...]], ...]] = (
     ("annotations.*.created_at", (_ABSENT, "today")),
     ("failure", ({"code": "C", "message": "m", "retryable": True}, {"code": "C"})),
     ("failure", ({"code": None, "message": {}, "retryable": 0},)),
+    ("moderation", ([{"id": "d", "decision": "RELEASE", "by": "mo", "at": MOMENT, "reason": "m"}], [{}], None)),
     ("embedded", ({"camera": {"make": "M", "model": None}}, {"captured_at": MOMENT}, {"camera": {}}, None)),
     ("is_location_settled", (True, None)),
     ("processing", ({"complete": True}, {"complete": "yes"}, None, {})),

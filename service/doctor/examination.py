@@ -11,6 +11,7 @@ from service.doctor.cookies import check_cookies
 from service.doctor.database import check_database, newest_public_media
 from service.doctor.edge import check_edge
 from service.doctor.findings import Finding, Level, ok, problem
+from service.doctor.issuers import check_issuers
 from service.doctor.jail import check_jail
 from service.doctor.keys import check_keys
 from service.doctor.queue import check_job_queues, check_queue
@@ -40,7 +41,8 @@ async def examine(settings: Settings, *, roles: Collection[Role] = BOTH) -> Asyn
         is_readable = all(finding.level is not Level.PROBLEM for finding in of_database if finding.check == "database")
         of_cdn = await check_agreement(settings.cdn, settings.mongo) if is_readable else []
         of_vectors = await check_vectors(settings.vectors, settings.mongo) if is_readable else []
-        for finding in [*await _check_delivery(settings, is_readable=is_readable), *of_cdn, *of_vectors]:
+        of_delivery = await _check_delivery(settings, is_readable=is_readable)
+        for finding in [*await check_issuers(settings.auth), *of_delivery, *of_cdn, *of_vectors]:
             yield finding
     if Role.WORKER in roles:
         of_events = await check_queue(settings.events, settings.storage)

@@ -9,7 +9,7 @@ from uuid import UUID
 from service.documents import MediaDocument
 from service.lifecycle import AWAITING_BYTES, MediaStatus
 from service.models import MediaPurpose
-from service.object_keys import is_probe, media_of_original, media_of_rendition
+from service.object_keys import is_anchor, is_probe, media_of_original, media_of_rendition
 from service.object_store import ListedObject
 from service.policies import POLICIES
 from service.reconciliation.context import REST_FIELDS, Context
@@ -73,7 +73,7 @@ async def examine_renditions(page: Sequence[ListedObject], context: Context) -> 
     for key in filter(is_probe, old):
         outcome = await context.settle(partial(_remove, key, context))
         yield Finding(FindingKind.LEFTOVER_PROBE, f"{bucket}/{key}", "a probe that was left behind", outcome)
-    aged = {key: media_of_rendition(key) for key in old if not is_probe(key)}
+    aged = {key: media_of_rendition(key) for key in old if not is_probe(key) and not is_anchor(key)}
     for finding in _unknown(bucket, aged):
         yield finding
     keys = [key for key, media_id in aged.items() if media_id]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from service.stores.annotation_rows import AnnotationRowStore
 from service.stores.annotations import AnnotationStore
+from service.stores.audit import AuditStore
 from service.stores.contents import ContentStore
 from service.stores.database import Database
 from service.stores.dead_letters import DeadLetterStore
@@ -19,6 +20,7 @@ from service.stores.label_counts import LabelCountStore
 from service.stores.look_alikes import LookAlikeStore
 from service.stores.media import MediaStore, StatusCounter
 from service.stores.migrations import MigrationStore
+from service.stores.moderation import ModerationStore
 from service.stores.renditions import RenditionStore
 from service.stores.uploads import UploadStore
 
@@ -33,6 +35,7 @@ class Stores:
     label_counts: LabelCountStore
     look_alikes: LookAlikeStore
     renditions: RenditionStore
+    moderation: ModerationStore
     uploads: UploadStore
     contents: ContentStore
     jobs: JobStore
@@ -42,6 +45,7 @@ class Stores:
     idempotency: IdempotencyStore
     embeddings: EmbeddingStore
     migrations: MigrationStore
+    audit: AuditStore
     invalidations: InvalidationStore | None = None
 
 
@@ -63,6 +67,7 @@ def bind_stores(
         label_counts=LabelCountStore(database),
         look_alikes=LookAlikeStore(database),
         renditions=RenditionStore(database),
+        moderation=ModerationStore(database, media=media),
         annotations=AnnotationStore(database, tell=media.tell),
         annotation_rows=AnnotationRowStore(database),
         uploads=UploadStore(database),
@@ -74,5 +79,6 @@ def bind_stores(
         idempotency=IdempotencyStore(database),
         embeddings=EmbeddingStore(database),
         migrations=MigrationStore(database),
+        audit=AuditStore(database),
         invalidations=InvalidationStore(database) if invalidates else None,
     )

@@ -8,7 +8,9 @@ from uuid import UUID
 
 from pymongo import ReturnDocument
 
+from service.audit import SERVICE_ACTOR, AuditAction
 from service.models import DeletionStage
+from service.stores.audit_outbox import noted
 from service.stores.database import Database
 from service.stores.expressions import NOW, insert_if_absent
 
@@ -44,6 +46,14 @@ class DeletionStore:
             "stage": DeletionStage.HIDDEN.value,
             "objects": {"$literal": list(objects)},
             "objects_removed": 0,
+            **noted(
+                f"deletion-requested:{media_id}",
+                AuditAction.DELETION_REQUESTED,
+                actor=requested_by,
+                # The document that is being made has none yet.
+                owner={"$literal": owner_id},
+                details={},
+            ),
         }
         document: DeletionDocument = await self._deletions.find_one_and_update(
             {"_id": media_id},
@@ -72,15 +82,23 @@ class DeletionStore:
         objects = _objects(keys)
         await self._deletions.update_one(
             {"_id": media_id, "stage": DeletionStage.HIDDEN.value},
-            {
-                "$set": {
-                    "stage": DeletionStage.OBJECTS_REMOVED.value,
-                    "objects": objects,
-                    "objects_removed": len(objects),
-                    "awaits_cdn": awaits_cdn,
-                },
-                "$currentDate": {"objects_removed_at": True},
-            },
+            [
+                {
+                    "$set": {
+                        "stage": DeletionStage.OBJECTS_REMOVED.value,
+                        "objects": {"$literal": objects},
+                        "objects_removed": {"$literal": len(objects)},
+                        "awaits_cdn": {"$literal": awaits_cdn},
+                        "objects_removed_at": NOW,
+                        **noted(
+                            f"objects-removed:{media_id}",
+                            AuditAction.OBJECTS_REMOVED,
+                            actor=SERVICE_ACTOR,
+                            details={"objects": len(objects)},
+                        ),
+                    },
+                }
+            ],
         )
 
     async def mark_cdn_invalidated(self, media_ids: Collection[UUID]) -> None:

@@ -9,9 +9,11 @@ from uuid import UUID
 
 from pymongo import ReturnDocument, UpdateOne
 
+from service.audit import AuditAction
 from service.documents import MediaDocument
 from service.lifecycle import AWAITING_BYTES, TERMINAL, MediaStatus, sources_of
 from service.models import MediaPurpose, StatusChange
+from service.stores.audit_outbox import noted
 from service.stores.database import Database
 from service.stores.expressions import (
     EMBEDDINGS_DUE,
@@ -120,13 +122,14 @@ class MediaStore(MediaReads):
         fence: int | None = None,
         guard: Mapping[str, Any] | None = None,
         values: Mapping[str, Any] | None = None,
+        computed: Mapping[str, Expression] | None = None,
         unset: Sequence[str] = (),
         look_again_at: datetime | Expression | None = None,
     ) -> StatusChange | None:
         """The one place that writes a status: compare-and-set from an allowed source, history in server time.
 
         `fence`: refuse unless the media is still held by this claim. `guard`: refuse unless it matches this query.
-        Returns None when nothing was written.
+        `computed`: what follows from the document as it was. Returns None when nothing was written.
         """
         allowed = sources_of(target) if sources is None else frozenset(sources) & sources_of(target)
         query: dict[str, Any] = {**(guard or {}), "_id": media_id, "status": {"$in": sorted(allowed)}}
@@ -137,6 +140,7 @@ class MediaStore(MediaReads):
             {
                 "$set": {
                     **literals(values or {}),
+                    **(computed or {}),
                     "status": target.value,
                     "status_sequence": {"$add": ["$status_sequence", 1]},
                     "status_history": {"$concatArrays": ["$status_history", [change]]},
@@ -184,8 +188,9 @@ class MediaStore(MediaReads):
         replacing: Mapping[str, str] | None,
         unchanged_since: datetime | None = None,
         revise: bool = False,
+        actor: str,
     ) -> bool:
-        """Write `values` and leave `mark`; False if nothing was written.
+        """Write `values`, leave `mark` and note what `actor` has changed; False if nothing was written.
 
         Refused if the media is DELETED, was updated after `unchanged_since`, or if its last change left another mark
         than `replacing` (None: no change yet). A mark's `id` is never used twice. `revise`: its renditions are out of
@@ -208,6 +213,7 @@ class MediaStore(MediaReads):
             "updated_at": NEXT_UPDATE,
             **(revised if revise else {}),
             **({"embeddings_due_at": EMBEDDINGS_DUE} if "visibility" in values else {}),
+            **noted(f"change:{mark['id']}", AuditAction.MEDIA_CHANGED, actor=actor, details={"fields": sorted(values)}),
         }
         written = await self._media.update_one(query, [{"$set": update}])
         if written.matched_count:
@@ -241,7 +247,7 @@ class MediaStore(MediaReads):
             "content", "original", "renditions", "placeholder", "hashes", "annotations", "failure", "last_change",
             "retired_renditions", "processing.receipts", "first_viewable_at", "embedded", "metadata_choice",
             "has_embeddings", "annotation_segments", "annotation_count", "labels", "last_annotating",
-            "is_location_settled",
+            "is_location_settled", "moderation",
         )  # fmt: skip
         await self._media.update_one(
             {"_id": media_id, "status": MediaStatus.DELETED.value}, {"$unset": dict.fromkeys(personal, "")}

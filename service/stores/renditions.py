@@ -136,9 +136,9 @@ class RenditionStore:
             ],
         )
 
-    async def forget_quarantined(self, media_id: UUID) -> None:
-        """A QUARANTINED media has no renditions left in storage, listed or replaced."""
+    async def forget_quarantined(self, media_id: UUID, sequence: int) -> None:
+        """A media that is QUARANTINED since `sequence` has no renditions left in storage, listed or replaced."""
         await self._media.update_one(
-            {"_id": media_id, "status": MediaStatus.QUARANTINED.value},
-            {"$set": {"renditions": []}, "$unset": {"retired_renditions": ""}},
+            {"_id": media_id, "status": MediaStatus.QUARANTINED.value, "status_sequence": sequence},
+            {"$set": {"renditions": []}, "$unset": {"retired_renditions": "", "waiting_since": ""}},
         )

@@ -55,6 +55,8 @@ LIST_SIZES: Final[Mapping[tuple[str, str], ListSize]] = MappingProxyType(
         ("Media", "renditions"): _size_of_renditions(),
         # Every status once, and a failure that was retried.
         ("Media", "statusHistory"): ListSize(10),
+        # As many as service/stores/moderation.py keeps.
+        ("Media", "moderation"): ListSize(20),
         # As many as service/upload_request.py takes.
         ("Media", "tags"): ListSize(30),
         ("Media", "albumIds"): ListSize(20),
@@ -90,6 +92,7 @@ LIST_SIZES: Final[Mapping[tuple[str, str], ListSize]] = MappingProxyType(
                 "DeleteEmbeddingsPayload",
                 "DeleteMediaPayload",
                 "EmbedMediaPayload",
+                "ModerateMediaPayload",
                 "RetryProcessingPayload",
                 "SignStorageRequestPayload",
                 "SignUploadPartsPayload",
@@ -126,6 +129,7 @@ SURCHARGES: Final[Mapping[tuple[str, str], int]] = MappingProxyType(
         ("Media", "srcset"): 2,
         # A thousand characters, which may take four bytes each.
         ("Media", "altText"): 3,
+        ("ModerationRecord", "reason"): 3,
         ("Annotation", "text"): 1,
     }
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from graphql import OperationType
 from starlette.requests import ClientDisconnect, Request
@@ -29,6 +30,8 @@ from service.transport.operations import Operations
 from service.transport.problems import format_errors
 from service.transport.reply import Reply, graphql_headers, header_of, raw_headers
 from service.transport.server_sent_events import EventStreams, Streaming, resumed, streaming
+
+_T = TypeVar("_T")
 
 _STATUS_OF = {NotPermitted: 403, RateLimited: 429, TemporarilyUnavailable: 503}
 
@@ -89,11 +92,11 @@ class GraphQLOverHTTP:
     async def _answer(self, request: Request, media_type: str, wanted: Streaming) -> ASGIApp:
         read = read_query_string(request, self._max_bytes) if request.method == "GET" else None
         read = read or await read_body(request, self._max_bytes)
-        context = await self._context(request)
+        context = await _permitted(self._get_context(request))
         if self._streams is not None and wanted is not Streaming.NEVER:
             operation = self._prepare(request, resumed(read, request), streamed=True)
             if wanted.applies_to(operation):
-                return self._streams.open(request, operation)
+                return await _permitted(self._streams.open(request, operation))
         else:
             operation = self._prepare(request, read)
         answer = await self._operations.run(operation, context)
@@ -114,14 +117,6 @@ class GraphQLOverHTTP:
             body = self._with_cost(body, refused.cost)
         return Reply(status, graphql_headers(media_type), body)
 
-    async def _context(self, request: Request) -> object:
-        try:
-            return await self._get_context(request)
-        except Unauthenticated as error:
-            raise RequestRefused(401, "UNAUTHENTICATED", str(error), {"WWW-Authenticate": "Bearer"}) from error
-        except MediaServiceError as error:
-            raise _refused_by(error) from error
-
     def _prepare(self, request: Request, read: GraphQLRequest, *, streamed: bool = False) -> Operation:
         operation = self._operations.prepare(read)
         note(request.scope, operation=operation.type.value)
@@ -134,6 +129,15 @@ class GraphQLOverHTTP:
         if operation.type is OperationType.MUTATION and request.method == "GET":
             raise RequestRefused(405, "METHOD_NOT_ALLOWED", "Send mutations as POST.", {"Allow": "POST"})
         return operation
+
+
+async def _permitted(entering: Awaitable[_T]) -> _T:
+    try:
+        return await entering
+    except Unauthenticated as error:
+        raise RequestRefused(401, "UNAUTHENTICATED", str(error), {"WWW-Authenticate": "Bearer"}) from error
+    except MediaServiceError as error:
+        raise _refused_by(error) from error
 
 
 def _is_browser_visit(request: Request) -> bool:

@@ -99,7 +99,7 @@ class EventStreams:
     def __init__(
         self,
         operations: Operations,
-        authenticate: Callable[[str | None], Viewer],
+        authenticate: Callable[[str | None], Awaitable[Viewer]],
         get_context: MakeContext,
         settings: HttpSettings,
         metrics: Metrics,
@@ -112,12 +112,12 @@ class EventStreams:
         self._open: set[_EventStream] = set()
         self._draining = False
 
-    def open(self, request: Request, operation: Operation) -> ASGIApp:
+    async def open(self, request: Request, operation: Operation) -> ASGIApp:
         """The stream of an operation's answers. Raises RequestRefused (503), and what `authenticate` raises."""
+        viewer = await self._authenticate(token_of_headers(request.headers))
         if self._draining or len(self._open) >= self._settings.max_sockets:
             text = "No more streams can be opened here; try again."
             raise RequestRefused(503, "TEMPORARILY_UNAVAILABLE", text, {"Retry-After": "1"})
-        viewer = self._authenticate(token_of_headers(request.headers))
 
         async def make_context() -> object:
             return await self._get_context(request, viewer)

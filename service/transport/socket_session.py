@@ -16,7 +16,7 @@ from uuid6 import uuid7
 
 from service.access import Viewer
 from service.auth import Unauthenticated
-from service.errors import MediaServiceError
+from service.errors import MediaServiceError, TemporarilyUnavailable
 from service.settings import HttpSettings
 from service.transport.bearer import token_of_params
 from service.transport.documents import DocumentRefused, GraphQLRequest, Operation
@@ -28,6 +28,8 @@ from service.transport.received import received_bytes
 
 GOING_AWAY = 1001
 TOO_BIG = 1009
+# Clients connect again after it, as after other codes of its range that tell of no mistake of theirs.
+TRY_AGAIN_LATER = 1013
 INVALID = 4400
 UNAUTHORIZED = 4401
 FORBIDDEN = 4403
@@ -56,7 +58,7 @@ class SocketSession:
         self,
         socket: WebSocket,
         operations: Operations,
-        authenticate: Callable[[str | None], Viewer],
+        authenticate: Callable[[str | None], Awaitable[Viewer]],
         get_context: Callable[[WebSocket, Viewer], Awaitable[object]],
         settings: HttpSettings,
         count: Callable[[OperationType], None],
@@ -156,7 +158,9 @@ class SocketSession:
         self._init_received = True
         payload = _check_payload(payload)
         try:
-            viewer = self._authenticate(token_of_params(payload))
+            viewer = await self._authenticate(token_of_params(payload))
+        except TemporarilyUnavailable as error:
+            raise _Close(TRY_AGAIN_LATER, error.message) from None
         except (Unauthenticated, MediaServiceError):
             raise _Close(FORBIDDEN, "Forbidden") from None
         self._viewer = viewer

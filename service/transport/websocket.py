@@ -29,14 +29,15 @@ log = structlog.get_logger("service.websocket")
 class GraphQLOverWebSocket:
     """ASGI endpoint. `authenticate` gets the bearer token of `connection_init`, or None, and returns the viewer.
 
-    Where it raises Unauthenticated or a MediaServiceError the socket closes with 4403. `get_context` makes the context
-    of one operation, and of every event of a subscription, so that nothing is remembered across them.
+    Where it raises Unauthenticated or a MediaServiceError the socket closes with 4403, or with 1013 where the client
+    may try again. `get_context` makes the context of one operation, and of every event of a subscription, so that
+    nothing is remembered across them.
     """
 
     def __init__(
         self,
         operations: Operations,
-        authenticate: Callable[[str | None], Viewer],
+        authenticate: Callable[[str | None], Awaitable[Viewer]],
         get_context: Callable[[WebSocket, Viewer], Awaitable[object]],
         settings: HttpSettings,
         metrics: Metrics,

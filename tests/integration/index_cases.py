@@ -15,6 +15,7 @@ from service.lifecycle import MediaStatus
 from service.models import MediaKind, MediaPurpose
 from service.perceptual_hash import bands_of
 from service.stores import bind_stores
+from service.stores.audit import AuditStore
 from service.stores.database import Database
 from service.stores.embeddings import EmbeddingStore
 from service.stores.look_alikes import LookAlikeStore
@@ -138,6 +139,16 @@ async def _pending(database: Database) -> object:
     return await MigrationStore(database).page_below(3, Span(None, None), limit=20, fields=("hashes",))
 
 
+async def _audit_pending(database: Database) -> object:
+    entry = {"action": "media.changed", "actor": "anna", "owner": "anna", "at": LONG_AGO, "details": {}}
+    noted = [{**entry, "id": f"outbox:{number}", "subject": number} for number in range(20)]
+    await database.media.insert_many([ready_media(audit_pending=[each]) for each in noted])
+    settled = await AuditStore(database).settle_all()
+    # What is asked is asked again, of outboxes that hold something.
+    await database.media.insert_many([ready_media(audit_pending=[each]) for each in noted])
+    return settled
+
+
 _COMMUNITY = MediaPurpose.COMMUNITY
 
 # What `mediaList` and the feed ask for, by the index that serves it; whoever asks.
@@ -166,4 +177,5 @@ MEDIA_CASES: Mapping[str, Case] = {
     "annotation": _annotation,
     "embeddings_due": _embeddings_due,
     "pending_3": _pending,
+    "audit_pending": _audit_pending,
 }

@@ -12,6 +12,7 @@ from uuid6 import uuid7
 from service.annotation_places import place_of
 from service.models import JobKind, JobState, Lane, Workload
 from service.stores.annotation_rows import AnnotationRowStore, Wanted
+from service.stores.audit import AuditStore
 from service.stores.contents import ContentStore
 from service.stores.database import Database
 from service.stores.embeddings import EmbeddingStore
@@ -174,6 +175,26 @@ async def _embeddings_of_model(database: Database) -> object:
     return await store.page(None, model="a@1", limit=20)
 
 
+def _noted(number: int) -> dict[str, Any]:
+    entry = {"action": "media.changed", "actor": "anna", "owner": "anna", "at": NOW, "details": {}}
+    return {"id": f"change:{number}", "subject": uuid7(), **entry}
+
+
+async def _audit_entry(database: Database) -> object:
+    entries: list[Any] = [_noted(number) for number in range(50)]
+    await AuditStore(database).append(entries)
+    return await AuditStore(database).append(entries[:20])
+
+
+async def _deletion_outbox(database: Database) -> object:
+    await database.deletions.insert_many([{"_id": uuid7(), "audit_pending": [_noted(1_000 + n)]} for n in range(20)])
+    await database.deletions.insert_many([{"_id": uuid7()} for _ in range(40)])
+    settled = await AuditStore(database).settle_all()
+    # What is asked is asked again, of outboxes that hold something.
+    await database.deletions.insert_many([{"_id": uuid7(), "audit_pending": [_noted(2_000 + n)]} for n in range(20)])
+    return settled
+
+
 OTHER_CASES: Mapping[str, Mapping[str, Case]] = {
     "contents": {"object": _object, "refs": _refs},
     "jobs": {"claim_by_workload": _claim, "inspection": _inspection},
@@ -185,6 +206,8 @@ OTHER_CASES: Mapping[str, Mapping[str, Case]] = {
         "annotation": _row_by_annotation,
         "media": _rows_of_media,
     },
+    "audit": {"entry": _audit_entry},
+    "deletions": {"audit_pending": _deletion_outbox},
     "embeddings": {
         "by_media": _embeddings_of_media,
         "places": _embedding_places,

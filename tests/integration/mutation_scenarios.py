@@ -125,10 +125,14 @@ Make = Callable[[Stage], Awaitable[Input]]
 
 @dataclass(frozen=True)
 class Scenario:
-    """`make` sets something up and gives an input for `mutation`, without its key, that changes something."""
+    """`make` sets something up and gives an input for `mutation`, without its key, that changes something.
+
+    It takes an owner who also has these `roles`.
+    """
 
     mutation: str
     make: Make
+    roles: tuple[str, ...] = ()
 
 
 async def _new_file(_stage: Stage) -> Input:
@@ -184,6 +188,18 @@ async def _failed_media(stage: Stage) -> Input:
     return {"id": await stage.failed_media()}
 
 
+async def _media_to_quarantine(stage: Stage) -> Input:
+    return {"id": await stage.ready_media(), "decision": "QUARANTINE", "reason": "Not a pet."}
+
+
+async def _media_to_release(stage: Stage) -> Input:
+    """What was shown of it is gone already."""
+    media_id = await stage.client.send(small_photo(next(_seeds)))
+    for status in (MediaStatus.PROCESSING, MediaStatus.QUARANTINED):
+        assert await stage.service.runtime.stores.media.transition(uuid_of(media_id), status) is not None
+    return {"id": media_id, "decision": "RELEASE", "reason": "It is a pet after all."}
+
+
 async def _media_to_annotate(stage: Stage) -> Input:
     given = [{"label": "cat", "confidence": 0.5}, {"label": "dog", "text": "Rex"}]
     return {"mediaId": await stage.ready_media(), "source": "model:detector@1", "annotations": given}
@@ -218,6 +234,8 @@ async def _embedded_media(stage: Stage) -> Input:
     return {"mediaId": given["mediaId"], "models": ["clip@1", "other@1"]}
 
 
+_MODERATOR = ("moderator",)
+
 SCENARIOS: Mapping[str, Scenario] = {
     "createUploads": Scenario("createUploads", _new_file),
     "createUploads of known content": Scenario("createUploads", _known_file),
@@ -230,6 +248,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "signStorageRequest of a part": Scenario("signStorageRequest", _storage_request_of_a_part),
     "updateMedia": Scenario("updateMedia", _ready_media),
     "retryProcessing": Scenario("retryProcessing", _failed_media),
+    "moderateMedia": Scenario("moderateMedia", _media_to_quarantine, _MODERATOR),
+    "moderateMedia to release": Scenario("moderateMedia", _media_to_release, _MODERATOR),
     "annotateMedia": Scenario("annotateMedia", _media_to_annotate),
     "annotateMedia with many": Scenario("annotateMedia", _media_to_annotate_much),
     "deleteAnnotations": Scenario("deleteAnnotations", _annotations_to_delete),
@@ -250,6 +270,7 @@ _ANSWERS: Mapping[str, str] = {
     "signStorageRequest": "target { method headers { name value } }",
     "updateMedia": "media { ...Changed albumIds position visibility subject { type id } location { latitude } }",
     "retryProcessing": "media { ...Changed }",
+    "moderateMedia": "media { ...Changed failure { code } moderation { decision by at reason } }",
     "annotateMedia": "media { ...Changed } annotations { id label confidence text source createdAt }",
     "deleteAnnotations": "deletedIds",
     "deleteMedia": "deletions { id mediaId requestedAt objectsTotal }",

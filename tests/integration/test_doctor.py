@@ -80,7 +80,7 @@ async def test_a_healthy_service_has_nothing_but_ok(service: RunningService) -> 
     checks = dict.fromkeys(finding.check for finding in findings)
     assert list(checks) == [
         *("settings", "database", "writes", "clock", "indexes", "documents"),
-        *("storage", "cors", "keys", "edge", "cdn", "jail"),
+        *("storage", "cors", "issuers", "keys", "edge", "cdn", "jail"),
     ]
     assert "Opens the newest public picture." in [finding.text for finding in findings]
 

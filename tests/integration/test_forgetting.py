@@ -98,9 +98,13 @@ async def test_what_was_quarantined(service: RunningService, http: httpx.AsyncCl
     assert await stored_renditions(media_id, MediaPurpose.COMMUNITY, runtime.object_store) == []
     assert (await document_of(service, media_id))["renditions"] == []
 
-    # Released, it is made anew, under other keys.
+    # Released, and not called malware any more, it is made anew, under other keys.
     await runtime.stores.media.transition(
-        media_id, MediaStatus.UPLOADED, sources={MediaStatus.QUARANTINED}, values={"processing.generation": 2}
+        media_id,
+        MediaStatus.UPLOADED,
+        sources={MediaStatus.QUARANTINED},
+        values={"processing.generation": 2},
+        unset=["processing.malware"],
     )
     await runtime.stores.jobs.enqueue(media_id, JobKind.PROCESS, lane=Lane.FIRST_VISIBLE, generation=2)
     await run_next(service, JobKind.PROCESS)

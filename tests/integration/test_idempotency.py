@@ -25,6 +25,9 @@ from tests.integration.mutation_scenarios import INPUTS, KEYED, SCENARIOS, Input
 # They change nothing that matters, however often they are sent, and so take no key.
 UNKEYED = {"signUploadParts", "signStorageRequest"}
 
+# Enough for every mutation.
+ROLES = tuple({role for scenario in SCENARIOS.values() for role in scenario.roles})
+
 # Each way of each mutation; where the way makes no difference, each mutation once.
 WITH_KEY = [name for name, scenario in SCENARIOS.items() if scenario.mutation in KEYED]
 WITHOUT_KEY = [name for name, scenario in SCENARIOS.items() if scenario.mutation in UNKEYED]
@@ -37,7 +40,7 @@ def owner() -> str:
 
 @pytest.fixture
 def stage(service: RunningService, owner: str) -> Stage:
-    return Stage(service, service.client(owner), owner)
+    return Stage(service, service.client(owner, roles=ROLES), owner)
 
 
 async def ask(stage: Stage, name: str, given: Input, *, key: str | None = None) -> dict[str, Any]:
@@ -105,7 +108,7 @@ async def test_key_belongs_to_its_owner_and_operation(stage: Stage, witness: Wit
     key = uuid4().hex
     assert (await ask(stage, mutation, await SCENARIOS[mutation].make(stage), key=key))["userErrors"] == []
     another = KEYED[(KEYED.index(mutation) + 1) % len(KEYED)]
-    stranger = Stage(stage.service, stage.service.client("stranger"), "stranger")
+    stranger = Stage(stage.service, stage.service.client("stranger", roles=ROLES), "stranger")
     for who, what in ((stranger, mutation), (stage, another)):
         expected, given = await one_effect(who, witness, what), await SCENARIOS[what].make(who)
         before = await witness.look()

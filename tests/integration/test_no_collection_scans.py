@@ -122,7 +122,8 @@ async def test_no_mutation_scans_a_collection(stage: Stage) -> None:
         given = await scenario.make(stage)
         key = uuid4().hex if scenario.mutation in KEYED else None
         async with profiled(stage.service) as scans:
-            answer = await send(stage.client, scenario.mutation, given, key=key)
+            client = stage.service.client(stage.owner, roles=scenario.roles)
+            answer = await send(client, scenario.mutation, given, key=key)
         assert answer["userErrors"] == []
         assert scans == [], scenario
 

@@ -49,7 +49,13 @@ def test_services_annotate_what_lives_and_do_no_more_than_anybody_else() -> None
         assert allowed(MODEL, action) == allowed(OTHER, action)
 
 
-@pytest.mark.parametrize("action", Action)
+def test_moderating_is_for_moderators_alone() -> None:
+    assert allowed(MODERATOR, Action.MODERATE) == allowed(MODERATOR, Action.READ) != set()
+    for viewer in (OWNER, OTHER, MODEL, ANONYMOUS):
+        assert allowed(viewer, Action.MODERATE) == set()
+
+
+@pytest.mark.parametrize("action", sorted(set(Action) - {Action.MODERATE}))
 def test_owner_keeps_private_what_others_may_not(action: Action) -> None:
     assert not any(visibility == "PRIVATE" for _, visibility in allowed(OTHER, action))
     assert any(visibility == "PRIVATE" for _, visibility in allowed(OWNER, action))

@@ -56,7 +56,7 @@ async def test_our_own_page_gets_a_session_that_the_api_honours(client: httpx.As
     answer = await client.post("/demo/session", headers={"Origin": ORIGIN})
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
-    viewer = Authenticator(settings().auth).authenticate(answer.json()["token"])
+    viewer = await Authenticator(settings().auth).authenticate(answer.json()["token"])
     assert viewer.id == answer.json()["subject"] == "demo"
     assert not viewer.is_moderator
 

@@ -31,7 +31,7 @@ def test_every_setting_it_names_exists() -> None:
 
 def test_every_command_it_names_exists() -> None:
     commands = set(get_group(app).commands)
-    assert set(re.findall(r"python -m service (\w+)", TEXT)) <= commands
+    assert set(re.findall(r"python -m service ([\w-]+)", TEXT)) <= commands
 
 
 def test_its_policies_are_complete_json() -> None:

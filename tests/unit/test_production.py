@@ -24,6 +24,10 @@ from service.settings import (
 )
 
 
+def publishing(url: str) -> IssuerSettings:
+    return IssuerSettings(issuer="https://idp", audience="media", jwks_url=url)
+
+
 def issuer(key: str) -> IssuerSettings:
     return IssuerSettings(issuer="https://app", audience="media", algorithm="HS256", key=SecretStr(key))
 
@@ -51,6 +55,7 @@ def test_safe_settings_pass_in_either_role() -> None:
         ({"auth": AuthSettings(issuers=())}, "Nobody could sign in"),
         ({"auth": AuthSettings(issuers=(issuer("development-only-secret-of-32-bytes!"),))}, "default or guessable"),
         ({"auth": AuthSettings(issuers=(issuer("a" * 40),))}, "default or guessable"),
+        ({"auth": AuthSettings(issuers=(publishing("http://idp/keys"),))}, "must be https"),
         ({"http": HttpSettings(graphiql=True)}, "GraphiQL"),
         ({"http": HttpSettings(demo=True)}, "demo page"),
         ({"http": HttpSettings(allowed_origins=("*",))}, "Wildcard origins"),

@@ -64,7 +64,7 @@ def test_everything_a_page_names_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)(?![\w.-])", text, re.MULTILINE)) <= targets
     commands = set(get_group(app).commands)
-    assert set(re.findall(r"-m service ([a-z]+)", text)) <= commands
+    assert set(re.findall(r"-m service ([a-z-]+)", text)) <= commands
     for benchmark in re.findall(r"-m benchmarks\.(\w+)", text):
         module = REPOSITORY / "benchmarks" / benchmark
         assert module.with_suffix(".py").exists() or (module / "__main__.py").exists()
@@ -74,7 +74,7 @@ def test_everything_a_page_names_exists(page: Path) -> None:
 
 def test_readme_names_every_command() -> None:
     commands = set(get_group(app).commands)
-    assert commands == set(re.findall(r"-m service ([a-z]+)", README))
+    assert commands == set(re.findall(r"-m service ([a-z-]+)", README))
 
 
 def test_client_guide_explains_every_code_and_limit() -> None:

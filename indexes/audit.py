@@ -1,0 +1,26 @@
+"""Indexes of `audit`, and of the outboxes that lead to it. `audit` is sharded by {bucket: 1}, if at all."""
+
+from __future__ import annotations
+
+from indexes.declaration import Index
+
+INDEXES = (
+    Index(
+        name="entry",
+        keys=(("bucket", 1), ("id", 1)),
+        serves="append: which entries a chain has already; none is there twice",
+        targets="one shard",
+        options={"unique": True},
+    ),
+)
+
+_OUTBOX = Index(
+    name="audit_pending",
+    keys=(("audit_pending.id", 1),),
+    serves="settle_all: documents whose changes have not been taken to the audit chains",
+    targets="every shard",
+    options={"partialFilterExpression": {"audit_pending.id": {"$gt": ""}}},
+)
+
+MEDIA_INDEXES = (_OUTBOX,)
+DELETION_INDEXES = (_OUTBOX,)

@@ -1,0 +1,39 @@
+"""The audit chains: entries in canonical JSON, each with the hash of the one before. Pure: nothing here does I/O."""
+
+from __future__ import annotations
+
+from service.audit.entry import (
+    BUCKETS,
+    SERVICE_ACTOR,
+    AuditAction,
+    Entry,
+    Head,
+    PendingEntry,
+    bucket_of,
+    hash_of,
+    linked,
+    moment,
+)
+from service.audit.files import UnreadableFile, entry_line, heads_line, read_heads, verify_lines
+from service.audit.verification import Anchor, ChainVerifier, Finding
+
+__all__ = [
+    "BUCKETS",
+    "SERVICE_ACTOR",
+    "Anchor",
+    "AuditAction",
+    "ChainVerifier",
+    "Entry",
+    "Finding",
+    "Head",
+    "PendingEntry",
+    "UnreadableFile",
+    "bucket_of",
+    "entry_line",
+    "hash_of",
+    "heads_line",
+    "linked",
+    "moment",
+    "read_heads",
+    "verify_lines",
+]

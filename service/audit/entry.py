@@ -1,0 +1,107 @@
+"""What an entry of the audit chains holds, which chain it belongs to, and how it is linked to the one before."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypedDict
+
+from service.audit.canonical import canonical_json
+
+VERSION = 1
+# Appends to one chain wait for one another, those to several do not. The number is for good: an owner's entries stay
+# together only while it is the same.
+BUCKETS = 16
+# What the first entry of a chain follows.
+NOTHING = "0" * 64
+# Who does what nobody asks for. Ids of people come from issuers, which are not asked whether they use this one; what
+# the service does has actions of its own.
+SERVICE_ACTOR = "service"
+
+
+class AuditAction(enum.StrEnum):
+    MEDIA_CHANGED = "media.changed"
+    DELETION_REQUESTED = "deletion.requested"
+    OBJECTS_REMOVED = "deletion.objects_removed"
+
+
+class PendingEntry(TypedDict):
+    """What happened, as the write that did it has noted it. Ids, names of fields and counts: nothing else of anybody.
+
+    `id`: follows from what happened, so that the same is never two entries. `actor`: the id of who did it, `service`
+    for the service itself. `owner` and `subject`: ids of the media's owner and of the media. `at`: server time.
+    """
+
+    id: str
+    action: str
+    actor: str
+    owner: str
+    subject: Any
+    at: datetime
+    details: dict[str, Any]
+
+
+class Entry(TypedDict):
+    """An entry of a chain, as it is hashed: all of it. `previous`: the hash of the entry before, in hex."""
+
+    version: int
+    bucket: int
+    sequence: int
+    previous: str
+    id: str
+    action: str
+    actor: str
+    owner: str
+    subject: str
+    at: str
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a chain ends: its last sequence (0: it is empty) and that entry's hash."""
+
+    bucket: int
+    sequence: int = 0
+    hash: str = NOTHING
+
+
+def bucket_of(owner: str) -> int:
+    """The chain of an owner's entries, 0 to BUCKETS - 1."""
+    return int.from_bytes(hashlib.sha256(owner.encode()).digest()[:2]) % BUCKETS
+
+
+def hash_of(entry: Mapping[str, Any]) -> str:
+    """SHA-256 of an entry's canonical JSON, in hex. Raises ValueError if it has none."""
+    return hashlib.sha256(canonical_json(entry)).hexdigest()
+
+
+def linked(pending: Iterable[PendingEntry], head: Head) -> list[tuple[Entry, str]]:
+    """Entries that follow one another from `head` on, each with its hash."""
+    rows = []
+    for each in pending:
+        entry = Entry(
+            version=VERSION,
+            bucket=head.bucket,
+            sequence=head.sequence + 1,
+            previous=head.hash,
+            id=each["id"],
+            action=str(each["action"]),
+            actor=each["actor"],
+            owner=each["owner"],
+            subject=str(each["subject"]),
+            at=moment(each["at"]),
+            details=each["details"],
+        )
+        head = Head(head.bucket, entry["sequence"], hash_of(entry))
+        rows.append((entry, head.hash))
+    return rows
+
+
+def moment(at: datetime) -> str:
+    """ISO 8601 in UTC with milliseconds, which is what the database keeps of it."""
+    aware = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return f"{aware.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{aware.microsecond // 1000:03d}Z"

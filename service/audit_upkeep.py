@@ -1,0 +1,90 @@
+"""The audit chains as a whole: anchoring in object storage where they end, verifying and exporting what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from service.audit import (
+    BUCKETS,
+    Anchor,
+    ChainVerifier,
+    Finding,
+    Head,
+    UnreadableFile,
+    entry_line,
+    heads_line,
+    moment,
+    read_heads,
+)
+from service.object_keys import anchor_prefix
+from service.object_store import ObjectStore
+from service.stores import Stores
+from service.stores.audit import AuditStore
+
+
+async def anchor_heads(*, stores: Stores, object_store: ObjectStore, database: str) -> bool:
+    """Write down where the chains end, once a day (in UTC), by whoever comes first; whether it was now.
+
+    What lies before these heads cannot be changed in `database` any more without contradicting storage, which keeps
+    what was written there first.
+    """
+    now = await stores.media.server_time()
+    bucket, key = object_store.media_bucket, f"{anchor_prefix(database)}{now:%Y-%m-%d}.json"
+    if await object_store.head(bucket, key) is not None:
+        return False
+    heads = await stores.audit.heads()
+    if not heads:
+        return False
+    return await object_store.create(bucket, key, heads_line(heads, moment(now)), content_type="application/json")
+
+
+@dataclass(frozen=True, slots=True)
+class Anchors:
+    """What storage holds of heads: `keys` (objects), and what could not be read as such, a sentence each."""
+
+    heads: Sequence[Anchor]
+    keys: int
+    problems: Sequence[str]
+
+
+async def read_anchors(*, object_store: ObjectStore, database: str) -> Anchors:
+    """All heads that were ever anchored, also in versions of an anchor that were overwritten or deleted since."""
+    heads: list[Anchor] = []
+    problems: list[str] = []
+    versions = await object_store.versions(object_store.media_bucket, anchor_prefix(database))
+    for version in versions:
+        try:
+            heads += read_heads(version.body, f"the anchor {version.key}")
+        except UnreadableFile as error:
+            problems.append(str(error))
+    return Anchors(heads, len({version.key for version in versions}), problems)
+
+
+async def verify_chains(audit: AuditStore, anchors: Sequence[Anchor]) -> AsyncIterator[Finding | Head]:
+    """What is wrong with the chains of the database, held against `anchors` that were read before; and their heads."""
+    for bucket in range(BUCKETS):
+        chain = ChainVerifier(bucket, anchors)
+        async for entry, stored_hash in audit.entries(bucket):
+            for finding in chain.take(entry, stored_hash):
+                yield finding
+        for finding in chain.end():
+            yield finding
+        if chain.head.sequence:
+            yield chain.head
+
+
+async def export_lines(*, stores: Stores) -> AsyncIterator[bytes]:
+    """The lines of an export: what is stored, as it is stored, and last the heads of what came before.
+
+    Raises ValueError for an entry that is no entry any more: `verify_chains` says which.
+    """
+    heads: list[Head] = []
+    for bucket in range(BUCKETS):
+        head = Head(bucket)
+        async for entry, stored_hash in stores.audit.entries(bucket):
+            head = Head(bucket, entry.get("sequence", 0), str(stored_hash))
+            yield entry_line(entry, head.hash)
+        if head.sequence:
+            heads.append(head)
+    yield heads_line(heads, moment(await stores.media.server_time()))

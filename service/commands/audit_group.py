@@ -1,0 +1,48 @@
+"""`audit verify|export` as the command line reads them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.commands.target import explained, settings_of_deployment
+
+group = typer.Typer(no_args_is_help=True, help="Verify the audit chains, or write them out.")
+
+
+@group.command()
+def verify(
+    file: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, metavar="FILE", help="An export; nothing else is asked then."),
+    ] = None,
+    anchor: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, dir_okay=False, metavar="FILE", help="With --file: an anchor, as storage has it."),
+    ] = None,
+) -> None:
+    """Look for entries that were altered, dropped, put in or put elsewhere; exit code 1 if there are any."""
+    from service.commands.audit import verify_database, verify_file
+
+    if file is not None:
+        raise typer.Exit(verify_file(file, anchor or []))
+    if anchor:
+        raise typer.BadParameter(
+            "It goes with --file: without it, anchors are read from storage.", param_hint="--anchor"
+        )
+    with explained():
+        settings = settings_of_deployment()
+        raise typer.Exit(asyncio.run(verify_database(settings)))
+
+
+@group.command()
+def export() -> None:
+    """Write all chains to stdout as JSON Lines, with their heads last: `audit verify --file` needs nothing else."""
+    from service.commands.audit import export_chains
+
+    with explained():
+        settings = settings_of_deployment()
+        raise typer.Exit(asyncio.run(export_chains(settings)))

@@ -1,0 +1,79 @@
+"""What moderators decide: the decision is kept in the media by the very write that changes its status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from service.documents import MediaDocument
+from service.lifecycle import MediaStatus
+from service.models import ModerationDecision, StatusChange
+from service.stores.database import Database
+from service.stores.expressions import NOW, REVISION, Expression, after_now, literals
+from service.stores.jobs import first_fence
+from service.stores.media import MediaStore
+from service.stores.media_reads import Projection, projection
+
+# The latest decisions that a media keeps: with reasons of the greatest length still a small part of its document.
+KEPT_DECISIONS = 20
+
+
+class ModerationStore:
+    """`decision` holds `id`, `by` and `reason`; what was decided and when is added here."""
+
+    def __init__(self, database: Database, *, media: MediaStore) -> None:
+        self._documents = database.media
+        self._media = media
+
+    async def quarantine(
+        self, media_id: UUID, decision: Mapping[str, str], *, failure: Mapping[str, Any], sequence: int | None = None
+    ) -> StatusChange | None:
+        """READY to QUARANTINED, `failure` telling its owner; None if it is not READY, or not since `sequence`.
+
+        The sweeper looks at it until its renditions are gone.
+        """
+        return await self._media.transition(
+            media_id,
+            MediaStatus.QUARANTINED,
+            sources={MediaStatus.READY},
+            guard={} if sequence is None else {"status_sequence": sequence},
+            values={"failure": dict(failure)},
+            computed={"moderation": _with(ModerationDecision.QUARANTINE, decision)},
+            look_again_at=after_now(0),
+        )
+
+    async def release(
+        self, media_id: UUID, decision: Mapping[str, str], *, sequence: int, generation: int
+    ) -> StatusChange | None:
+        """QUARANTINED back to UPLOADED, in round `generation` of processing; None if it is not so since `sequence`.
+
+        None as well while renditions of it are listed: their removal has to end first. It counts as a revision, so that
+        whatever is made from now on has keys that nothing removed ever had.
+        """
+        return await self._media.transition(
+            media_id,
+            MediaStatus.UPLOADED,
+            sources={MediaStatus.QUARANTINED},
+            guard={"status_sequence": sequence, "renditions.0": {"$exists": False}},
+            values={"processing.generation": generation, "processing.fence": first_fence(generation)},
+            computed={
+                "moderation": _with(ModerationDecision.RELEASE, decision),
+                "processing.revision": {"$add": [REVISION, 1]},
+            },
+            unset=["failure"],
+        )
+
+    async def ready_of(self, owner_id: str, *, limit: int, fields: Projection) -> list[MediaDocument]:
+        """The newest READY media of one owner."""
+        query = {"owner_id": owner_id, "status": MediaStatus.READY.value}
+        cursor = self._documents.find(query, projection(fields)).hint("owner_newest").limit(limit)
+        documents: list[MediaDocument] = await cursor.to_list(limit)
+        return documents
+
+
+def _with(decided: ModerationDecision, decision: Mapping[str, str]) -> Expression:
+    """All that was decided so far, and this."""
+    entry = {**literals({**decision, "decision": decided.value}), "at": NOW}
+    earlier = {"$ifNull": ["$moderation", []]}
+    return {"$slice": [{"$concatArrays": [earlier, [entry]]}, -KEPT_DECISIONS]}
