@@ -12,6 +12,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.failpoints import Failpoint
 from service.models import Lane
+from service.settings.auth import AuthSettings as AuthSettings
+from service.settings.auth import IssuerSettings as IssuerSettings
+from service.settings.delivery import CdnSettings as CdnSettings
+from service.settings.delivery import DeliverySettings as DeliverySettings
+from service.settings.delivery import SigningKey as SigningKey
+from service.settings.delivery import TrustedKey as TrustedKey
+from service.settings.group import Group
 
 
 class Environment(enum.StrEnum):
@@ -19,17 +26,13 @@ class Environment(enum.StrEnum):
     PRODUCTION = "production"
 
 
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class MongoSettings(_Group):
+class MongoSettings(Group):
     uri: SecretStr = SecretStr("mongodb://127.0.0.1:27017/?replicaSet=rs0")
     database: str = "media"
     timeout_ms: int = Field(default=5_000, gt=0, description="Deadline of one operation, in milliseconds")
 
 
-class StorageSettings(_Group):
+class StorageSettings(Group):
     """S3 and the two buckets. Empty keys mean boto3's own credential chain (instance role, profile)."""
 
     endpoint: str | None = Field(default=None, description="None for AWS; the address of any other S3 server")
@@ -46,94 +49,7 @@ class StorageSettings(_Group):
     )
 
 
-class TrustedKey(_Group):
-    """The public half of a CloudFront key pair: its id, and the key as PEM (RSA-2048 or ECDSA P-256)."""
-
-    key_pair_id: str
-    public_key: str
-
-
-class SigningKey(_Group):
-    """A CloudFront key pair: its public key's id, and the private key as PEM (RSA-2048 or ECDSA P-256)."""
-
-    key_pair_id: str
-    private_key: SecretStr
-    also_trusted: tuple[TrustedKey, ...] = Field(
-        default=(), description="In the key group besides: the next key, or the last one while its URLs still live"
-    )
-
-
-class DeliverySettings(_Group):
-    base_url: str = "http://127.0.0.1:8090"
-    public_key: SigningKey | None = Field(default=None, description="Signs PUBLIC renditions")
-    private_key: SigningKey | None = Field(default=None, description="Signs PRIVATE renditions; public_key if unset")
-    original_key: SigningKey | None = Field(default=None, description="Signs originals; private_key if unset")
-    hash_algorithm: Literal["SHA1", "SHA256"] = "SHA256"
-    cookie_domain: str = Field(
-        default="", description="Domain of the cookies that open PUBLIC renditions; empty: none are given out"
-    )
-
-    @field_validator("base_url")
-    @classmethod
-    def _no_trailing_slash(cls, value: str) -> str:
-        return value.rstrip("/")
-
-
-class CdnSettings(_Group):
-    """The distribution that is told to forget what is removed; without its id none is."""
-
-    distribution_id: str = ""
-    endpoint: str | None = Field(default=None, description="Where CloudFront is managed; None for AWS")
-    cache_tags: bool = Field(default=True, description="Invalidate by cache tag where the distribution reads them")
-    poll_s: float = Field(default=2.0, gt=0, description="How often requests are gathered and progress is asked for")
-
-
-TokenAlgorithm = Literal["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "EdDSA"]
-
-
-class IssuerSettings(_Group):
-    """Who may issue tokens: with one algorithm and one key, or with those that it publishes."""
-
-    issuer: str
-    audience: str
-    algorithm: TokenAlgorithm | None = None
-    key: SecretStr = Field(
-        default=SecretStr(""), description="The shared secret (HS256: 32 bytes or more) or the public key as PEM"
-    )
-    jwks_url: str | None = Field(default=None, description="Where the issuer publishes its keys, instead of one here")
-
-    @model_validator(mode="after")
-    def _has_keys_from_one_place(self) -> IssuerSettings:
-        if self.jwks_url is None:
-            if self.algorithm is None or not self.key.get_secret_value():
-                raise ValueError("an issuer needs algorithm and key, or jwks_url")
-            return self
-        if self.algorithm is not None or self.key.get_secret_value():
-            raise ValueError("an issuer with jwks_url has algorithms and keys from there: leave out algorithm and key")
-        parts = urlsplit(self.jwks_url)
-        if parts.scheme not in {"https", "http"} or not parts.hostname or "@" in parts.netloc or parts.fragment:
-            raise ValueError("jwks_url must be an https address without a user and without a fragment")
-        if not (self.jwks_url.isascii() and self.jwks_url.isprintable()) or " " in self.jwks_url:
-            raise ValueError("jwks_url must be written in ASCII, without spaces")
-        return self
-
-
-class AuthSettings(_Group):
-    issuers: tuple[IssuerSettings, ...] = ()
-    leeway_s: int = Field(default=10, ge=0, le=60)
-    jwks_refresh_s: float = Field(default=300, ge=10, description="How often published keys are fetched again")
-    jwks_max_age_s: float = Field(
-        default=86_400, ge=60, description="How long published keys hold that cannot be fetched again"
-    )
-
-    @model_validator(mode="after")
-    def _names_each_issuer_once(self) -> AuthSettings:
-        if len({issuer.issuer for issuer in self.issuers}) < len(self.issuers):
-            raise ValueError("two issuers have the same name: only one of their keys would hold")
-        return self
-
-
-class HttpSettings(_Group):
+class HttpSettings(Group):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     allowed_origins: tuple[str, ...] = ()
@@ -175,7 +91,7 @@ class HttpSettings(_Group):
         return self
 
 
-class WorkerSettings(_Group):
+class WorkerSettings(Group):
     concurrency: int = Field(
         default=0, ge=0, description="Jobs at once, and as many more that somebody waits for; 0: by cores and memory"
     )
@@ -197,7 +113,7 @@ class WorkerSettings(_Group):
     metrics_port: int | None = Field(default=None, description="Where the worker serves /metrics and /healthz")
 
 
-class QueueSettings(_Group):
+class QueueSettings(Group):
     """How SQS is asked. Region and keys are those of storage."""
 
     endpoint: str | None = Field(default=None, description="None for AWS; the address of any other SQS server")
@@ -215,7 +131,7 @@ class EventsSettings(QueueSettings):
     max_receives: int = Field(default=10, ge=1, le=1_000, description="Deliveries before `dead_letter_url`")
 
 
-class ScannerSettings(_Group):
+class ScannerSettings(Group):
     """Where originals are scanned for malware before they are decoded; without an address none is."""
 
     address: str = Field(default="", description="Of clamd: tcp://HOST:PORT or unix:///PATH")
@@ -230,7 +146,7 @@ class ScannerSettings(_Group):
         return self.max_bytes if self.address else None
 
 
-class AnnotatorSettings(_Group):
+class AnnotatorSettings(Group):
     """What looks at media once they are READY."""
 
     enabled: tuple[str, ...] | None = Field(
@@ -242,7 +158,7 @@ class AnnotatorSettings(_Group):
     ocr_timeout_s: float = Field(default=30, gt=0, description="How long one picture may be read")
 
 
-class VectorSettings(_Group):
+class VectorSettings(Group):
     """How the nearest of all embeddings are found."""
 
     engine: Literal["scan", "atlas"] = Field(
@@ -256,7 +172,7 @@ class VectorSettings(_Group):
     )
 
 
-class LookAlikeSettings(_Group):
+class LookAlikeSettings(Group):
     """How perceptual hashes are compared; the database does it where memory may not."""
 
     hashes_in_memory: int = Field(
@@ -267,7 +183,7 @@ class LookAlikeSettings(_Group):
 class JobsSettings(QueueSettings):
     """SQS queues that bring hints at jobs, one for each lane; without them workers ask MongoDB."""
 
-    queue_urls: dict[Lane, str] = {}
+    queue_urls: dict[Lane, str] = Field(default={})
 
     @field_validator("queue_urls")
     @classmethod
