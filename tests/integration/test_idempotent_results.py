@@ -107,7 +107,7 @@ async def test_any_change_is_made_once(stand: Stand, changes: dict[str, Any]) ->
     else:
         assert answer["userErrors"] == []
         revised = changes.get("visibility") == "PRIVATE" or bool(changes.get("focus"))
-        assert done == Counter({"changed media": 1, "new jobs": int(revised)})
+        assert done == Counter({"changed media": 1, "new jobs": int(revised), "new audit": 1})
 
 
 # What becomes of a file, which of the outcome's fields says so, and what is written for it.
@@ -187,7 +187,8 @@ async def test_any_list_is_deleted_once(stand: Stand, kinds: list[str], repeated
         ("NOT_FOUND", ["ids", str(index)]) for index, (_, own) in enumerate(listed) if not own
     ]
     live = kinds.count("mine")
-    assert done == Counter({"new deletions": live, "new jobs": live, "changed media through 1 statuses": live})
+    written = {"new deletions": live, "new jobs": live, "changed media through 1 statuses": live, "new audit": live}
+    assert done == Counter(written)
 
 
 def media_of(payload: dict[str, Any]) -> list[dict[str, Any] | None]:
