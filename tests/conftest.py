@@ -28,6 +28,7 @@ from service.dev.tokens import dev_issuer
 from service.object_store import ObjectStore
 from service.settings import AuthSettings, Environment, HttpSettings, MongoSettings, Settings
 from tests.antivirus import Clamd, find_clamd, start_clamd
+from tests.memory_folder import SERVER_FOLDERS, SHARED_MEMORY, has_room, remove_abandoned
 from tests.servers import ORIGIN, StorageServer, start_ministack
 
 REPOSITORY = Path(__file__).parent.parent
@@ -80,23 +81,38 @@ def ports() -> Iterator[int]:
 
 
 @pytest.fixture(scope="session")
-async def children(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Children]:
+def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where servers keep their data that live as long as the run: in memory, where there is room for it.
+
+    Each test's database is made with all its indexes, a file each that is forced to disk.
+    """
+    if not has_room(SHARED_MEMORY):
+        yield tmp_path_factory.mktemp("servers")
+        return
+    remove_abandoned(SHARED_MEMORY)
+    with tempfile.TemporaryDirectory(prefix=f"{SERVER_FOLDERS}{os.getpid()}-", dir=SHARED_MEMORY) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+async def children(tmp_path_factory: pytest.TempPathFactory, server_folder: Path) -> AsyncIterator[Children]:
+    """Servers that are stopped before their folder goes."""
     started = Children(tmp_path_factory.mktemp("logs"))
     yield started
     await started.stop_all()
 
 
 @pytest.fixture(scope="session")
-async def mongod(children: Children, ports: Iterator[int], tmp_path_factory: pytest.TempPathFactory) -> str:
+async def mongod(children: Children, ports: Iterator[int], server_folder: Path) -> str:
     """The URI of a real single-node replica set."""
-    return await start_mongod(children, tmp_path_factory.mktemp("mongod"), next(ports))
+    return await start_mongod(children, server_folder / "mongod", next(ports))
 
 
 @pytest.fixture(scope="session")
-async def seaweed(children: Children, ports: Iterator[int], tmp_path_factory: pytest.TempPathFactory) -> StorageServer:
+async def seaweed(children: Children, ports: Iterator[int], server_folder: Path) -> StorageServer:
     """The S3 server of the embedded stack."""
     setup = SeaweedSetup(
-        folder=tmp_path_factory.mktemp("seaweed"),
+        folder=server_folder / "seaweed",
         ports={name: next(ports) for name in PORT_NAMES},
         access_key=f"key{uuid4().hex[:16]}",
         secret_key=uuid4().hex,
