@@ -18,11 +18,11 @@ SHARP := benchmarks/sharp/node_modules/.package-lock.json
 PEERS := benchmarks/peers/node_modules/.package-lock.json
 INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
-.PHONY: help run test environments lint types contracts client check format contact-sheet lock clean
+.PHONY: help run test environments lint types contracts client check audit-dependencies sbom format contact-sheet lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 
 run: $(DEV) ## Start everything on this machine (Ctrl-C stops it; the data stays in .dev)
 	@exec $(BIN)/python -m service dev
@@ -33,9 +33,10 @@ test: $(TEST) $(MINISTACK) ## Run the suite; ARGS="tests/unit -k delivery" narro
 
 environments: $(TEST) $(MINISTACK) ## Build what the other targets need
 
-lint: $(TEST) ## Check style and format, of the scripts and the Dockerfile too
+lint: $(TEST) ## Check style, format and what bandit warns of; of the scripts and the Dockerfile too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/bandit --quiet --severity-level medium --recursive service schema resolvers indexes .ci
 	$(BIN)/shellcheck .ci/run docker/new-env
 	$(BIN)/hadolint Dockerfile
 
@@ -50,6 +51,12 @@ client: $(CLIENT) ## Check and test the browser client (needs Node.js)
 	npm --prefix clients/js run --silent test
 
 check: lint types contracts client test ## Everything that must hold before a commit
+
+audit-dependencies: $(TEST) ## Ask advisory databases about every locked dependency (needs Node.js and the internet)
+	@$(BIN)/python .ci/audit_dependencies.py
+
+sbom: $(TEST) ## Write what the images install, as CycloneDX, into build/sbom
+	@$(BIN)/python .ci/sbom.py build/sbom
 
 format: $(TEST) ## Put the code into its format
 	$(BIN)/ruff check --fix .

@@ -46,7 +46,7 @@ class HashAlgorithm(enum.StrEnum):
     @property
     def hasher(self) -> hashes.HashAlgorithm:
         # SHA-1 here is CloudFront's wire format; it is never used where a collision could be chosen by a client.
-        return hashes.SHA256() if self is HashAlgorithm.SHA256 else hashes.SHA1()  # noqa: S303
+        return hashes.SHA256() if self is HashAlgorithm.SHA256 else hashes.SHA1()  # noqa: S303  # nosec B303
 
 
 def policy_text(resource: str, expires: int, *, starts: int | None = None, source: IPv4Network | None = None) -> str:

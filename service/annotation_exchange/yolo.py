@@ -89,9 +89,10 @@ def _precedence(entry: Entry) -> tuple[int, int, str]:
 def _names_in(entry: Entry) -> dict[int, str]:
     if not entry.name.lower().endswith((".yaml", ".yml")):
         return {number: label for number, line in enumerate(_lines(entry.text())) if (label := line.strip())}
+    text = entry.text(most=_MAX_YAML_BYTES)
     try:
         # Texts, lists and mappings, and nothing else: a class may be called `no`, and merges of merges stay unmerged.
-        document: Any = yaml.load(entry.text(most=_MAX_YAML_BYTES), Loader=yaml.BaseLoader)  # noqa: S506
+        document: Any = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  # nosec B506
     except (yaml.YAMLError, RecursionError) as error:
         raise Unreadable(entry.name, f"it is not YAML that can be read: {' '.join(str(error).split())}") from None
     names = document.get("names") if isinstance(document, dict) else None

@@ -16,7 +16,7 @@ from random import SystemRandom
 FIRST, LAST, GRPC_OFFSET = 20_000, 22_700, 10_000
 
 # Compiled into SeaweedFS 4.48: every gRPC port is also a socket in /tmp, whatever TMPDIR says.
-_SOCKET_FOLDER = Path("/tmp")  # noqa: S108
+_SOCKET_FOLDER = Path("/tmp")  # noqa: S108  # nosec B108
 
 
 def choose_ports(names: Sequence[str], remembered: Path, wanted: Mapping[str, int]) -> dict[str, int]:

@@ -71,6 +71,7 @@ class Source:
         """The finished function. `label` is what a traceback calls its file."""
         text = "\n".join([f"def generated({parameters}):", *self._prologue, *self._lines, ""])
         namespace: dict[str, Any] = dict(self.names)
-        exec(compile(text, label, "exec"), namespace)  # noqa: S102 - written by this program, from the schema
+        code = compile(text, label, "exec")
+        exec(code, namespace)  # noqa: S102 - written by this program, from the schema  # nosec B102
         function: Callable[..., Any] = namespace["generated"]
         return function

@@ -97,7 +97,7 @@ class Edge:
             raise Denied(DenialCode.ACCESS_DENIED, "no behavior for this path")
         host, cookies = request.headers.get("host", ""), tuple(request.headers.getlist("cookie"))
         target = Target(request.scope["scheme"], host, path, query, cookies)
-        client_ip = request.client.host if request.client else "0.0.0.0"  # noqa: S104 - the unspecified address
+        client_ip = request.client.host if request.client else "0.0.0.0"  # noqa: S104 - no address  # nosec B104
         verify(target, self._keys[behavior.path_pattern], now=self._clock(), client_ip=client_ip)
         return behavior
 
