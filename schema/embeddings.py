@@ -10,9 +10,9 @@ from uuid import UUID
 import strawberry
 from strawberry.dataloader import DataLoader
 
+from schema.by_rule import by_rule
 from schema.context import Info
 from schema.stored import stored
-from service.access import Action, may
 from service.documents import EmbeddingDocument, MediaDocument
 from service.stores.embeddings import unpacked
 
@@ -29,11 +29,15 @@ class Embedding:
     created_at: datetime = stored("created_at")
 
     @strawberry.field(description="In 32-bit floats, for the media's owner, moderators and jobs; null to others.")
+    @by_rule
     async def vector(self, info: Info) -> list[float] | None:
-        if not may(info.context.viewer, Action.ANNOTATE, self.media):
-            return None
         row = await _vectors(info).load(self.document["_id"])
         return None if row is None else unpacked(row["vector"])
+
+    @property
+    def media_document(self) -> MediaDocument:
+        """What decides who is shown its vector."""
+        return self.media
 
 
 async def embeddings_of(info: Info, media: MediaDocument, models: Sequence[str] | None) -> list[Embedding]:

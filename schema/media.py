@@ -9,6 +9,7 @@ from typing import Any
 import strawberry
 
 from schema.annotations import AnnotationConnection, annotations_of
+from schema.by_rule import by_rule
 from schema.context import Info
 from schema.cursors import encode_cursor
 from schema.embeddings import Embedding, embeddings_of
@@ -33,7 +34,7 @@ from schema.values import (
 from service.access import Action, may
 from service.annotation_reads import PLACE_FIELDS
 from service.display import choose_for_slot, choose_named, choose_srcset
-from service.documents import EmbeddedDocument, MediaDocument, RenditionDocument
+from service.documents import MediaDocument, RenditionDocument
 from service.labels import composed
 from service.lifecycle import MediaStatus
 from service.look_alikes import asked_of_media
@@ -117,9 +118,8 @@ class Media(Node):
         metadata=needs("moderation"),
         description="What moderators decided, the oldest of the last 20 first. Shown to moderators only.",
     )
+    @by_rule
     def moderation(self, info: Info) -> list[ModerationRecord] | None:
-        if not self._may(info, Action.MODERATE):
-            return None
         return [
             ModerationRecord(
                 decision=ModerationDecision(each["decision"]),
@@ -135,28 +135,33 @@ class Media(Node):
         description="As the owner said; otherwise, for the owner and moderators only, as the file said.",
     )
     def captured_at(self, info: Info) -> datetime | None:
-        return self.document.get("captured_at") or self._embedded(info).get("captured_at")
+        # What nobody typed, nobody chose to publish.
+        of_file = self.document.get("embedded", {}) if self._shows_details(info) else {}
+        return self.document.get("captured_at") or of_file.get("captured_at")
 
     @strawberry.field(
         metadata=needs("location", "embedded.location", "is_location_settled"),
         description="As the owner said, or else as the file said. Shown to the owner and to moderators only.",
     )
+    @by_rule
     def location(self, info: Info) -> GeoPoint | None:
-        of_file = None if self.document.get("is_location_settled") else self._embedded(info).get("location")
-        point = self.document.get("location") or of_file
-        return _geo_point(point) if point is not None and self._may(info, Action.READ_DETAILS) else None
+        settled, embedded = self.document.get("is_location_settled"), self.document.get("embedded", {})
+        point = self.document.get("location") or (None if settled else embedded.get("location"))
+        return None if point is None else _geo_point(point)
 
     @strawberry.field(
         metadata=needs("embedded.camera"), description="As the file said. Shown to the owner and to moderators only."
     )
+    @by_rule
     def camera(self, info: Info) -> Camera | None:
-        camera = self._embedded(info).get("camera")
+        camera = self.document.get("embedded", {}).get("camera")
         return None if camera is None else Camera(make=camera["make"], model=camera["model"])
 
     @strawberry.field(metadata=needs("content.sha256"), description="Shown to the owner and to moderators only.")
+    @by_rule
     def sha256(self, info: Info) -> SHA256 | None:
         digest = self.document.get("content", {}).get("sha256")
-        return SHA256(digest) if digest is not None and self._may(info, Action.READ_DETAILS) else None
+        return None if digest is None else SHA256(digest)
 
     @strawberry.field(
         metadata=_of_renditions("name", "format", "width", "bytes"),
@@ -200,9 +205,10 @@ class Media(Node):
     @strawberry.field(
         metadata=needs("original.key"), description="The untouched original: owner and moderators only, for minutes."
     )
+    @by_rule
     def original(self, info: Info) -> SignedUrl | None:
         original = self.document.get("original")
-        if original is None or not self._may(info, Action.READ_ORIGINAL):
+        if original is None:
             return None
         signed = info.context.delivery.original_url(media_id=self.document["_id"], key=original["key"])
         return SignedUrl(url=URL(signed.url), expires_at=signed.expires_at)
@@ -218,7 +224,7 @@ class Media(Node):
         after: str | None = None,
     ) -> AnnotationConnection:
         name = None if label is None else composed(label)
-        wanted = Wanted(name, min_confidence, source, details=self._may(info, Action.READ_DETAILS))
+        wanted = Wanted(name, min_confidence, source, details=self._shows_details(info))
         # To be awaited where they have moved; a resolver that is asynchronous always is never compiled.
         page: AnnotationConnection = annotations_of(
             self.document, wanted, first=50 if first is None else first, after=after, stores=info.context.runtime.stores
@@ -246,12 +252,13 @@ class Media(Node):
             info, asked, max_distance=max_distance, first=first, media_of=media_of, besides=self.document["_id"]
         )
 
-    def _may(self, info: Info, action: Action) -> bool:
-        return may(info.context.viewer, action, self.document)
+    @property
+    def media_document(self) -> MediaDocument:
+        """What decides who is shown what of it."""
+        return self.document
 
-    def _embedded(self, info: Info) -> EmbeddedDocument:
-        # What nobody typed, nobody chose to publish.
-        return self.document.get("embedded", {}) if self._may(info, Action.READ_DETAILS) else {}
+    def _shows_details(self, info: Info) -> bool:
+        return may(info.context.viewer, Action.READ_DETAILS, self.document)
 
     def _renditions(self) -> Sequence[RenditionDocument]:
         # Nothing but a READY media is ever signed, whatever an earlier pass may have left in its document.
