@@ -75,12 +75,10 @@ class Subscription:
         media_id = id_of("Deletion", id)
         if media_id is None:
             raise NotFound("There is no such deletion.", field=["id"])
-        runtime = info.context.runtime
         deletions = follow_deletion(
             info.context.viewer,
             media_id,
-            has_cdn=bool(runtime.settings.cdn.distribution_id),
-            stores=runtime.stores,
+            stores=info.context.runtime.stores,
             change_feed=info.context.change_feed,
         )
         async for deletion in deletions:

@@ -13,7 +13,9 @@ from service.models import DeletionStage
 from service.stores.deletions import DeletionDocument
 
 
-@strawberry.type(description="The course of a deletion: hidden at once, then removed from storage, then from the CDN.")
+@strawberry.type(
+    description="The course of a deletion: hidden at once, then removed from storage, then from the CDN, then verified."
+)
 class Deletion(Node):
     document: strawberry.Private[DeletionDocument]
 
@@ -23,6 +25,13 @@ class Deletion(Node):
     cdn_invalidated_at: datetime | None = stored(
         "cdn_invalidated_at",
         description="When every edge of the CDN had forgotten it; null until then, and where there is no CDN to tell.",
+    )
+    verified_at: datetime | None = stored(
+        "verified_at",
+        description="When storage and, where there is a CDN, its edge were asked for all of it and had nothing left.",
+    )
+    certificate: str | None = stored(
+        "certificate", description="Hash of the certificate's entry in the audit chain, once verified."
     )
 
     @strawberry.field

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from service.access import Action, Viewer, granted_filters
 from service.documents import MediaDocument, UploadDocument
 from service.errors import InvalidInput, NotFound, NotPermitted
+from service.failpoints import Failpoint, reach
+from service.kept_media import KEPT_FIELDS, hold_back
 from service.lifecycle import MediaStatus
 from service.models import DeletionStage, Job, JobKind, Lane, MediaPurpose, UploadMethod
 from service.object_keys import media_of_original, media_of_rendition
@@ -23,7 +25,8 @@ from service.stores.invalidations import InvalidationDocument
 
 MAX_IDS = 100
 
-_FIELDS = ("purpose", "original", "renditions.key")
+# What `hide` needs of a media.
+DELETION_FIELDS = (*KEPT_FIELDS, "original", "renditions.key")
 
 
 async def request_deletions(
@@ -42,9 +45,9 @@ async def request_deletions(
         owner_id=viewer.id, operation="deleteMedia", key=idempotency_key, content=sorted(map(str, media_ids)), plan={}
     )
     wanted = [media_id for media_id in dict.fromkeys(media_ids) if media_id is not None]
-    found = await stores.media.get_many(wanted, fields=_FIELDS, access=granted_filters(viewer, Action.DELETE))
+    found = await stores.media.get_many(wanted, fields=DELETION_FIELDS, access=granted_filters(viewer, Action.DELETE))
     deletions = {
-        media_id: await _hide(found[media_id], viewer.id, stores, media_bucket)
+        media_id: await hide(found[media_id], viewer.id, stores, media_bucket)
         for media_id in wanted
         if media_id in found
     }
@@ -52,7 +55,8 @@ async def request_deletions(
     return deletions
 
 
-async def _hide(media: MediaDocument, requested_by: str, stores: Stores, media_bucket: str) -> DeletionDocument:
+async def hide(media: MediaDocument, requested_by: str, stores: Stores, media_bucket: str) -> DeletionDocument:
+    """Delete `media` (with `DELETION_FIELDS`) for whoever has the right to; its deletion. Repeats are free."""
     # Intent and job come before the status: whatever dies in between, the job finishes what was asked for.
     deletion = await stores.deletions.request(
         media["_id"],
@@ -63,7 +67,7 @@ async def _hide(media: MediaDocument, requested_by: str, stores: Stores, media_b
     )
     await stores.jobs.enqueue(media["_id"], JobKind.DELETE, lane=Lane.STANDARD)
     await stores.media.transition(media["_id"], MediaStatus.DELETED)
-    return deletion
+    return await hold_back(deletion, media, stores=stores)
 
 
 def _objects(media: MediaDocument, media_bucket: str) -> list[dict[str, str]]:
@@ -86,11 +90,15 @@ async def remove_objects(job: Job, *, stores: Stores, object_store: ObjectStore)
     await stores.media.transition(job.media_id, MediaStatus.DELETED)
     upload = await stores.uploads.get(job.media_id)
     now, window_ends = await stores.media.server_time(), _window_ends(deletion)
-    keys = await _renditions(job.media_id, deletion, object_store)
+    moments = removal_moments(deletion, upload)
+    await stores.deletions.expect(job.media_id, max(moments))
+    keys, keeps_original = await _renditions(job.media_id, deletion, object_store), False
     if upload is not None and upload["method"] == UploadMethod.MULTIPART and not upload.get("linked"):
         await object_store.multipart.abort_all(upload["key"])
     if now >= window_ends:
-        keys |= await _give_up_originals(deletion, upload, stores, object_store)
+        originals = _originals(deletion, upload)
+        free = await _give_up_originals(deletion, originals, stores, object_store)
+        keys, keeps_original = keys | free, free != originals
     requests = [] if stores.invalidations is None else await stores.invalidations.list_of_media(job.media_id)
     begun = _begun_by_others(requests)
     keys |= {(object_store.media_bucket, key) for each in begun for key in each["keys"]}
@@ -101,12 +109,15 @@ async def remove_objects(job: Job, *, stores: Stores, object_store: ObjectStore)
     await stores.annotation_rows.remove_all(job.media_id)
     await stores.embeddings.remove_of(job.media_id)
     await stores.uploads.strip_deleted(job.media_id)
-    await _look_again(job, upload, now, window_ends, stores)
     if now >= window_ends:
         awaits_cdn = stores.invalidations is not None
-        await stores.deletions.mark_objects_removed(job.media_id, keys=sorted(keys), awaits_cdn=awaits_cdn)
+        await stores.deletions.mark_objects_removed(
+            job.media_id, keys=sorted(keys), awaits_cdn=awaits_cdn, keeps_original=keeps_original
+        )
+        reach(Failpoint.OBJECTS_REMOVED_WRITTEN)
+    await _look_again(job, moments, now, stores)
     await stores.audit.settle("deletions", [job.media_id])
-    # After the stage, which is the last but one.
+    # After the stage, which the CDN's answer goes on from.
     if stores.invalidations is not None:
         await stores.invalidations.release(planned, *(each["_id"] for each in begun))
 
@@ -153,11 +164,11 @@ async def _renditions(media_id: UUID, deletion: DeletionDocument, object_store: 
 
 
 async def _give_up_originals(
-    deletion: DeletionDocument, upload: UploadDocument | None, stores: Stores, object_store: ObjectStore
+    deletion: DeletionDocument, originals: Collection[tuple[str, str]], stores: Stores, object_store: ObjectStore
 ) -> set[tuple[str, str]]:
     """Those that are to be removed: nobody else needs them."""
     await give_up_content(deletion["_id"], stores=stores, object_store=object_store)
-    return {original for original in _originals(deletion, upload) if await stores.contents.is_free(original[1])}
+    return {original for original in originals if await stores.contents.is_free(original[1])}
 
 
 def _originals(deletion: DeletionDocument, upload: UploadDocument | None) -> set[tuple[str, str]]:
@@ -166,19 +177,22 @@ def _originals(deletion: DeletionDocument, upload: UploadDocument | None) -> set
     return listed if upload is None else listed | {(upload["bucket"], upload["key"])}
 
 
-async def _look_again(
-    job: Job, upload: UploadDocument | None, now: datetime, window_ends: datetime, stores: Stores
-) -> None:
+def removal_moments(deletion: DeletionDocument, upload: UploadDocument | None) -> set[datetime]:
     """When the window ends, and when the session is over: until then a presigned request may be used."""
-    moments = {window_ends} if upload is None else {window_ends, upload["expires_at"] + LATE_BYTES}
-    if later := [moment for moment in moments if moment > now]:
-        await stores.jobs.enqueue(
-            job.media_id,
-            JobKind.DELETE,
-            lane=Lane.BACKFILL,
-            generation=job.generation + 1,
-            delay_s=(min(later) - now).total_seconds(),
-        )
+    window_ends = _window_ends(deletion)
+    return {window_ends} if upload is None else {window_ends, upload["expires_at"] + LATE_BYTES}
+
+
+async def _look_again(job: Job, moments: Collection[datetime], now: datetime, stores: Stores) -> None:
+    """At the next of these moments; after the last of them, what was removed is to be verified."""
+    later = [moment for moment in moments if moment > now]
+    await stores.jobs.enqueue(
+        job.media_id,
+        JobKind.DELETE if later else JobKind.VERIFY,
+        lane=Lane.BACKFILL if later else Lane.STANDARD,
+        generation=job.generation + 1,
+        delay_s=(min(later) - now).total_seconds() if later else 0,
+    )
 
 
 async def find_deletions(viewer: Viewer, media_ids: Sequence[UUID], *, stores: Stores) -> dict[UUID, DeletionDocument]:

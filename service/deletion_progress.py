@@ -13,28 +13,30 @@ from service.models import DeletionStage
 from service.stores import Stores
 from service.stores.deletions import DeletionDocument
 
-_ENDS = frozenset({DeletionStage.CDN_INVALIDATED, DeletionStage.VERIFIED, DeletionStage.BLOCKED_BY_RETENTION})
+# BLOCKED_BY_RETENTION is none: the deletion waits, and goes on by itself.
+_END = DeletionStage.VERIFIED
+# What clients are shown of it: the sweeper's and the outbox' writes are no news to them.
+_SHOWN = ("stage", "objects", "objects_removed", "cdn_invalidated_at", "verified_at", "certificate", "blocked_until")
 
 
 async def follow_deletion(
-    viewer: Viewer, media_id: UUID, *, has_cdn: bool, stores: Stores, change_feed: ChangeFeed
+    viewer: Viewer, media_id: UUID, *, stores: Stores, change_feed: ChangeFeed
 ) -> AsyncIterator[DeletionDocument]:
-    """The deletion of `media_id` as it is now, then as it changes, until its last stage.
+    """The deletion of `media_id` as it is now, then as it changes, until it is verified.
 
-    That is the removal of its objects where there is no CDN that could be told, or was none by then. Raises NotFound if
-    there is no such deletion or the media is not the viewer's to delete.
+    Raises NotFound if there is no such deletion or the media is not the viewer's to delete.
     """
-    shown: DeletionDocument | None = None
+    shown: list[object] | None = None
     with change_feed.follow([Topic("deletion", media_id)]) as follower:
         await change_feed.ready()
         while True:
             deletion = (await find_deletions(viewer, [media_id], stores=stores)).get(media_id)
             if deletion is None:
                 raise NotFound("There is no such deletion.", field=["id"])
-            if deletion != shown:
-                shown = deletion
+            seen = [deletion.get(name) for name in _SHOWN]
+            if seen != shown:
+                shown = seen
                 yield deletion
-            awaits_cdn = has_cdn and deletion.get("awaits_cdn", False)
-            if deletion["stage"] in _ENDS or (deletion["stage"] == DeletionStage.OBJECTS_REMOVED and not awaits_cdn):
+            if deletion["stage"] == _END:
                 return
             await follower.changes()

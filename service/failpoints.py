@@ -1,4 +1,4 @@
-"""Named places between `createUploads` and READY at which a process can be made to die, to show that nothing is lost.
+"""Named places at which a process can be made to die, to show that nothing is lost.
 
 Every step that a crash could separate from the next has one; the tests kill a real process at each of them.
 """
@@ -11,7 +11,7 @@ import signal
 
 
 class Failpoint(enum.StrEnum):
-    """After which step the process dies; in the order in which an upload passes them."""
+    """After which step the process dies; in the order in which an upload passes them, and then a deletion."""
 
     UPLOADS_PLANNED = "uploads_planned"
     MEDIA_INITIATED = "media_initiated"
@@ -39,6 +39,10 @@ class Failpoint(enum.StrEnum):
     RENDITIONS_COPIED = "renditions_copied"
     RENDERED = "rendered"
     JOB_COMPLETED = "job_completed"
+    OBJECTS_REMOVED_WRITTEN = "objects_removed_written"
+    VERIFICATION_WRITTEN = "verification_written"
+    CERTIFICATE_APPENDED = "certificate_appended"
+    CERTIFICATE_WRITTEN = "certificate_written"
 
 
 _armed: Failpoint | None = None

@@ -28,6 +28,7 @@ from service.original_content import give_up_content
 from service.part_plan import MAX_PARTS
 from service.processing_jobs import PROCESSING_FIELDS, enqueue_processing
 from service.stores import Stores
+from service.remnants import remove_remnants
 
 _OTHER_BYTES = "Storage holds other bytes than were announced. Start a new upload."
 _FIELDS = (*PROCESSING_FIELDS, "failure", "original.key")
@@ -166,13 +167,20 @@ async def _remove_unneeded_copy(upload: UploadDocument, *, stores: Stores, objec
     # The same bytes, sent again after the media was pointed to another object that holds them.
     media = await stores.media.get(upload["_id"], fields=_FIELDS)
     if media is not None and media.get("original", {}).get("key") != upload["key"]:
-        await clear_storage(upload, stores=stores, object_store=object_store)
+        await _remove_late(upload, stores=stores, object_store=object_store)
 
 
 async def _drop_parts(upload: UploadDocument, object_store: ObjectStore) -> None:
     """Those of every multipart upload: a process that died right after it began one has not written it down."""
     if upload["method"] == UploadMethod.MULTIPART and not upload.get("linked"):
         await object_store.multipart.abort_all(upload["key"])
+async def _remove_late(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> None:
+    bucket, key = upload["bucket"], upload["key"]
+    if await object_store.head(bucket, key) is not None and await stores.contents.is_free(key):
+        await remove_remnants(upload["_id"], [(bucket, key)], stores=stores, object_store=object_store)
+    await clear_storage(upload, stores=stores, object_store=object_store)
+
+
 
 
 async def clear_storage(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> None:

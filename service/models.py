@@ -100,7 +100,8 @@ class Lane(enum.StrEnum):
 
 class JobKind(enum.StrEnum):
     """PROCESS makes a media READY, RENDER gives a READY one all the renditions it should have, RETIRE removes those
-    that were replaced, ANNOTATE runs one annotator, DELETE empties storage.
+    that were replaced, ANNOTATE runs one annotator, DELETE empties storage, VERIFY sees that nothing is left of
+    what was deleted.
     """
 
     PROCESS = "process"
@@ -108,6 +109,7 @@ class JobKind(enum.StrEnum):
     RETIRE = "retire"
     ANNOTATE = "annotate"
     DELETE = "delete"
+    VERIFY = "verify"
 
 
 class Workload(enum.StrEnum):

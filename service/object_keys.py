@@ -52,6 +52,11 @@ def original_key(purpose: MediaPurpose, media_id: UUID, content_type: str) -> st
     return f"{purpose.slug}/raw/{media_id}.{EXTENSIONS[content_type]}"
 
 
+def originals_prefix(purpose: MediaPurpose, media_id: UUID) -> str:
+    """What the key of a media's original starts with, whatever type it is of."""
+    return f"{purpose.slug}/raw/{media_id}."
+
+
 def rendition_key(
     purpose: MediaPurpose,
     visibility: Visibility,

@@ -16,7 +16,7 @@ from service.errors import NotFound, StorageRefused, TemporarilyUnavailable, Too
 from service.models import StoredObject
 from service.multipart import MultipartUploads
 from service.object_deletion import delete_for_good
-from service.object_versions import ObjectBody, ObjectVersion, read_versions
+from service.object_versions import ObjectBody, ObjectVersion, read_versions, versioned_keys
 from service.presigning import PresignedRequest, Presigner
 from service.storage_calls import StorageCalls, error_code
 
@@ -149,6 +149,10 @@ class ObjectStore:
         """Every version of every object under `prefix`, in memory: for few and small ones."""
         return await self._call(lambda: list(read_versions(self._client, bucket, prefix)))
 
+    async def versioned_keys(self, bucket: str, prefix: str) -> set[str]:
+        """Keys under `prefix` with anything at all: an object, an earlier version of one, a delete marker."""
+        return await self._call(versioned_keys, self._client, bucket, prefix)
+
     async def copy(
         self, bucket: str, source: str, key: str, *, content_type: str, cache_control: str, metadata: Mapping[str, str]
     ) -> bool:
@@ -225,9 +229,7 @@ class ObjectStore:
             )
         )
         while (page := await self._call(lambda: next(pages, None))) is not None:
-            yield [
-                ListedObject(entry["Key"], entry["Size"], entry["LastModified"]) for entry in page.get("Contents", [])
-            ]
+            yield [ListedObject(each["Key"], each["Size"], each["LastModified"]) for each in page.get("Contents", [])]
 
     async def ensure_buckets(self) -> list[BucketReport]:
         """Create both buckets and change what differs from their declarations, for each of them. Safe to repeat."""

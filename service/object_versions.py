@@ -32,6 +32,12 @@ class ObjectVersion:
     body: bytes
 
 
+def versioned_keys(client: S3Client, bucket: str, prefix: str) -> set[str]:
+    """Keys under `prefix` of which the bucket has any version, or a delete marker that hides none any more."""
+    pages = client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
+    return {entry["Key"] for page in pages for entry in (*page.get("Versions", []), *page.get("DeleteMarkers", []))}
+
+
 def read_versions(client: S3Client, bucket: str, prefix: str) -> Iterator[ObjectVersion]:
     """All versions of all objects under `prefix`, also of those that were overwritten or hidden by a deletion."""
     for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):

@@ -17,7 +17,7 @@ from service.models import DeletionStage, MediaFormat, MediaPurpose, Rendition, 
 from service.object_keys import generation_of_rendition, rendition_key, visibility_of_rendition
 from service.object_store import ObjectStore
 from service.original_content import give_up_content
-from service.removal import remove_for_good
+from service.remnants import remove_and_forget, remove_remnants
 from service.stored_renditions import stored_renditions
 from service.stores import Stores
 
@@ -138,19 +138,15 @@ async def withdraw(media_id: UUID, purpose: MediaPurpose, stores: Stores, object
         elif later is None or later["status_sequence"] != now["status_sequence"]:
             # It was released meanwhile, and what was listed may be what it was given since.
             return
-    await _remove(media_id, keys, stores, object_store)
+    stored = {(object_store.media_bucket, key) for key in keys}
+    was_verified = status is MediaStatus.DELETED and await remove_remnants(
+        media_id, stored, stores=stores, object_store=object_store
+    )
+    if stored and not was_verified:
+        # An edge may have fetched them in between: the generation is that of what was shown.
+        await remove_and_forget(media_id, stored, stores=stores, object_store=object_store)
     if status is MediaStatus.DELETED:
         deletion = (await stores.deletions.get_many([media_id])).get(media_id)
         # One that is still under way gives up the content itself, when its window ends.
         if deletion is None or deletion["stage"] != DeletionStage.HIDDEN:
             await give_up_content(media_id, stores=stores, object_store=object_store)
-
-
-async def _remove(media_id: UUID, keys: set[str], stores: Stores, object_store: ObjectStore) -> None:
-    if not keys:
-        return
-    # An edge may have fetched them in between: the generation is that of what was shown.
-    request_id = None if stores.invalidations is None else await stores.invalidations.plan_apart(media_id, keys)
-    await remove_for_good({(object_store.media_bucket, key) for key in keys}, object_store)
-    if stores.invalidations is not None and request_id is not None:
-        await stores.invalidations.release(request_id)

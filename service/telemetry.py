@@ -186,6 +186,15 @@ class Metrics:
             "media_invalidation_age_seconds", "For how long edges have been due to forget the oldest request.",
             registry=self.registry,
         )  # fmt: skip
+        self.deletion_checks = Counter(
+            "media_deletion_checks", "Looks at deleted media by what came of them.", ["outcome"], registry=self.registry
+        )
+        self.deletions_unverified = Gauge(
+            "media_deletions_unverified", "Deletions that could have been verified and are not.", registry=self.registry
+        )
+        self.deletions_unverified_age = Gauge(
+            "media_deletions_unverified_age_seconds", "For how long the oldest could have been.", registry=self.registry
+        )
         self.change_stream_lag = Gauge(
             "media_change_stream_lag_seconds", "How long ago the database was as far as what has been heard of it.",
             registry=self.registry,
@@ -272,5 +281,29 @@ class Metrics:
             self.count_upload(purpose, _UPLOAD_OUTCOMES[status])
 
     def render(self) -> tuple[bytes, str]:
+    def count_deletion_check(self, outcome: str) -> None:
+        """Count one look at a deleted media.
+
+        Outcomes: `verified`; `awaits_cdn`; `stored` and `served` where something was left in storage or at an edge;
+        `unclear`, `refused` and `no_key` where edges did not tell, did not take the signature, or could not be asked;
+        `came_back` afterwards.
+        """
+        self.deletion_checks.labels(outcome).inc()
+
+    def set_deletions_unverified(self, number: int, age_s: float) -> None:
+        """How many deletions could have been verified and are not, and for how many seconds the oldest could."""
+        self.deletions_unverified.set(number)
+        self.deletions_unverified_age.set(age_s)
+
+    def count_webhook(self, receiver: str, outcome: str) -> None:
+        """Count an event that was `delivered`, an attempt that `failed`, or an event that is `dead` after its last."""
+        self.webhooks.labels(receiver, outcome).inc()
+
+    def set_webhooks(self, receiver: str, *, waiting: int, oldest_s: float, dead: int) -> None:
+        """What a receiver is still to be sent, for how long the oldest of it has waited, and what was given up."""
+        self.webhooks_waiting.labels(receiver).set(waiting)
+        self.webhook_age.labels(receiver).set(oldest_s)
+        self.webhooks_dead.labels(receiver).set(dead)
+
         """The exposition for `GET /metrics`: body and content type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST

@@ -23,6 +23,9 @@ from service.base_pictures import BasePictures
 from service.cancellation import end
 from service.capacity import children_at_once
 from service.deletion import remove_objects
+from service.deletion_upkeep import attend_deletions
+from service.deletion_verification import verify_deletion
+from service.edge_inspection import open_edge_inspection
 from service.embeddings import settle_due
 from service.errors import ConfigurationError, ProcessingFailed
 from service.event_consumer import EventConsumer
@@ -122,6 +125,13 @@ def _handlers(runtime: Runtime, jail: Jail, annotators: Annotators) -> dict[JobK
         ),
         JobKind.RETIRE: partial(retire_renditions, stores=stores, object_store=object_store),
         JobKind.DELETE: partial(remove_objects, stores=stores, object_store=object_store),
+        JobKind.VERIFY: partial(
+            verify_deletion,
+            stores=stores,
+            object_store=object_store,
+            edges=open_edge_inspection(settings),
+            count=metrics.count_deletion_check,
+        ),
     }
 
 
@@ -186,6 +196,8 @@ async def dispatch_forever(dispatch: InvalidationDispatch, *, poll_s: float) -> 
 async def sweep_once(runtime: Runtime) -> None:
     """Finish what events and clients missed, clear up after writers, and announce jobs anew whose hints were lost."""
     await sweep(stores=runtime.stores, object_store=runtime.object_store)
+    await attend_deletions(stores=runtime.stores)
+    runtime.metrics.set_deletions_unverified(*await runtime.stores.deletion_proofs.unverified())
     await clear_abandoned_writes(stores=runtime.stores)
     await settle_due(stores=runtime.stores)
     await runtime.stores.audit.settle_all()

@@ -26,6 +26,8 @@ class AuditAction(enum.StrEnum):
     MEDIA_CHANGED = "media.changed"
     DELETION_REQUESTED = "deletion.requested"
     OBJECTS_REMOVED = "deletion.objects_removed"
+    DELETION_VERIFIED = "deletion.verified"
+    REMNANT_REMOVED = "deletion.remnant_removed"
 
 
 class PendingEntry(TypedDict):

@@ -34,11 +34,11 @@ from service.settings import Settings, StorageSettings
 from service.stores.database import Database, open_database
 from service.stores.migrations import MigrationStore
 
-# What each process may know: the worker signs nothing, the edge needs no database.
+# What each process may know: the worker signs for itself alone, to ask the edge; the edge needs no database.
 GROUPS = {
     "edge": ("storage", "delivery", "http"),
     "api": ("mongo", "storage", "delivery", "cdn", "auth", "http"),
-    "worker": ("mongo", "storage", "worker", "cdn"),
+    "worker": ("mongo", "storage", "worker", "cdn", "delivery"),
 }
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

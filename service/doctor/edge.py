@@ -9,8 +9,8 @@ from uuid import UUID
 from service.cloudfront import Signer
 from service.delivery import Signers
 from service.doctor.findings import Finding, Level, ok, problem, warning
-from service.doctor.http_probe import Answer, NoAnswer, probe
 from service.documents import MediaDocument
+from service.http_probe import Answer, NoAnswer, probe
 from service.models import MediaFormat, MediaPurpose, RenditionName, Visibility
 from service.object_keys import original_key, rendition_key
 

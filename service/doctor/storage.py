@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from service.doctor.findings import Finding, ok, problem, warning
-from service.doctor.http_probe import NoAnswer, probe
 from service.errors import ConfigurationError, TemporarilyUnavailable
+from service.http_probe import NoAnswer, probe
 from service.object_keys import probe_key
 from service.object_store import ObjectStore
 from service.settings import StorageSettings

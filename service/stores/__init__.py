@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from service.stores.annotation_rows import AnnotationRowStore
 from service.stores.annotations import AnnotationStore
 from service.stores.audit import AuditStore
+from service.stores.certificates import CertificateStore
 from service.stores.contents import ContentStore
 from service.stores.database import Database
 from service.stores.dead_letters import DeadLetterStore
+from service.stores.deletion_proofs import DeletionProofStore
 from service.stores.deletions import DeletionStore
 from service.stores.embeddings import EmbeddingStore
 from service.stores.idempotency import IdempotencyStore
@@ -42,6 +44,8 @@ class Stores:
     job_inspection: JobInspection
     dead_letters: DeadLetterStore
     deletions: DeletionStore
+    deletion_proofs: DeletionProofStore
+    certificates: CertificateStore
     idempotency: IdempotencyStore
     embeddings: EmbeddingStore
     migrations: MigrationStore
@@ -76,6 +80,8 @@ def bind_stores(
         job_inspection=JobInspection(database),
         dead_letters=DeadLetterStore(database, announce=announce),
         deletions=DeletionStore(database),
+        deletion_proofs=DeletionProofStore(database),
+        certificates=CertificateStore(database),
         idempotency=IdempotencyStore(database),
         embeddings=EmbeddingStore(database),
         migrations=MigrationStore(database),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from typing import Any, NotRequired, TypedDict
 from uuid import UUID
 
@@ -12,11 +13,21 @@ from service.audit import SERVICE_ACTOR, AuditAction
 from service.models import DeletionStage
 from service.stores.audit_outbox import noted
 from service.stores.database import Database
-from service.stores.expressions import NOW, insert_if_absent
+from service.stores.event_outbox import NOTHING, Stages
+from service.stores.expressions import NOW, after_now, insert_if_absent
+
+# How long a deletion is left to its first job before the sweeper looks after it.
+_FIRST_LOOK_S = 60
 
 
 class DeletionDocument(TypedDict):
-    """`objects`: what is to be removed, as far as known. `awaits_cdn`: edges were to be told when storage was empty."""
+    """`objects`: what is to be removed, as far as known. `awaits_cdn`: edges were to be told when storage was empty.
+
+    `keeps_original`: another media needs it. `due_at`: from when on nothing can be written any more that was asked for
+    before, so that it can be verified. `checks`: verifications that found something left. `certificate`: the hash of
+    its entry in the audit chain, in hex. `remnants`: what was found after that and is being removed. `look_at`: when
+    the sweeper sees to it that the deletion goes on; there is none where nothing follows.
+    """
 
     _id: UUID
     owner_id: str
@@ -26,13 +37,26 @@ class DeletionDocument(TypedDict):
     stage: str
     objects: list[dict[str, str]]
     objects_removed: int
+    objects_removed_at: NotRequired[datetime]
     awaits_cdn: NotRequired[bool]
+    keeps_original: NotRequired[bool]
     cdn_invalidated_at: NotRequired[Any]
+    due_at: NotRequired[datetime]
+    checks: NotRequired[int]
+    verified_at: NotRequired[datetime]
+    certificate: NotRequired[str]
+    remnants: NotRequired[list[dict[str, str]]]
+    look_at: NotRequired[datetime]
+    blocked_until: NotRequired[datetime]
+    blocked_by: NotRequired[UUID]
 
 
 class DeletionStore:
-    def __init__(self, database: Database) -> None:
+    """`on_stage`: what a write adds that enters another stage."""
+
+    def __init__(self, database: Database, *, on_stage: Stages = NOTHING) -> None:
         self._deletions = database.deletions
+        self._on_stage = on_stage
 
     async def request(
         self, media_id: UUID, *, owner_id: str, requested_by: str, purpose: str, objects: Sequence[dict[str, str]]
@@ -46,6 +70,7 @@ class DeletionStore:
             "stage": DeletionStage.HIDDEN.value,
             "objects": {"$literal": list(objects)},
             "objects_removed": 0,
+            "look_at": after_now(_FIRST_LOOK_S),
             **noted(
                 f"deletion-requested:{media_id}",
                 AuditAction.DELETION_REQUESTED,
@@ -74,10 +99,16 @@ class DeletionStore:
             {"$addToSet": {"objects": {"$each": _objects(sorted(keys))}}},
         )
 
-    async def mark_objects_removed(self, media_id: UUID, *, keys: Sequence[tuple[str, str]], awaits_cdn: bool) -> None:
+    async def expect(self, media_id: UUID, due_at: datetime) -> None:
+        """Nothing can be written any more from `due_at` on that was asked for before."""
+        await self._deletions.update_one({"_id": media_id}, {"$max": {"due_at": due_at}})
+
+    async def mark_objects_removed(
+        self, media_id: UUID, *, keys: Sequence[tuple[str, str]], awaits_cdn: bool, keeps_original: bool
+    ) -> None:
         """Storage was asked for every one of `keys` (bucket, key) and no longer holds one of them.
 
-        `awaits_cdn`: edges are being told.
+        `awaits_cdn`: edges are being told. `keeps_original`: that stays, since another media has the same content.
         """
         objects = _objects(keys)
         await self._deletions.update_one(
@@ -89,6 +120,7 @@ class DeletionStore:
                         "objects": {"$literal": objects},
                         "objects_removed": {"$literal": len(objects)},
                         "awaits_cdn": {"$literal": awaits_cdn},
+                        "keeps_original": {"$literal": keeps_original},
                         "objects_removed_at": NOW,
                         **noted(
                             f"objects-removed:{media_id}",
@@ -97,7 +129,8 @@ class DeletionStore:
                             details={"objects": len(objects)},
                         ),
                     },
-                }
+                },
+                *self._on_stage,
             ],
         )
 
@@ -113,10 +146,7 @@ class DeletionStore:
                 # One that an earlier release removed does not say.
                 "awaits_cdn": {"$ne": False},
             },
-            {
-                "$set": {"stage": DeletionStage.CDN_INVALIDATED.value},
-                "$currentDate": {"cdn_invalidated_at": True},
-            },
+            [{"$set": {"stage": DeletionStage.CDN_INVALIDATED.value, "cdn_invalidated_at": NOW}}, *self._on_stage],
         )
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from service.models import JobState, Lane, Workload
+from service.models import JobKind, JobState, Lane, Workload
 from service.stores.database import Database
 from service.stores.expressions import NOW
 
@@ -130,6 +130,13 @@ class JobInspection:
         """Those of `job_ids` that are to be done, or were given up and may be tried anew."""
         rows = self._jobs.find({"_id": {"$in": list(job_ids)}, "state": {"$in": ["open", "dead"]}}, {"_id": 1})
         return {row["_id"] async for row in rows}
+
+    async def states_of(self, media_id: UUID, kinds: Collection[JobKind]) -> dict[str, str]:
+        """The jobs of these kinds that a media has and that are not done, by id: `open` or `dead`."""
+        prefixes = [f"{media_id}:{kind}:" for kind in sorted(kinds)]
+        ranges = [{"_id": {"$gte": prefix, "$lt": f"{prefix}~"}} for prefix in prefixes]
+        rows = self._jobs.find({"$or": ranges, "state": {"$in": ["open", "dead"]}}, {"state": 1})
+        return {row["_id"]: row["state"] async for row in rows}
 
     async def waiting_s(self) -> dict[Lane, float]:
         """For how many seconds the oldest open job of each lane could have been begun; 0 where none could.

@@ -16,7 +16,7 @@ from service.stores.expressions import NOW, after_now, insert_if_absent
 _KINDS = [kind.value for kind in JobKind]
 _RANK = {lane: rank for rank, lane in enumerate(Lane)}
 _RETENTION_DAYS = 7
-_WITHOUT_DECODING = frozenset({JobKind.DELETE, JobKind.RETIRE})
+_WITHOUT_DECODING = frozenset({JobKind.DELETE, JobKind.RETIRE, JobKind.VERIFY})
 
 # Told of each job that becomes visible: its id and lane, and in how many seconds.
 Announcer = Callable[[str, Lane, float], None]

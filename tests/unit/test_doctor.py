@@ -12,7 +12,7 @@ from service.dev.edge import Behavior, Edge, EdgeSettings
 from service.doctor.database import judge_server
 from service.doctor.edge import check_edge
 from service.doctor.findings import Level
-from service.doctor.http_probe import Answer
+from service.http_probe import Answer
 from service.settings import Environment
 from service.stores.inspection import ServerFacts
 from tests.edge_stand import BASE, Bucket, delivery_settings

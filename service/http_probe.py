@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
-from anyio import to_thread
+from anyio import fail_after, to_thread
 
 TIMEOUT_S = 10
+# For an answer that comes byte by byte.
+_AT_MOST_S = 3 * TIMEOUT_S
 MAX_BODY_BYTES = 4096
 
 
@@ -27,7 +29,11 @@ class Answer:
 
 async def probe(url: str) -> Answer:
     """GET `url`. Raises NoAnswer."""
-    return await to_thread.run_sync(_probe, url)
+    try:
+        with fail_after(_AT_MOST_S):
+            return await to_thread.run_sync(_probe, url, abandon_on_cancel=True)
+    except TimeoutError as error:
+        raise NoAnswer(f"it took longer than {_AT_MOST_S} seconds") from error
 
 
 def _probe(url: str) -> Answer:
