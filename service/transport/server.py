@@ -10,6 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from service.settings import HttpSettings
+from service.transport.request_protocol import HEADER_BYTES, RequestProtocol
 from service.transport.socket_protocol import SocketProtocol
 
 # Longer than load balancers keep an idle connection (60 s on AWS): they, not we, must be the one that hangs up, or a
@@ -30,7 +31,9 @@ class GracefulServer(uvicorn.Server):
                 host=settings.host,
                 port=settings.port,
                 loop="uvloop",
-                http="httptools",
+                http=RequestProtocol,
+                # uvicorn's own name for the bound on heads; with httptools nobody else reads it.
+                h11_max_incomplete_event_size=settings.max_body_bytes + HEADER_BYTES,
                 ws=SocketProtocol,
                 ws_max_size=settings.max_body_bytes,
                 # Two zlib states a socket, for messages of a few hundred bytes.
