@@ -21,14 +21,18 @@ _NOT_YET_INITIALIZED = 94  # MongoDB error code
 
 async def start_mongod(children: Children, folder: Path, port: int) -> str:
     """Start mongod on 127.0.0.1 with its data in `folder`; the URI once it is PRIMARY. StartFailed says what to do."""
-    argv = [str(_binary()), *_flags(_made(folder), port)]
-    child = await children.start("mongod", argv, env=dict(os.environ), grace_s=10)
+    child = await children.start("mongod", command(folder, port), env=dict(os.environ), grace_s=10)
     try:
         await children.wait_until(child, partial(to_thread.run_sync, _is_primary, port), timeout_s=60)
     except StartFailed as error:
         reason = await to_thread.run_sync(_reason, child.log)
         raise StartFailed(f"{str(error).splitlines()[0]}\n{reason}\n{_remedy(reason)}") from None
     return f"mongodb://127.0.0.1:{port}/?replicaSet={REPLICA_SET}"
+
+
+def command(folder: Path, port: int) -> list[str]:
+    """What runs a member of REPLICA_SET on 127.0.0.1 with its data in `folder`, which is made. Raises StartFailed."""
+    return [str(_binary()), *_flags(_made(folder), port)]
 
 
 def _binary() -> Path:

@@ -177,6 +177,9 @@ async def open_member(settings: MongoSettings, address: str) -> AsyncIterator[Wa
 @asynccontextmanager
 async def open_database(settings: MongoSettings) -> AsyncIterator[Database]:
     """Connect lazily; every call has the deadline of `settings.timeout_ms` and writes reach a journaled majority."""
+    uri = settings.uri.get_secret_value()
+    # What operators call this process in the database's logs goes before our name for all of them.
+    named = {} if "appname=" in uri.lower() else {"appname": "media-metadata-service"}
     options: Mapping[str, Any] = {
         "tz_aware": True,
         "uuidRepresentation": "standard",
@@ -184,9 +187,8 @@ async def open_database(settings: MongoSettings) -> AsyncIterator[Database]:
         "journal": True,
         "retryWrites": True,
         "serverSelectionTimeoutMS": settings.timeout_ms,
-        "appname": "media-metadata-service",
+        **named,
     }
-    uri = settings.uri.get_secret_value()
     client: AsyncIOMotorClient[Any] = AsyncIOMotorClient(uri, timeoutMS=settings.timeout_ms, **options)
     watching: AsyncMongoClient[Any] = AsyncMongoClient(uri, **options)
     reading: AsyncMongoClient[Any] = AsyncMongoClient(uri, timeoutMS=settings.timeout_ms, **options)
