@@ -16,7 +16,7 @@ DECLARED: Mapping[str, tuple[Index, ...]] = {
     "contents": contents.INDEXES,
     "jobs": jobs.INDEXES,
     "idempotency": idempotency.INDEXES,
-    "embeddings": embeddings.INDEXES,
+    "embeddings": (*embeddings.INDEXES, *audit.EMBEDDING_INDEXES),
     "deletions": audit.DELETION_INDEXES,
     "audit": audit.INDEXES,
     "invalidations": invalidations.INDEXES,

@@ -19,6 +19,7 @@ from uuid6 import uuid7
 
 from service.annotation_drafts import Drafts
 from service.annotation_layout import MAX_EMBEDDED, Contents, Layout, Revision, check_bounds, lay_out
+from service.audit import SERVICE_ACTOR, AuditAction, Note
 from service.documents import AnnotationDocument, MediaDocument
 from service.errors import MediaServiceError, TemporarilyUnavailable
 from service.labels import labels_of, strongest
@@ -44,11 +45,20 @@ Mark = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A media as it was read, and the write that is to be its next, with its mark."""
+    """A media as it was read, and the write that is to be its next, with its mark; `actor`: whose, as is on record."""
 
     media: MediaDocument
     mark: Mark
     revision: Revision
+    actor: str
+
+    def note(self) -> Note:
+        """What goes on record: whose words they are and how many, not what they say."""
+        fresh, ids = self.revision.fresh, self.revision.ids
+        if ids and not fresh:
+            return Note(AuditAction.ANNOTATIONS_DELETED, actor=self.actor, details={"asked": len(ids)})
+        sources = sorted({each["source"] for each in fresh})
+        return Note(AuditAction.ANNOTATIONS_WRITTEN, self.actor, {"sources": sources, "written": len(fresh)})
 
 
 def mark_without_record() -> Mark:
@@ -99,13 +109,14 @@ async def replace_annotations(
     withdraws: Callable[[str], bool],
     fresh: Sequence[AnnotationDocument],
     *,
+    actor: str = SERVICE_ACTOR,
     stores: Stores,
     in_revision: int | None = None,
 ) -> bool:
     """Let `fresh` take the place of all annotations of a media by sources that `withdraws` names; `created_at` is now.
 
-    False if the media is unknown or deleted, or not READY `in_revision` where that is given. Raises as
-    `write_annotations`.
+    `actor`: who does so, as goes on record. False if the media is unknown or deleted, or not READY `in_revision` where
+    that is given. Raises as `write_annotations`.
     """
     mark = mark_without_record()
     revision = Revision(made(fresh, await stores.media.server_time()), withdraws=withdraws)
@@ -116,7 +127,7 @@ async def replace_annotations(
             return None
         if in_revision is not None and (media["status"], revision_of(media)) != (MediaStatus.READY, in_revision):
             return None
-        return Turn(media, mark, revision)
+        return Turn(media, mark, revision, actor)
 
     return await write_annotations(media_id, look, stores=stores, in_revision=in_revision)
 
@@ -199,5 +210,10 @@ class _Round:
 
     async def _set(self, contents: Contents) -> bool:
         return await self.stores.annotations.write(
-            self.media_id, contents, mark=self.turn.mark, replacing=self.last, revision=self.in_revision
+            self.media_id,
+            contents,
+            mark=self.turn.mark,
+            replacing=self.last,
+            revision=self.in_revision,
+            note=self.turn.note(),
         )

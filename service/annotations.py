@@ -50,10 +50,11 @@ async def annotate_media(
         record = await _recall_annotating(author, media_id, request, stores)
         fresh = made(request.documents(UUID(record.plan["change"])), made_at)
         withdrawn = {request.source} if request.replace else set()
-        return _turn(media, record, Revision(fresh, withdrawn.__contains__))
+        return _turn(media, record, Revision(fresh, withdrawn.__contains__), author)
 
     if not await write_annotations(media_id, look, stores=stores):
         fresh = await of_media(media_id, [each["id"] for each in fresh], stores=stores)
+    await stores.audit.settle("media", [media_id])
     return media_id, fresh
 
 
@@ -84,14 +85,16 @@ async def delete_annotations(
                 return None
             # Each media by itself has been changed by this request, or has not.
             record = await _recall(author, f"{_DELETION} {media_id}", idempotency_key, content, stores)
-            return _turn(media, record, revision)
+            return _turn(media, record, revision, author)
 
         async with places:
             await write_annotations(media_id, look, stores=stores)
 
     writes = (take_back(viewer.id, UUID(media_id), ids) for media_id, ids in plan.items())
     # Whoever is told of an error is told once nothing is written any more.
-    for outcome in await asyncio.gather(*writes, return_exceptions=True):
+    outcomes = await asyncio.gather(*writes, return_exceptions=True)
+    await stores.audit.settle("media", list(map(UUID, plan)))
+    for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
     return {UUID(each) for ids in plan.values() for each in ids}
@@ -157,7 +160,7 @@ async def _recall(author: str, operation: str, key: str, content: Any, stores: S
     )
 
 
-def _turn(media: MediaDocument, record: Remembered, revision: Revision) -> Turn | None:
+def _turn(media: MediaDocument, record: Remembered, revision: Revision, author: str) -> Turn | None:
     """The write to make next; None if it has been made."""
     mark = {"id": record.plan["change"], "record": record.id}
-    return None if record.applied or mark == media.get("last_annotating") else Turn(media, mark, revision)
+    return None if record.applied or mark == media.get("last_annotating") else Turn(media, mark, revision, author)

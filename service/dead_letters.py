@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from service.audit import OPERATOR_ACTOR
 from service.documents import MediaDocument
 from service.lifecycle import MediaStatus
 from service.models import JobKind
@@ -65,7 +66,7 @@ async def retry_dead_letter(letter: DeadLetter, *, stores: Stores, object_store:
 async def _send_back(letter: DeadLetter, media: MediaDocument, stores: Stores, object_store: ObjectStore) -> Retried:
     if (reason := await why_not_again(media, object_store)) is not None:
         return Retried(RetryOutcome.REFUSED, reason)
-    await step_back(media, media["status_sequence"], stores)
+    await step_back(media, media["status_sequence"], actor=OPERATOR_ACTOR, stores=stores)
     now = await stores.media.get(letter.media_id, fields=RETRY_FIELDS)
     if now is not None and now["status"] == MediaStatus.UPLOADED:
         await enqueue_processing(now, stores.jobs)

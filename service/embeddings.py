@@ -14,10 +14,11 @@ import structlog
 from uuid6 import uuid7
 
 from service.access import Action, Viewer, granted_filters
+from service.audit import OPERATOR_ACTOR
 from service.embedding_request import EmbedRequest, RemovalRequest, parsed
 from service.errors import InvalidInput, NotFound, NotPermitted, StateConflict, TemporarilyUnavailable
 from service.stores import Stores
-from service.stores.embeddings import MAX_MODELS, packed
+from service.stores.embeddings import MAX_MODELS, packed, row_id
 from service.stores.idempotency import Remembered
 
 # Each round that is lost was won by another write of the same embedding.
@@ -50,8 +51,9 @@ async def embed_media(viewer: Viewer, media_id: UUID | None, raw: Mapping[str, A
     known_id = await _find(viewer, media_id, stores)
     await _check_model(viewer, request.model, len(request.vector), stores)
 
-    write = _writer(known_id, request.model, request.vector, stores)
+    write = _writer(known_id, request.model, request.vector, viewer_id, stores)
     await _once(known_id, request.model, recall, write, stores)
+    await stores.audit.settle("embeddings", [row_id(known_id, request.model)])
     return known_id
 
 
@@ -65,7 +67,7 @@ async def replace_embedding(media_id: UUID, model: str, vector: list[float], *, 
     async def recall() -> Remembered:
         return Remembered(id="", plan=change, applied=False)
 
-    await _once(media_id, model, recall, _writer(media_id, model, vector, stores), stores)
+    await _once(media_id, model, recall, _writer(media_id, model, vector, OPERATOR_ACTOR, stores), stores)
 
 
 async def check_place(media_id: UUID, model: str, *, stores: Stores) -> None:
@@ -94,6 +96,7 @@ async def delete_embeddings(
     known_id = await _find(viewer, media_id, stores)
     for model in models:
         await _remove(viewer_id, known_id, model, key, stores)
+    await stores.audit.settle("embeddings", [row_id(known_id, model) for model in models])
     return known_id, models
 
 
@@ -106,7 +109,9 @@ async def _remove(viewer_id: str, media_id: UUID, model: str, key: str, stores: 
 
     async def write(mark: Mark, last: Mark | None) -> bool:
         # Without a mark it went with its media.
-        return last is None or await stores.embeddings.clear(media_id, model, mark=mark, replacing=last)
+        return last is None or await stores.embeddings.clear(
+            media_id, model, mark=mark, replacing=last, actor=viewer_id
+        )
 
     await _once(media_id, model, recall, write, stores)
 
@@ -126,7 +131,8 @@ async def settle_due(*, stores: Stores) -> None:
             if time.monotonic() >= ends:
                 return
             try:
-                await stores.embeddings.settle(media_id, due_at)
+                if not await stores.embeddings.settle(media_id, due_at):
+                    failed.add(media_id)
             except Exception:
                 failed.add(media_id)
                 log.exception("embeddings could not be brought in step with their media", media_id=str(media_id))
@@ -221,7 +227,7 @@ async def _check_model(viewer: Viewer, model: str, dimensions: int, stores: Stor
 
 
 def _writer(
-    media_id: UUID, model: str, vector: list[float], stores: Stores
+    media_id: UUID, model: str, vector: list[float], actor: str, stores: Stores
 ) -> Callable[[Mark, Mark | None], Awaitable[bool]]:
     async def write(mark: Mark, last: Mark | None) -> bool:
         places = await _places(media_id, model, stores)
@@ -230,7 +236,7 @@ def _writer(
             raise NotFound("There is no such media.", field=["mediaId"])
         # Not the first of them, which whoever writes at the same time would take, too.
         place = secrets.choice(places)
-        written = await stores.embeddings.put(media, model, vector, place=place, mark=mark, replacing=last)
+        written = await stores.embeddings.put(media, model, vector, place=place, mark=mark, replacing=last, actor=actor)
         await stores.embeddings.settle(media_id, media["embeddings_due_at"])
         return written
 

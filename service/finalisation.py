@@ -9,6 +9,7 @@ from uuid import UUID
 
 from service.access import Viewer
 from service.assembly import ClaimedPart, assemble
+from service.audit import SERVICE_ACTOR, AuditAction, Note
 from service.documents import UploadDocument
 from service.errors import (
     ChecksumMismatch,
@@ -57,7 +58,11 @@ async def complete_upload(
     await stores.idempotency.remember(
         owner_id=upload["owner_id"], operation="completeUpload", key=idempotency_key, content=content, plan={}
     )
-    await finalise(upload, parts, stores=stores, object_store=object_store)
+    try:
+        await finalise(upload, parts, actor=upload["owner_id"], stores=stores, object_store=object_store)
+    finally:
+        # Also what was refused may have ended the media.
+        await stores.audit.settle("media", [upload["_id"]])
     return upload["_id"]
 
 
@@ -65,13 +70,15 @@ async def finalise(
     upload: UploadDocument,
     parts: Sequence[ClaimedPart] | None = None,
     *,
+    actor: str = SERVICE_ACTOR,
     stores: Stores,
     object_store: ObjectStore,
 ) -> None:
     """HEAD, compare, transition, enqueue. Repeats are free, in any order and from any number of callers.
 
-    An upload in parts is put together first, if storage has them all (and as `parts` has them, where given). Raises
-    UploadIncomplete (retryable), UploadExpired, ChecksumMismatch, or NotFound for a deleted media.
+    An upload in parts is put together first, if storage has them all (and as `parts` has them, where given). `actor`:
+    on whose word this looks, as it goes on record. Raises UploadIncomplete (retryable), UploadExpired,
+    ChecksumMismatch, or NotFound for a deleted media.
     """
     media = await stores.media.get(upload["_id"], fields=_FIELDS)
     if media is None:
@@ -84,7 +91,11 @@ async def finalise(
         await stores.uploads.mark_completed(upload["_id"])
         reach(Failpoint.COMPLETION_NOTED)
         await stores.media.transition(
-            upload["_id"], MediaStatus.UPLOADED, sources=AWAITING_BYTES, values=_known_content(upload)
+            upload["_id"],
+            MediaStatus.UPLOADED,
+            sources=AWAITING_BYTES,
+            values=_known_content(upload),
+            note=Note(AuditAction.UPLOAD_COMPLETED, actor=actor),
         )
         reach(Failpoint.UPLOADED_WRITTEN)
         # From here on none is begun any more; one that was begun a moment ago must not outlive the session.
@@ -213,14 +224,16 @@ async def end_unopened(media_id: UUID, *, stores: Stores, object_store: ObjectSt
         await give_up_content(media_id, stores=stores, object_store=object_store)
 
 
-async def expire(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> bool:
-    """End a session and clear what it left; False if its bytes were there already.
+async def expire(
+    upload: UploadDocument, *, note: Note | None = None, stores: Stores, object_store: ObjectStore
+) -> bool:
+    """End a session and clear what it left; False if its bytes were there already. `note`: that nobody merely left it.
 
     First the status: bytes that arrive at this moment are either counted or cleared, never one and then the other.
     The sweeper clears again, soon and when the session would have ended: what was presigned may be used until then.
     """
     ended = await stores.media.transition(
-        upload["_id"], MediaStatus.EXPIRED, sources=AWAITING_BYTES, look_again_at=datetime.now(UTC)
+        upload["_id"], MediaStatus.EXPIRED, sources=AWAITING_BYTES, look_again_at=datetime.now(UTC), note=note
     )
     if ended is None:
         media = await stores.media.get(upload["_id"], fields=())

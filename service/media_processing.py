@@ -32,6 +32,7 @@ from service.receipts import Receipts
 from service.rendition_storage import store_renditions, withdraw
 from service.scanner import Scanner, scan_original
 from service.stores import Stores
+from service.stores.media import held_by
 from service.wanted_renditions import (
     PIPELINE_VERSION,
     WANTED_FIELDS,
@@ -101,7 +102,7 @@ async def process_media(
     done = await stores.media.transition(
         job.media_id,
         MediaStatus.READY,
-        fence=job.fence,
+        guard=held_by(job.fence),
         values={
             **_learnt(file, stored, sha256),
             "processing.made_from": made_from(media),
@@ -151,7 +152,7 @@ async def fail_media(job: Job, error: ProcessingFailed, *, stores: Stores, objec
     if media is not None:
         await quarantine(media, error, stores=stores, object_store=object_store)
     target = MediaStatus.QUARANTINED if error.quarantine else MediaStatus.FAILED
-    await stores.media.transition(job.media_id, target, fence=job.fence, values=failure_values(error))
+    await stores.media.transition(job.media_id, target, guard=held_by(job.fence), values=failure_values(error))
 
 
 def focus_of(media: MediaDocument) -> BoundingBox | None:

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 from uuid6 import uuid7
 
 from service.access import Action, Viewer, granted_filters
+from service.audit import AuditAction, Deed, Note
 from service.documents import MediaDocument
 from service.errors import (
     FailureCode,
@@ -118,6 +119,7 @@ async def _carry_out(
         await enqueue_removal(media, media["status_sequence"], stores)
     elif media["status"] == MediaStatus.UPLOADED:
         await enqueue_processing(media, stores.jobs)
+    await stores.audit.settle("media", [media_id])
 
 
 async def _read(media_id: UUID, stores: Stores) -> MediaDocument:
@@ -145,10 +147,13 @@ async def quarantine_owner(
 ) -> int:
     """Quarantine every READY media of one owner, a page at a time; how many there were.
 
-    May be stopped at any time: what was taken is not found again, so another run goes on. `on_page` is told how many it
-    has taken so far. Raises InvalidInput for a reason that `moderateMedia` would not take.
+    May be stopped at any time: what was taken is not found again, so another run goes on. Each run is on record before
+    it takes the first. `on_page` is told how many it has taken so far. Raises InvalidInput for a reason that
+    `moderateMedia` would not take, and TemporarilyUnavailable if nothing can be put on record.
     """
     request = parse_moderation({"idempotency_key": "none", "decision": ModerationDecision.QUARANTINE, "reason": reason})
+    note = Note(AuditAction.OWNER_QUARANTINED, actor=by)
+    await stores.audit.record([Deed(f"owner-quarantined:{uuid7()}", note, owner=owner_id, subject=owner_id)])
     taken = 0
     slots = asyncio.Semaphore(_AT_ONCE)
 
@@ -162,5 +167,6 @@ async def quarantine_owner(
 
     while page := await stores.moderation.ready_of(owner_id, limit=PAGE, fields=("renditions.key",)):
         taken += sum(await asyncio.gather(*map(take, page)))
+        await stores.audit.settle("media", [media["_id"] for media in page])
         on_page(taken)
     return taken

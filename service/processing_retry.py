@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from service.access import Action, Viewer, granted_filters
+from service.audit import AuditAction, Note
 from service.documents import MediaDocument
 from service.errors import FailureCode, NotFound, NotPermitted, StateConflict
 from service.lifecycle import MediaStatus
@@ -43,7 +44,7 @@ async def retry_processing(
         raise StateConflict(plan["refused"], field=["id"])
     # Read anew: the plan may be a twin's, made after this media was read.
     if "sequence" in plan and (media := await _find(viewer, media_id, stores)) is not None:
-        await step_back(media, plan["sequence"], stores)
+        await step_back(media, plan["sequence"], actor=viewer.id, stores=stores)
         media = await _find(viewer, media_id, stores)
     if media is None:
         raise NotFound("There is no such media.", field=["id"])
@@ -79,7 +80,7 @@ async def why_not_again(media: MediaDocument, object_store: ObjectStore) -> str 
     return None
 
 
-async def step_back(media: MediaDocument, sequence: int, stores: Stores) -> None:
+async def step_back(media: MediaDocument, sequence: int, *, actor: str, stores: Stores) -> None:
     """FAILED to UPLOADED in a new round, once for each place in the history: sequences never come again.
 
     Nothing if `media` (with RETRY_FIELDS) is elsewhere by now. `enqueue_processing` has to follow.
@@ -94,4 +95,6 @@ async def step_back(media: MediaDocument, sequence: int, stores: Stores) -> None
         guard={"status_sequence": sequence},
         values={"processing.generation": generation, "processing.fence": first_fence(generation)},
         unset=["failure"],
+        note=Note(AuditAction.MEDIA_RETRIED, actor=actor),
     )
+    await stores.audit.settle("media", [media["_id"]])

@@ -13,13 +13,12 @@ from service.access import Viewer
 from service.assembly import confirmed
 from service.documents import UploadDocument
 from service.errors import InvalidInput, NotFound, NotPermitted, StateConflict
-from service.lifecycle import MediaStatus
 from service.models import UploadMethod
 from service.object_store import ObjectStore
 from service.part_plan import bytes_of_part
 from service.presigning import Part, PresignedRequest
 from service.stores import Stores
-from service.upload_sessions import PART_URL_EXPIRES_S, open_session, remaining_s
+from service.upload_sessions import PART_URL_EXPIRES_S, note_started, open_session, remaining_s
 
 
 class StorageMethod(enum.StrEnum):
@@ -107,7 +106,7 @@ async def _bound(
     if bound is None or bound.get("storage_upload_id") != storage_upload_id:
         raise unknown
     # Also where it was bound before: whoever bound it may have died before it could say so.
-    await stores.media.transition(upload["_id"], MediaStatus.UPLOADING, sources={MediaStatus.INITIATED})
+    await note_started(upload, stores=stores)
     return bound
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from service.access import Viewer
 from service.assembly import Confirmed, confirmed
+from service.audit import AuditAction, Note
 from service.documents import UploadDocument
 from service.errors import InvalidInput, NotFound, StateConflict, UploadExpired
 from service.failpoints import Failpoint, reach
@@ -67,7 +68,7 @@ async def sign_parts(
     if "storage_upload_id" not in upload:
         upload = await _begin_multipart(upload, checksums=bool(sha256s), stores=stores, object_store=object_store)
     _check_checksums(upload, numbers, sha256s)
-    await stores.media.transition(upload["_id"], MediaStatus.UPLOADING, sources={MediaStatus.INITIATED})
+    await note_started(upload, stores=stores)
     reach(Failpoint.UPLOADING_WRITTEN)
     parts = [
         Part(
@@ -87,6 +88,16 @@ async def sign_parts(
         expires_s=min(remaining_s(upload), PART_URL_EXPIRES_S),
     )
     return list(zip(parts, signed, strict=True))
+
+
+async def note_started(upload: UploadDocument, *, stores: Stores) -> None:
+    """The first request for a part of an upload is given out: INITIATED becomes UPLOADING, once."""
+    started = Note(AuditAction.UPLOAD_STARTED, actor=upload["owner_id"])
+    moved = await stores.media.transition(
+        upload["_id"], MediaStatus.UPLOADING, sources={MediaStatus.INITIATED}, note=started
+    )
+    if moved is not None:
+        await stores.audit.settle("media", [upload["_id"]])
 
 
 def _check_numbers(upload: UploadDocument, numbers: Sequence[int], sha256s: Mapping[int, str]) -> None:
@@ -120,7 +131,8 @@ async def _begin_multipart(
     """Begun when the first part is signed, so that a session nobody uses leaves nothing in storage."""
     if await object_store.head(upload["bucket"], upload["key"]) is not None:
         # Put together from the parts of an earlier one, by a call that died before it could say so.
-        await finalise(upload, stores=stores, object_store=object_store)
+        await finalise(upload, actor=upload["owner_id"], stores=stores, object_store=object_store)
+        await stores.audit.settle("media", [upload["_id"]])
         raise StateConflict(_NOTHING_LEFT, field=["uploadId"])
     storage_upload_id = await object_store.multipart.begin(upload["key"], upload["content_type"], checksums=checksums)
     reach(Failpoint.MULTIPART_CREATED)
@@ -162,6 +174,9 @@ async def abort_upload(
     await stores.idempotency.remember(
         owner_id=upload["owner_id"], operation="abortUpload", key=idempotency_key, content=str(upload_id), plan={}
     )
-    if not await expire(upload, stores=stores, object_store=object_store):
+    aborted = Note(AuditAction.UPLOAD_ABORTED, actor=upload["owner_id"])
+    is_over = await expire(upload, note=aborted, stores=stores, object_store=object_store)
+    await stores.audit.settle("media", [upload["_id"]])
+    if not is_over:
         raise StateConflict("The bytes of this upload have arrived. Delete its media instead.", field=["uploadId"])
     return upload["_id"]

@@ -147,6 +147,7 @@ async def _carry_out(
     reach(Failpoint.SESSIONS_WRITTEN)
     known = [opening for opening in openings if opening.is_known]
     linked = await _finalise_linked(known, stores=stores, object_store=object_store) if known else set()
+    await stores.audit.settle("media", [opening.media_id for opening in openings])
     return [_outcome(decision, linked) for decision in plan["files"]]
 
 
@@ -173,7 +174,8 @@ async def _finalise_linked(openings: Sequence[_Opening], *, stores: Stores, obje
         # One that has ended since shows it by its media, and one that storage does not answer for is left to the
         # sweeper: neither must keep the other files of the batch from their outcome.
         with suppress(MediaServiceError):
-            await finalise(sessions[upload_id], stores=stores, object_store=object_store)
+            session = sessions[upload_id]
+            await finalise(session, actor=session["owner_id"], stores=stores, object_store=object_store)
     return linked
 
 

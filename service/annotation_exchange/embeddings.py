@@ -146,7 +146,10 @@ async def _take(page: _Page, models: Models, *, stores: Stores) -> None:
             await _write(line, page, dry_run=models.dry_run, stores=stores)
 
     # All come to their end before one that failed is told.
-    for outcome in await asyncio.gather(*map(write, writes), return_exceptions=True):
+    outcomes = await asyncio.gather(*map(write, writes), return_exceptions=True)
+    if not models.dry_run:
+        await stores.audit.settle("embeddings", list(lines))
+    for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
 

@@ -21,6 +21,7 @@ from service.annotation_layout import MAX_ANNOTATIONS
 from service.annotation_reads import PLACE_FIELDS, moved_page
 from service.annotation_request import AnnotationRequest, Source
 from service.annotation_writes import replace_annotations
+from service.audit import OPERATOR_ACTOR
 from service.documents import AnnotationDocument, MediaDocument
 from service.errors import InvalidInput
 from service.stores import Stores
@@ -139,7 +140,10 @@ async def _write_page(
             if each.media is not None
         ]
         # All come to their end before one that failed is told.
-        for picture, outcome in zip(chunk, await asyncio.gather(*writes, return_exceptions=True), strict=True):
+        outcomes = await asyncio.gather(*writes, return_exceptions=True)
+        if not options.dry_run:
+            await stores.audit.settle("media", list(media))
+        for picture, outcome in zip(chunk, outcomes, strict=True):
             if isinstance(outcome, Unreadable):
                 report.invalid += 1
                 spool.note([(picture.number, outcome)])
@@ -176,7 +180,9 @@ async def _write(
     try:
         if options.dry_run:
             await check_room(media, options.source, fresh, stores=stores)
-        elif not await replace_annotations(media["_id"], options.source.__eq__, fresh, stores=stores):
+        elif not await replace_annotations(
+            media["_id"], options.source.__eq__, fresh, actor=OPERATOR_ACTOR, stores=stores
+        ):
             raise Unreadable(picture.place, "the media has been deleted")
     except InvalidInput as error:
         raise Unreadable(picture.place, error.message) from None

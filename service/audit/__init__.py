@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from service.audit.entry import (
     BUCKETS,
+    OPERATOR_ACTOR,
     SERVICE_ACTOR,
     AuditAction,
+    Deed,
     Entry,
     Head,
+    Note,
     PendingEntry,
     bucket_of,
     hash_of,
@@ -19,13 +22,16 @@ from service.audit.verification import Anchor, ChainVerifier, Finding
 
 __all__ = [
     "BUCKETS",
+    "OPERATOR_ACTOR",
     "SERVICE_ACTOR",
     "Anchor",
     "AuditAction",
     "ChainVerifier",
+    "Deed",
     "Entry",
     "Finding",
     "Head",
+    "Note",
     "PendingEntry",
     "UnreadableFile",
     "bucket_of",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
@@ -22,12 +22,62 @@ NOTHING = "0" * 64
 SERVICE_ACTOR = "service"
 
 
+# Who does what is done at the command line without saying by whom.
+OPERATOR_ACTOR = "operator"
+
+
 class AuditAction(enum.StrEnum):
+    UPLOAD_CREATED = "upload.created"
+    UPLOAD_STARTED = "upload.started"
+    UPLOAD_COMPLETED = "upload.completed"
+    UPLOAD_ABORTED = "upload.aborted"
+    UPLOAD_EXPIRED = "upload.expired"
+    MEDIA_PROCESSED = "media.processed"
+    MEDIA_FAILED = "media.failed"
+    MEDIA_RETRIED = "media.retried"
+    MEDIA_REPROCESSED = "media.reprocessed"
     MEDIA_CHANGED = "media.changed"
+    MEDIA_QUARANTINED = "media.quarantined"
+    MEDIA_RELEASED = "media.released"
+    OWNER_QUARANTINED = "owner.quarantined"
+    ANNOTATIONS_WRITTEN = "annotations.written"
+    ANNOTATIONS_DELETED = "annotations.deleted"
+    EMBEDDING_WRITTEN = "embedding.written"
+    EMBEDDING_DELETED = "embedding.deleted"
+    ORIGINAL_ACCESSED = "original.accessed"
     DELETION_REQUESTED = "deletion.requested"
     OBJECTS_REMOVED = "deletion.objects_removed"
     DELETION_VERIFIED = "deletion.verified"
     REMNANT_REMOVED = "deletion.remnant_removed"
+    COMMAND_RUN = "command.run"
+    DELETION_BLOCKED = "deletion.blocked"
+    HOLD_PLACED = "hold.placed"
+    HOLD_LIFTED = "hold.lifted"
+    RETENTION_ENDED = "media.retention_ended"
+    ERASURE_REQUESTED = "owner.erasure_requested"
+    OWNER_ERASED = "owner.erased"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a write is to have on record of itself, beside what follows from it: its id, owner, subject and moment.
+
+    `details`: ids, names of fields and counts, never what people have written.
+    """
+
+    action: AuditAction
+    actor: str = SERVICE_ACTOR
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What goes on record before it is done, since no write of it could say so. `id`: as in PendingEntry."""
+
+    id: str
+    note: Note
+    owner: str
+    subject: str
 
 
 class PendingEntry(TypedDict):

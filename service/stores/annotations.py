@@ -7,10 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from service.annotation_layout import Contents
+from service.audit import Note
 from service.documents import MediaDocument
 from service.lifecycle import MediaStatus
+from service.stores.audit_outbox import noted
 from service.stores.database import Database
-from service.stores.expressions import REVISION
+from service.stores.expressions import REVISION, literals
 from service.stores.restriction import restrict
 
 
@@ -29,11 +31,13 @@ class AnnotationStore:
         mark: Mapping[str, str],
         replacing: Mapping[str, str] | None,
         revision: int | None = None,
+        note: Note | None = None,
     ) -> bool:
-        """Let the media say `contents` and leave `mark` (None: nothing but the mark); False if nothing was written.
+        """Let the media say `contents`, leave `mark` and have `note` on record; False if nothing was written.
 
         Refused if the media is DELETED, or if its last write left another mark than `replacing` (None: none yet); where
-        a `revision` is given also unless the media is READY and in that one. A mark's `id` is never used twice.
+        a `revision` is given also unless the media is READY and in that one. A mark's `id` is never used twice. Without
+        `contents` nothing but the mark is written.
         """
         query: dict[str, Any] = {
             "_id": media_id,
@@ -42,17 +46,27 @@ class AnnotationStore:
         }
         if revision is not None:
             query |= {"status": MediaStatus.READY.value, "$expr": {"$eq": [REVISION, revision]}}
-        update: dict[str, Any] = {"$set": {"last_annotating": dict(mark)}}
+        values: dict[str, Any] = {"last_annotating": dict(mark)}
+        gone = []
         if contents is not None:
-            stored, gone = "annotations", "annotation_segments"
-            if contents.segments:
-                stored, gone = gone, stored
-            update["$set"] |= {
-                stored: contents.segments or contents.embedded,
+            kept, left = (
+                ("annotation_segments", "annotations") if contents.segments else ("annotations", "annotation_segments")
+            )
+            values |= {
+                kept: contents.segments or contents.embedded,
                 "annotation_count": contents.count,
                 "labels": contents.labels,
             }
-            update["$unset"] = {gone: ""}
+            gone = [left]
+        on_record = (
+            {}
+            if note is None
+            else noted(f"annotations:{mark['id']}", note.action, actor=note.actor, details=note.details)
+        )
+        update: list[dict[str, Any]] = [
+            {"$set": {**literals(values), **on_record}},
+            *({"$unset": each} for each in gone),
+        ]
         written = await self._media.update_one(query, update)
         if written.matched_count:
             self._tell(media_id)

@@ -7,6 +7,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ import structlog
 from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
 
-from service.audit import BUCKETS, Entry, Head, PendingEntry, bucket_of, linked
+from service.audit import BUCKETS, Deed, Entry, Head, PendingEntry, bucket_of, linked
 from service.errors import TemporarilyUnavailable
 from service.stores.audit_outbox import OUTBOX
 from service.stores.database import Collection as MongoCollection
@@ -23,7 +24,7 @@ from service.stores.database import Database, describe_outage, expected_error
 log = structlog.get_logger(__name__)
 
 # Collections whose documents have an outbox.
-OUTBOXES = ("media", "deletions")
+OUTBOXES = ("media", "deletions", "embeddings")
 
 # So many documents are taken from an outbox at a time, and so many entries are appended together.
 PAGE = 500
@@ -51,6 +52,7 @@ class AuditStore:
     """Moves entries from outboxes to chains. Anybody may do so at any time; each entry is appended once."""
 
     def __init__(self, database: Database) -> None:
+        self._handle = database.handle
         self._audit: MongoCollection = database.handle["audit"]
         # What a failover may still take back is neither anchored nor read from an outbox.
         majority = ReadConcern("majority")
@@ -102,6 +104,21 @@ class AuditStore:
         ids = [document["_id"] for document in documents]
         query = {"_id": {"$in": ids}, f"{OUTBOX}.id": {"$gt": ""}}
         await self._outboxes[collection].update_many(query, emptied)
+
+    async def record(self, deeds: Sequence[Deed]) -> None:
+        """Append what is about to be done, in server time; what is on record already is left out.
+
+        Returns once it is there. Raises TemporarilyUnavailable, also for an outage of the database; it must not be done
+        then.
+        """
+        try:
+            at = (await self._handle.command("hello"))["localTime"]
+            await self.append([_pending(deed, at) for deed in deeds])
+        except Exception as error:
+            if expected_error(error) is None:
+                raise
+            message = "It cannot be put on record at the moment, and so is not done. Try again shortly."
+            raise TemporarilyUnavailable(message) from error
 
     async def append(self, pending: Iterable[PendingEntry]) -> None:
         """Append entries to the chains of their owners; those that are there already are left out.
@@ -188,6 +205,19 @@ class AuditStore:
 
 
 _WAITING = {f"{OUTBOX}.id": {"$gt": ""}}
+
+
+def _pending(deed: Deed, at: datetime) -> PendingEntry:
+    note = deed.note
+    return PendingEntry(
+        id=deed.id,
+        action=note.action.value,
+        actor=note.actor,
+        owner=deed.owner,
+        subject=deed.subject,
+        at=at,
+        details=dict(note.details),
+    )
 
 
 def _chain(bucket: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from service.models import Lane
+from service.stores.audit_outbox import PAST_EMPTIED_OUTBOXES
 from service.stores.change_streams import Signal, Told, watch
 from service.stores.database import Database
 
@@ -22,6 +23,7 @@ _DOCUMENTS: list[Mapping[str, Any]] = [
             "operationType": {"$in": ["insert", "update", "replace", "delete"]},
         }
     },
+    PAST_EMPTIED_OUTBOXES,
     {
         "$project": {
             "documentKey": 1,

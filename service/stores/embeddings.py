@@ -17,8 +17,10 @@ from bson.binary import Binary, BinaryVectorDtype
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from service.audit import AuditAction
 from service.documents import EmbeddingDocument, MediaDocument
 from service.lifecycle import MediaStatus
+from service.stores.audit_outbox import OUTBOX, PAST_EMPTIED_OUTBOXES, noted
 from service.stores.change_streams import Signal, Told, watch
 from service.stores.database import Database
 from service.stores.expressions import NOW, after_now, literals, next_due
@@ -123,9 +125,10 @@ class EmbeddingStore:
         place: int,
         mark: Mapping[str, str],
         replacing: Mapping[str, str] | None,
+        actor: str,
     ) -> bool:
-        """Write an embedding and leave `mark`; False if its last change left another mark than `replacing`, or if
-        `place`, one of `free_places`, has been taken.
+        """Write an embedding of `actor`'s, leave `mark` and have it on record; False if its last change left another
+        mark than `replacing`, or if `place`, one of `free_places`, has been taken.
 
         `media` is what `announce` gave. What its row says of the media stays as it is, if it does say something.
         """
@@ -144,6 +147,7 @@ class EmbeddingStore:
             **literals(fresh),
             **{name: {"$ifNull": [f"${name}", {"$literal": value}]} for name, value in once.items()},
             "created_at": NOW,
+            **_noted(AuditAction.EMBEDDING_WRITTEN, model, mark, actor, {"$literal": media["owner_id"]}, media["_id"]),
         }
         query = {**_at(media["_id"], model), "last_change.id": _last(replacing)}
         try:
@@ -152,21 +156,29 @@ class EmbeddingStore:
             return False
         return bool(written.matched_count or written.upserted_id)
 
-    async def clear(self, media_id: UUID, model: str, *, mark: Mapping[str, str], replacing: Mapping[str, str]) -> bool:
+    async def clear(
+        self, media_id: UUID, model: str, *, mark: Mapping[str, str], replacing: Mapping[str, str], actor: str
+    ) -> bool:
         """Remove an embedding but for `mark`; False if its last change left another mark than `replacing`."""
-        bare = {"_id": "$_id", "media_id": "$media_id", "last_change": {"$literal": dict(mark)}}
+        bare = {
+            "_id": "$_id",
+            "media_id": "$media_id",
+            "last_change": {"$literal": dict(mark)},
+            **_noted(AuditAction.EMBEDDING_DELETED, model, mark, actor, "$owner_id", media_id),
+        }
         query = {**_at(media_id, model), "last_change.id": _last(replacing)}
         written = await self._embeddings.update_one(query, [{"$replaceWith": bare}])
         return bool(written.matched_count)
 
-    async def settle(self, media_id: UUID, due_at: datetime) -> None:
+    async def settle(self, media_id: UUID, due_at: datetime) -> bool:
         """Bring the rows of a media in step with it, and note that they are, unless they are due anew since `due_at`.
 
-        A media that is DELETED or gone has none.
+        A media that is DELETED or gone has none, once what was done to them is on record; False if it is not yet.
         """
         media = await self._media.find_one({"_id": media_id}, {"status": 1, "visibility": 1, "updated_at": 1})
         if media is None or media["status"] == MediaStatus.DELETED:
-            await self.remove_of(media_id)
+            if not await self.remove_of(media_id):
+                return False
         else:
             await self._embeddings.update_many(
                 {"media_id": media_id, "as_of": {"$lt": media["updated_at"]}},
@@ -181,6 +193,7 @@ class EmbeddingStore:
         await self._media.update_one(
             {"_id": media_id, "embeddings_due_at": due_at}, {"$unset": {"embeddings_due_at": ""}}
         )
+        return True
 
     async def settle_if_due(self, media_id: UUID) -> None:
         """`settle` now what the sweeper would see to later."""
@@ -194,9 +207,12 @@ class EmbeddingStore:
         cursor = self._media.find(query, {"embeddings_due_at": 1}).sort("embeddings_due_at", 1).limit(limit)
         return [(media["_id"], media["embeddings_due_at"]) for media in await cursor.to_list(limit)]
 
-    async def remove_of(self, media_id: UUID) -> None:
-        """Remove all that is kept of a media, marks included."""
-        await self._embeddings.delete_many({"media_id": media_id})
+    async def remove_of(self, media_id: UUID) -> bool:
+        """Remove all that is kept of a media, marks included, but for rows of which not all is in the audit chains yet;
+        whether there were none of these.
+        """
+        await self._embeddings.delete_many({"media_id": media_id, f"{OUTBOX}.id": {"$exists": False}})
+        return await self._embeddings.find_one({"media_id": media_id}, {"_id": 1}) is None
 
     async def of_media(
         self, media_ids: Collection[UUID], *, models: Collection[str] | None = None
@@ -242,6 +258,13 @@ def _at(media_id: UUID, model: str) -> dict[str, Any]:
     return {"_id": row_id(media_id, model), "media_id": media_id}
 
 
+def _noted(
+    action: AuditAction, model: str, mark: Mapping[str, str], actor: str, owner: Any, media_id: UUID
+) -> Mapping[str, Any]:
+    entry_id = f"embedding:{mark['id']}"
+    return noted(entry_id, action, actor=actor, owner=owner, subject=media_id, details={"model": model})
+
+
 def _last(replacing: Mapping[str, str] | None) -> Any:
     return {"$exists": False} if replacing is None else replacing["id"]
 
@@ -256,7 +279,7 @@ class Written(NamedTuple):
 async def watch_embeddings(database: Database) -> AsyncIterator[Written | Signal | Told]:
     """Every row that is written or removed; BEGUN first, and again where any may have been missed."""
     model = {"$ifNull": ["$fullDocument.model", "$updateDescription.updatedFields.model"]}
-    pipeline: list[Mapping[str, Any]] = [{"$project": {"documentKey": 1, "model": model}}]
+    pipeline: list[Mapping[str, Any]] = [PAST_EMPTIED_OUTBOXES, {"$project": {"documentKey": 1, "model": model}}]
     async for event in watch(database.watching, pipeline, collection=COLLECTION):
         if isinstance(event, Signal | Told):
             yield event

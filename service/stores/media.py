@@ -9,11 +9,11 @@ from uuid import UUID
 
 from pymongo import ReturnDocument, UpdateOne
 
-from service.audit import AuditAction
+from service.audit import AuditAction, Note
 from service.documents import MediaDocument
 from service.lifecycle import AWAITING_BYTES, TERMINAL, MediaStatus, sources_of
 from service.models import MediaPurpose, StatusChange
-from service.stores.audit_outbox import noted
+from service.stores.audit_outbox import noted, noted_status
 from service.stores.database import Database
 from service.stores.expressions import (
     EMBEDDINGS_DUE,
@@ -26,6 +26,7 @@ from service.stores.expressions import (
     literals,
 )
 from service.stores.media_reads import MediaReads, Projection, projection
+from service.stores.status_notes import own_note
 
 # What this release writes; service/migrations brings what earlier ones wrote to it.
 SCHEMA_VERSION = 3
@@ -38,6 +39,11 @@ StatusCounter = Callable[[MediaStatus, MediaPurpose], None]
 
 def _count_nothing(_status: MediaStatus, _purpose: MediaPurpose) -> None:
     return
+
+
+def held_by(fence: int) -> Mapping[str, Any]:
+    """A guard: only while the media is held by this claim."""
+    return {"processing.fence": fence}
 
 
 _AFTER_CHANGE = {"purpose": 1, "created_at": 1, "status_history": {"$slice": -1}}
@@ -110,6 +116,17 @@ class MediaStore(MediaReads):
             "waiting_since": NOW,
             "created_at": NOW,
             "updated_at": NOW,
+            **noted_status(
+                document["_id"],
+                Note(
+                    AuditAction.UPLOAD_CREATED,
+                    actor=document["owner_id"],
+                    details={"purpose": document["purpose"], "bytes": document["content"]["bytes"]},
+                ),
+                sequence=1,
+                # The document that is being made has none yet.
+                owner={"$literal": document["owner_id"]},
+            ),
         }
         return UpdateOne({"_id": document["_id"]}, insert_if_absent(fresh, marker="status"), upsert=True)
 
@@ -119,35 +136,37 @@ class MediaStore(MediaReads):
         target: MediaStatus,
         *,
         sources: Collection[MediaStatus] | None = None,
-        fence: int | None = None,
         guard: Mapping[str, Any] | None = None,
         values: Mapping[str, Any] | None = None,
         computed: Mapping[str, Expression] | None = None,
         unset: Sequence[str] = (),
         look_again_at: datetime | Expression | None = None,
+        note: Note | None = None,
     ) -> StatusChange | None:
         """The one place that writes a status: compare-and-set from an allowed source, history in server time.
 
-        `fence`: refuse unless the media is still held by this claim. `guard`: refuse unless it matches this query.
-        `computed`: what follows from the document as it was. Returns None when nothing was written.
+        `guard`: refuse unless it matches this query, such as `held_by`. `computed`: what follows from the document as
+        it was. `note`: what goes on record, unless it is the service's own doing; whoever answers somebody should
+        `settle` it. Returns None when nothing was written.
         """
         allowed = sources_of(target) if sources is None else frozenset(sources) & sources_of(target)
         query: dict[str, Any] = {**(guard or {}), "_id": media_id, "status": {"$in": sorted(allowed)}}
-        if fence is not None:
-            query["processing.fence"] = fence
-        change = {"status": target.value, "sequence": {"$add": ["$status_sequence", 1]}, "at": NOW}
+        sequence = {"$add": ["$status_sequence", 1]}
+        change = {"status": target.value, "sequence": sequence, "at": NOW}
+        note = note or own_note(target, values or {})
         update: list[dict[str, Any]] = [
             {
                 "$set": {
                     **literals(values or {}),
                     **(computed or {}),
                     "status": target.value,
-                    "status_sequence": {"$add": ["$status_sequence", 1]},
+                    "status_sequence": sequence,
                     "status_history": {"$concatArrays": ["$status_history", [change]]},
                     "updated_at": NEXT_UPDATE,
                     "embeddings_due_at": EMBEDDINGS_DUE,
                     "waiting_since": look_again_at or ("$$REMOVE" if target in _AT_REST else NOW),
                     **({"first_viewable_at": FIRST_VIEWABLE} if target is MediaStatus.READY else {}),
+                    **({} if note is None else noted_status(media_id, note, sequence=sequence)),
                 }
             }
         ]

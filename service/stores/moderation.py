@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from service.audit import AuditAction, Note
 from service.documents import MediaDocument
 from service.lifecycle import MediaStatus
 from service.models import ModerationDecision, StatusChange
@@ -41,6 +42,7 @@ class ModerationStore:
             values={"failure": dict(failure)},
             computed={"moderation": _with(ModerationDecision.QUARANTINE, decision)},
             look_again_at=after_now(0),
+            note=_note(AuditAction.MEDIA_QUARANTINED, decision),
         )
 
     async def release(
@@ -62,6 +64,7 @@ class ModerationStore:
                 "processing.revision": {"$add": [REVISION, 1]},
             },
             unset=["failure"],
+            note=_note(AuditAction.MEDIA_RELEASED, decision),
         )
 
     async def ready_of(self, owner_id: str, *, limit: int, fields: Projection) -> list[MediaDocument]:
@@ -70,6 +73,11 @@ class ModerationStore:
         cursor = self._documents.find(query, projection(fields)).hint("owner_newest").limit(limit)
         documents: list[MediaDocument] = await cursor.to_list(limit)
         return documents
+
+
+def _note(action: AuditAction, decision: Mapping[str, str]) -> Note:
+    # What was given as a reason stays with the media, where it can be erased.
+    return Note(action, actor=decision["by"], details={"decision": decision["id"]})
 
 
 def _with(decided: ModerationDecision, decision: Mapping[str, str]) -> Expression:

@@ -44,6 +44,20 @@ def effects(before: Snapshot, after: Snapshot) -> Counter[str]:
     return counted
 
 
+def on_record(before: Snapshot, after: Snapshot) -> list[dict[str, Any]]:
+    """The entries of the audit chains that came in between, chain after chain."""
+    return [entry for key, entry in sorted(after["audit"].items()) if key not in before.get("audit", {})]
+
+
+def media_written(before: Snapshot, after: Snapshot) -> set[str]:
+    """The ids of media that, or whose deletions or embeddings, were written in between."""
+    ids = set()
+    for name in ("media", "deletions", "embeddings"):
+        old, new = before.get(name, {}), after.get(name, {})
+        ids |= {str(new[key].get("media_id", key)) for key in new if old.get(key) != new[key]}
+    return ids
+
+
 def _statuses(old: Any, new: Any) -> str:
     """How many statuses a media went through. Where a second version or multipart upload came to a key, how many."""
     if isinstance(old, int) or isinstance(new, int):
