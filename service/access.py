@@ -44,6 +44,8 @@ class Viewer:
     roles: frozenset[str] = frozenset()
     # When the token runs out: a connection that outlives its token must not.
     expires_at: datetime | None = field(default=None, compare=False)
+    # By what the token was verified, where that can be withdrawn: for whoever verified it.
+    credential: object = field(default=None, compare=False, repr=False)
 
     @property
     def is_moderator(self) -> bool:

@@ -16,18 +16,22 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from indexes.ensure import check
 from resolvers.api import build_schema
 from schema.context import Context
-from service.access import Viewer
+from service.access import ANONYMOUS, Viewer
 from service.auth import Authenticator
 from service.cancellation import end
 from service.change_feed import ChangeFeed
 from service.delivery import Delivery
 from service.first_pages import FirstPages
+from service.limit_metrics import LimitMetrics
 from service.look_alike_memory import open_look_alike_memory
 from service.media_memory import MediaMemory
+from service.rate_limits import RateLimiter
 from service.runtime import open_runtime
 from service.settings import Environment, Settings
 from service.stores.database import Database
+from service.stores.rate_limits import open_rate_limit_store
 from service.telemetry import Metrics
+from service.transport.admission import EXPOSED_HEADERS, Admission
 from service.transport.bearer import token_of_headers
 from service.transport.delivery_cookies import delivery_cookies
 from service.transport.graphql_http import GraphQLOverHTTP
@@ -62,6 +66,7 @@ def create_app(
     delivery = Delivery(settings.delivery)
     authenticator = Authenticator(settings.auth)
     operations = Operations(build_schema(), settings.http)
+    admission = Admission(settings.limits)
 
     def context_of(app: Starlette, viewer: Viewer) -> Context:
         state = app.state
@@ -77,14 +82,25 @@ def create_app(
         )
 
     async def http_context(request: Request) -> Context:
-        return context_of(request.app, await authenticator.authenticate(token_of_headers(request.headers)))
+        token = token_of_headers(request.headers)
+        if token is None:
+            return context_of(request.app, ANONYMOUS)
+        return context_of(request.app, await admission.authenticated(request.scope, token, authenticator))
 
     async def viewer_context(connection: HTTPConnection, viewer: Viewer) -> Context:
         return context_of(connection.app, viewer)
 
     streams = EventStreams(operations, authenticator.authenticate, viewer_context, settings.http, metrics)
-    over_http = GraphQLOverHTTP(operations, http_context, settings.http, streams=streams, graphiql=graphiql)
+    over_http = GraphQLOverHTTP(
+        operations, http_context, settings.http, streams=streams, graphiql=graphiql, admission=admission
+    )
     over_socket = GraphQLOverWebSocket(operations, authenticator.authenticate, viewer_context, settings.http, metrics)
+
+    def end_withdrawn() -> None:
+        streams.end_withdrawn(authenticator.still_holds)
+        over_socket.end_withdrawn(authenticator.still_holds)
+
+    authenticator.on_withdrawal(end_withdrawn)
 
     async def drain() -> None:
         streams.drain()
@@ -112,11 +128,11 @@ def create_app(
                 allow_origins=settings.http.allowed_origins,
                 allow_methods=["GET", "POST"],
                 allow_headers=["authorization", "content-type", "last-event-id", "x-request-id"],
-                expose_headers=["x-request-id"],
+                expose_headers=["x-request-id", *EXPOSED_HEADERS],
                 max_age=3600,
             ),
         ],
-        lifespan=_lifespan(settings, metrics, authenticator),
+        lifespan=_lifespan(settings, metrics, authenticator, admission),
     )
     # The server calls this before it stops listening; the lifespan ends too late to say goodbye to sockets.
     app.state.drain = drain
@@ -124,13 +140,22 @@ def create_app(
 
 
 def _lifespan(
-    settings: Settings, metrics: Metrics, authenticator: Authenticator
+    settings: Settings, metrics: Metrics, authenticator: Authenticator, admission: Admission
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with authenticator.following(), open_runtime(settings, metrics) as runtime:
             await runtime.database.require_replica_set()
             await _tell_missing_indexes(runtime.database)
+            limit_metrics = LimitMetrics(metrics.registry)
+            admission.count_by(
+                RateLimiter(
+                    open_rate_limit_store(settings.limits, runtime.database),
+                    window_s=settings.limits.window_s,
+                    on_refused=limit_metrics.count_refused,
+                    on_away=limit_metrics.count_uncounted,
+                )
+            )
             change_feed = ChangeFeed(runtime.database)
             metrics.measure_change_stream(change_feed.lag_s)
             metrics.measure_issuer_keys(authenticator.key_ages())

@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +30,15 @@ _END_OF_DATES = 253_370_764_800
 
 class Unauthenticated(Exception):
     """The token does not hold. The message is for the client and names no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Credential:
+    """The published key that a token was verified by, and the name it was found under."""
+
+    issuer: str
+    kid: str | None
+    key: VerificationKey
 
 
 class Authenticator:
@@ -53,6 +63,7 @@ class Authenticator:
         self._leeway = settings.leeway_s
         # By the hash of the token: what is remembered of a credential is no credential.
         self._verified: OrderedDict[bytes, Viewer] = OrderedDict()
+        self._on_withdrawal: list[Callable[[], None]] = []
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
@@ -90,31 +101,54 @@ class Authenticator:
                 self._verified.popitem(last=False)
         return viewer
 
+    def remembers(self, token: str) -> bool:
+        """Whether a token was verified before and holds: asking `authenticate` costs no verification."""
+        viewer = self._verified.get(hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest())
+        return viewer is not None and self._is_current(viewer)
+
     def _is_current(self, viewer: Viewer) -> bool:
         return viewer.expires_at is not None and viewer.expires_at.timestamp() > time.time() - self._leeway
 
+    def on_withdrawal(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called when a key ceases to hold: whatever stays open should then ask `still_holds`."""
+        self._on_withdrawal.append(callback)
+
+    def still_holds(self, viewer: Viewer) -> bool:
+        """Whether the key that a viewer's token was verified by has not been withdrawn; of its end this says nothing.
+
+        Raises TemporarilyUnavailable where that cannot be known.
+        """
+        credential = viewer.credential
+        if not isinstance(credential, _Credential):
+            return True
+        return self._published[credential.issuer].holds(credential.kid, credential.key)
+
     def _forget_verified(self) -> None:
-        # Which key each was verified by is not kept: keys are withdrawn a few times a year.
+        # All of them: keys are withdrawn a few times a year.
         self._verified.clear()
+        for callback in self._on_withdrawal:
+            callback()
 
     async def _viewer_of(self, token: str) -> Viewer:
         try:
-            claims = await self._verify(token)
+            claims, credential = await self._verify(token)
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("The token has expired; get a new one.") from None
         except (jwt.PyJWTError, ValueError, RecursionError):
             raise Unauthenticated("The token is not valid.") from None
-        return _viewer(claims)
+        return _viewer(claims, credential)
 
-    async def _verify(self, token: str) -> dict[str, Any]:
+    async def _verify(self, token: str) -> tuple[dict[str, Any], _Credential | None]:
         # Read unverified only to pick the issuer and its key; nothing of it is believed before the signature is.
         claimed = jwt.decode(token, options={"verify_signature": False}).get("iss")
         issuer = self._issuers.get(claimed) if isinstance(claimed, str) else None
         if issuer is None:
             raise jwt.InvalidIssuerError("unknown issuer")
         published = self._published.get(issuer.issuer)
-        key = self._configured[issuer.issuer] if published is None else await _published_key(token, published)
-        return self._decode(token, issuer, key)
+        if published is None:
+            return self._decode(token, issuer, self._configured[issuer.issuer]), None
+        kid, key = await _published_key(token, published)
+        return self._decode(token, issuer, key), _Credential(issuer.issuer, kid, key)
 
     def _decode(self, token: str, issuer: IssuerSettings, key: VerificationKey) -> dict[str, Any]:
         claims: dict[str, Any] = jwt.decode(
@@ -129,22 +163,23 @@ class Authenticator:
         return claims
 
 
-async def _published_key(token: str, published: PublishedKeys) -> VerificationKey:
+async def _published_key(token: str, published: PublishedKeys) -> tuple[str | None, VerificationKey]:
     header = jwt.get_unverified_header(token)
     # No key would fit: not worth asking the issuer for one.
     if header.get("alg") not in PUBLIC_KEY_ALGORITHMS:
         raise jwt.InvalidAlgorithmError("not an algorithm of public keys")
-    key = await published.find(header.get("kid"))
+    kid = header.get("kid")
+    key = await published.find(kid)
     if key is None:
         raise jwt.InvalidKeyError("unknown kid")
-    return key
+    return kid, key
 
 
-def _viewer(claims: dict[str, Any]) -> Viewer:
+def _viewer(claims: dict[str, Any], credential: _Credential | None) -> Viewer:
     subject, roles = claims["sub"], claims.get("roles", [])
     if not isinstance(subject, str) or not 1 <= len(subject) <= 200:
         raise Unauthenticated("The token's subject is not usable.")
     if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
         raise Unauthenticated("The token's roles are not a list of names.")
     expires_at = datetime.fromtimestamp(min(int(claims["exp"]), _END_OF_DATES), UTC)
-    return Viewer(id=subject, roles=frozenset(roles), expires_at=expires_at)
+    return Viewer(id=subject, roles=frozenset(roles), expires_at=expires_at, credential=credential)

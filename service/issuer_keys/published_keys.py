@@ -62,9 +62,17 @@ class PublishedKeys:
             await self.refresh()
             key = self._known(kid)
         if key is None and (self._failures or self._fetched_at is None):
-            text = "The keys of the token's issuer cannot be fetched now; try again."
-            raise TemporarilyUnavailable(text, retry_after_ms=5_000)
+            raise _unavailable()
         return key
+
+    def holds(self, kid: str | None, key: VerificationKey) -> bool:
+        """Whether `key`, found by this name, is still what the issuer publishes under it.
+
+        Raises TemporarilyUnavailable where nobody knows, as the keys could not be fetched for too long.
+        """
+        if not self._keys and self._failures:
+            raise _unavailable()
+        return self._known(kid) == key
 
     def _known(self, kid: str | None) -> VerificationKey | None:
         if kid is None and len(self._keys) == 1:
@@ -134,3 +142,8 @@ class PublishedKeys:
         before, self._keys = self._keys, keys
         if any(keys.get(kid) != key for kid, key in before.items()):
             self._on_removed()
+
+
+def _unavailable() -> TemporarilyUnavailable:
+    text = "The keys of the token's issuer cannot be fetched now; try again."
+    return TemporarilyUnavailable(text, retry_after_ms=5_000)

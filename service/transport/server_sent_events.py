@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.access import Viewer
+from service.errors import TemporarilyUnavailable
 from service.settings import HttpSettings
 from service.telemetry import Metrics
 from service.transport.bearer import token_of_headers
@@ -129,7 +130,7 @@ class EventStreams:
             else:
                 yield await self._operations.run(operation, await make_context())
 
-        stream = _EventStream(answers(), viewer.expires_at, resumable=_is_resumable(operation))
+        stream = _EventStream(answers(), viewer, resumable=_is_resumable(operation))
 
         async def serve(_scope: Scope, receive: Receive, send: Send) -> None:
             self._open.add(stream)
@@ -157,12 +158,23 @@ class EventStreams:
         for stream in self._open:
             stream.end(_End.DRAINED)
 
+    def end_withdrawn(self, still_holds: Callable[[Viewer], bool]) -> None:
+        """End the streams whose token does not hold any more, saying so."""
+        for stream in self._open:
+            try:
+                if not still_holds(stream.viewer):
+                    stream.end(_End.WITHDRAWN)
+            except TemporarilyUnavailable:
+                stream.end(_End.UNVERIFIABLE)
+
 
 class _End(enum.Enum):
     """Why a stream ends before its operation does, and what the client is told: nothing, if it is gone."""
 
     GONE = ("", "", False)
     EXPIRED = ("The token has run out; ask again with a new one.", "UNAUTHENTICATED", False)
+    WITHDRAWN = ("The token does not hold any more; ask again with a new one.", "UNAUTHENTICATED", False)
+    UNVERIFIABLE = ("The token cannot be verified now; ask again to go on.", "TEMPORARILY_UNAVAILABLE", True)
     DRAINED = ("The server is restarting; ask again to go on.", "TEMPORARILY_UNAVAILABLE", True)
 
     def as_event(self) -> bytes:
@@ -172,13 +184,18 @@ class _End(enum.Enum):
 
 
 class _EventStream:
-    __slots__ = ("_answers", "_ended", "_expires_at", "_resumable")
+    __slots__ = ("_answers", "_ended", "_expiry", "_resumable", "viewer")
 
-    def __init__(self, answers: AsyncGenerator[Answer, None], expires_at: datetime | None, *, resumable: bool) -> None:
+    def __init__(self, answers: AsyncGenerator[Answer, None], viewer: Viewer, *, resumable: bool) -> None:
         self._answers = answers
-        self._expires_at = expires_at
+        self.viewer = viewer
         self._resumable = resumable
-        self._ended: asyncio.Future[_End] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[_End] = loop.create_future()
+        # In the event loop's time.
+        self._expiry = float("inf")
+        if viewer.expires_at is not None:
+            self._expiry = loop.time() + (viewer.expires_at - datetime.now(UTC)).total_seconds()
 
     def end(self, reason: _End) -> None:
         if not self._ended.done():
@@ -188,10 +205,7 @@ class _EventStream:
         """Send until the operation, the client, the token or the server ends it."""
         loop = asyncio.get_running_loop()
         watching = loop.create_task(self._watch(receive))
-        expiry = None
-        if self._expires_at is not None:
-            left = (self._expires_at - datetime.now(UTC)).total_seconds()
-            expiry = loop.call_later(left, self.end, _End.EXPIRED)
+        expiry = None if self._expiry == float("inf") else loop.call_at(self._expiry, self.end, _End.EXPIRED)
         try:
             await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
             await self._write(send, _COMMENT)
@@ -218,6 +232,9 @@ class _EventStream:
                 if not coming.done():
                     coming.cancel()
                     await asyncio.wait((coming,))
+            # The timer may be late where the event loop has much to do: nothing is sent after the end all the same.
+            if asyncio.get_running_loop().time() >= self._expiry:
+                self.end(_End.EXPIRED)
             if self._ended.done():
                 return _farewell(self._ended.result())
             answer = coming.result()
@@ -245,9 +262,9 @@ def _farewell(end: _End) -> bytes:
     match end:
         case _End.GONE:
             return b""
-        case _End.EXPIRED:
+        case _End.EXPIRED | _End.WITHDRAWN:
             return end.as_event() + _COMPLETE
-        case _End.DRAINED:
+        case _End.DRAINED | _End.UNVERIFIABLE:
             # Without `complete`: clients that resume by themselves do so.
             return end.as_event()
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import structlog
@@ -51,6 +51,13 @@ class _Close(Exception):
         self.reason = reason
 
 
+class SocketEnd(NamedTuple):
+    """What a socket is closed with."""
+
+    code: int
+    reason: str
+
+
 class SocketSession:
     """Serves one accepted socket until either side closes it."""
 
@@ -83,7 +90,11 @@ class SocketSession:
         try:
             async with asyncio.timeout(self._settings.socket_init_timeout_s) as deadline:
                 while True:
-                    await self._handle(await self._receive())
+                    message = await self._receive()
+                    # Closed from elsewhere, which a client need not heed.
+                    if self._closed:
+                        return
+                    await self._handle(message)
                     if self._viewer is not None:
                         deadline.reschedule(self._expiry)
         except TimeoutError:
@@ -100,6 +111,19 @@ class SocketSession:
             await self.close(INTERNAL, "Internal server error")
         finally:
             await self._stop_operations()
+
+    def end_of_token(self, still_holds: Callable[[Viewer], bool]) -> SocketEnd | None:
+        """How to close it where the key of its token has been withdrawn; None where that still holds."""
+        try:
+            holds = self._viewer is None or still_holds(self._viewer)
+        except TemporarilyUnavailable as error:
+            return SocketEnd(TRY_AGAIN_LATER, error.message)
+        return None if holds else SocketEnd(FORBIDDEN, "Token withdrawn")
+
+    async def end(self, why: SocketEnd) -> None:
+        """Close it, and stop what it runs without waiting for the client."""
+        await self.close(why.code, why.reason)
+        await self._stop_operations()
 
     async def close(self, code: int, reason: str) -> None:
         """Close with `code`, once; `reason` is cut to what a close frame can carry."""
@@ -220,6 +244,10 @@ class SocketSession:
         """Send one answer; False where it ended the operation, because the request was refused."""
         if not answer.ran:
             await self._finish(operation_id, {"type": "error", "payload": answer.body["errors"]})
+            return False
+        # The timer may be late where the event loop has much to do: nothing is sent after the end all the same.
+        if self._expiry is not None and asyncio.get_running_loop().time() >= self._expiry:
+            await self.close(FORBIDDEN, "Token expired")
             return False
         await self._send({"id": operation_id, "type": "next", "payload": answer.body})
         return True

@@ -49,6 +49,7 @@ class GraphQLOverWebSocket:
         self._metrics = metrics
         self._allowed_origins = normalize_allowed_origins(settings.allowed_origins)
         self._sessions: set[SocketSession] = set()
+        self._ending: set[asyncio.Task[None]] = set()
         self._draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,6 +81,15 @@ class GraphQLOverWebSocket:
         # A client that does not read must not hold up the end of the process.
         deadline = max(self._settings.drain_s, 1)
         await asyncio.gather(*(asyncio.wait_for(close, deadline) for close in closing), return_exceptions=True)
+
+    def end_withdrawn(self, still_holds: Callable[[Viewer], bool]) -> None:
+        """Close the sockets whose token does not hold any more: 4403, or 1013 where that cannot be known."""
+        for session in self._sessions:
+            why = session.end_of_token(still_holds)
+            if why is not None:
+                ending = asyncio.create_task(session.end(why))
+                self._ending.add(ending)
+                ending.add_done_callback(self._ending.discard)
 
     def _count(self, operation: OperationType) -> None:
         self._metrics.socket_operations.labels(operation.value).inc()
