@@ -48,6 +48,7 @@ async def open_runtime(settings: Settings, metrics: Metrics) -> AsyncIterator[Ru
                 count_status=metrics.count_status,
                 announce=announce,
                 invalidates=bool(settings.cdn.distribution_id),
+                notes_events=settings.webhooks.notes_events,
             )
             yield Runtime(settings, database, stores, object_store, metrics, hints)
     finally:

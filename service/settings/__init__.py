@@ -18,6 +18,8 @@ from service.settings.delivery import DeliverySettings as DeliverySettings
 from service.settings.delivery import SigningKey as SigningKey
 from service.settings.delivery import TrustedKey as TrustedKey
 from service.settings.group import Group
+from service.settings.webhooks import ReceiverSettings as ReceiverSettings
+from service.settings.webhooks import WebhookSettings as WebhookSettings
 
 
 class Environment(enum.StrEnum):
@@ -219,3 +221,4 @@ class Settings(BaseSettings):
     annotators: AnnotatorSettings = AnnotatorSettings()
     vectors: VectorSettings = VectorSettings()
     look_alikes: LookAlikeSettings = LookAlikeSettings()
+    webhooks: WebhookSettings = WebhookSettings()

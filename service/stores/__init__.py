@@ -14,6 +14,7 @@ from service.stores.dead_letters import DeadLetterStore
 from service.stores.deletion_proofs import DeletionProofStore
 from service.stores.deletions import DeletionStore
 from service.stores.embeddings import EmbeddingStore
+from service.stores.event_outbox import NOTHING, stage_noted
 from service.stores.idempotency import IdempotencyStore
 from service.stores.invalidations import InvalidationStore
 from service.stores.job_inspection import JobInspection
@@ -25,6 +26,7 @@ from service.stores.migrations import MigrationStore
 from service.stores.moderation import ModerationStore
 from service.stores.renditions import RenditionStore
 from service.stores.uploads import UploadStore
+from service.stores.webhooks import WebhookStores, bind_webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Stores:
     embeddings: EmbeddingStore
     migrations: MigrationStore
     audit: AuditStore
+    webhooks: WebhookStores
     invalidations: InvalidationStore | None = None
 
 
@@ -59,13 +62,17 @@ def bind_stores(
     count_status: StatusCounter | None = None,
     announce: Announcer | None = None,
     invalidates: bool = False,
+    notes_events: bool = False,
 ) -> Stores:
     """The stores of `database`.
 
+    `notes_events`: receivers are to be told what happens.
     `count_status` is told of every status written and of the media's purpose, `announce` of every job that becomes
     visible. `invalidates`: edges are to forget what is removed.
     """
-    media = MediaStore(database) if count_status is None else MediaStore(database, count_status=count_status)
+    counting = {} if count_status is None else {"count_status": count_status}
+    media = MediaStore(database, notes_events=notes_events, **counting)
+    on_stage = stage_noted() if notes_events else NOTHING
     return Stores(
         media=media,
         label_counts=LabelCountStore(database),
@@ -79,12 +86,13 @@ def bind_stores(
         jobs=JobStore(database, announce=announce),
         job_inspection=JobInspection(database),
         dead_letters=DeadLetterStore(database, announce=announce),
-        deletions=DeletionStore(database),
+        deletions=DeletionStore(database, on_stage=on_stage),
         deletion_proofs=DeletionProofStore(database),
         certificates=CertificateStore(database),
         idempotency=IdempotencyStore(database),
         embeddings=EmbeddingStore(database),
         migrations=MigrationStore(database),
         audit=AuditStore(database),
+        webhooks=bind_webhooks(database),
         invalidations=InvalidationStore(database) if invalidates else None,
     )

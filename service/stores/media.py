@@ -15,6 +15,7 @@ from service.lifecycle import AWAITING_BYTES, TERMINAL, MediaStatus, sources_of
 from service.models import MediaPurpose, StatusChange
 from service.stores.audit_outbox import noted, noted_status
 from service.stores.database import Database
+from service.stores.event_outbox import change_noted, initiated, status_noted
 from service.stores.expressions import (
     EMBEDDINGS_DUE,
     FIRST_VIEWABLE,
@@ -53,13 +54,19 @@ _AT_REST = TERMINAL - {MediaStatus.READY}
 
 
 class MediaStore(MediaReads):
-    """`count_status` is told of every status written and of the media's purpose, once per write."""
+    """`count_status` is told of every status written and of the media's purpose, once per write.
 
-    def __init__(self, database: Database, *, count_status: StatusCounter = _count_nothing) -> None:
+    `notes_events`: what receivers are to be told of is noted by the writes themselves.
+    """
+
+    def __init__(
+        self, database: Database, *, count_status: StatusCounter = _count_nothing, notes_events: bool = False
+    ) -> None:
         super().__init__(database)
         self._media = database.media
         self._handle = database.handle
         self._count_status = count_status
+        self._notes_events = notes_events
         self._written: list[Callable[[UUID], None]] = []
 
     def after_writes(self, callback: Callable[[UUID], None]) -> None:
@@ -104,8 +111,7 @@ class MediaStore(MediaReads):
         for index in written.upserted_ids or ():
             self._count_status(MediaStatus.INITIATED, MediaPurpose(documents[index]["purpose"]))
 
-    @staticmethod
-    def _insertion(document: MediaDocument) -> UpdateOne:
+    def _insertion(self, document: MediaDocument) -> UpdateOne:
         first = {"status": MediaStatus.INITIATED.value, "sequence": 1, "at": NOW}
         fresh = {
             **literals({key: value for key, value in document.items() if key != "_id"}),
@@ -116,6 +122,7 @@ class MediaStore(MediaReads):
             "waiting_since": NOW,
             "created_at": NOW,
             "updated_at": NOW,
+            **(initiated(document) if self._notes_events else {}),
             **noted_status(
                 document["_id"],
                 Note(
@@ -172,6 +179,8 @@ class MediaStore(MediaReads):
         ]
         if unset:
             update.append({"$unset": list(unset)})
+        if self._notes_events:
+            update += status_noted(moderated="moderation" in (computed or {}))
         after = await self._media.find_one_and_update(
             query, update, projection=_AFTER_CHANGE, return_document=ReturnDocument.AFTER
         )
@@ -234,7 +243,8 @@ class MediaStore(MediaReads):
             **({"embeddings_due_at": EMBEDDINGS_DUE} if "visibility" in values else {}),
             **noted(f"change:{mark['id']}", AuditAction.MEDIA_CHANGED, actor=actor, details={"fields": sorted(values)}),
         }
-        written = await self._media.update_one(query, [{"$set": update}])
+        is_event = self._notes_events and ("visibility" in values or "subject" in values)
+        written = await self._media.update_one(query, [{"$set": update}, *(change_noted() if is_event else ())])
         if written.matched_count:
             self.tell(media_id)
         return bool(written.matched_count)
