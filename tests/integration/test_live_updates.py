@@ -221,10 +221,15 @@ async def test_a_deletion_is_followed_to_its_last_stage(service: RunningService,
         async with service.working():
             assert [event["stage"] for event in await heard.until(2)] == ["HIDDEN", "OBJECTS_REMOVED"]
         # As it is written once the CDN says so.
-        told = {"$set": {"stage": DeletionStage.CDN_INVALIDATED.value}}
-        await service.runtime.database.deletions.update_one({"_id": id_of("Media", media_id)}, told)
+        deletions, which = service.runtime.database.deletions, {"_id": id_of("Media", media_id)}
+        await deletions.update_one(which, {"$set": {"stage": DeletionStage.CDN_INVALIDATED.value}})
+        await heard.until(3)
+        # No news to whoever follows it.
+        await deletions.update_one(which, {"$set": {"looks": 7}})
+        await deletions.update_one(which, {"$set": {"stage": DeletionStage.VERIFIED.value}})
         events = await heard.end()
-    assert [event["stage"] for event in events] == ["HIDDEN", "OBJECTS_REMOVED", "CDN_INVALIDATED"]
+    stages = [event["stage"] for event in events]
+    assert stages == ["HIDDEN", "OBJECTS_REMOVED", "CDN_INVALIDATED", "VERIFIED"]
     assert {event["mediaId"] for event in events} == {media_id}
     # Over already: the last stage, and the end.
     assert [event async for event in anna.subscribe(DELETION, id=deletion["id"])] == events[-1:]

@@ -189,16 +189,20 @@ async def test_edges_are_not_told_to_forget_what_storage_has_kept(service: Runni
     assert (await document_of(service, media_id))["renditions"] != []
 
 
-async def test_a_deletion_that_ended_before_there_was_a_cdn_is_not_waited_for(
+async def test_a_deletion_from_before_there_was_a_cdn_is_verified_at_the_edge_all_the_same(
     service: RunningService, no_deletion_window: None
 ) -> None:
     media_id, runtime = await ready(service), service.runtime
+    await runtime.database.uploads.delete_one({"_id": media_id})
     await ask_to_delete(service, media_id)
     job = await next_job(service, JobKind.DELETE)
     await remove_objects(job, stores=bind_stores(runtime.database), object_store=runtime.object_store)
-    deletion = follow_deletion(ANNA, media_id, has_cdn=True, stores=runtime.stores, change_feed=service.change_feed)
+    await run_next(service, JobKind.VERIFY)
+    deletion = follow_deletion(ANNA, media_id, stores=runtime.stores, change_feed=service.change_feed)
     async with asyncio.timeout(5):
-        assert [each["stage"] async for each in deletion] == ["OBJECTS_REMOVED"]
+        assert [each["stage"] async for each in deletion] == ["VERIFIED"]
+    entry = await runtime.database.handle["audit"].find_one({"id": f"deletion-verified:{media_id}"})
+    assert entry["details"]["edges"]["told"] is True
 
 
 async def test_edges_that_were_told_of_half_a_deletion_do_not_end_it(
