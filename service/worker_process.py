@@ -49,6 +49,7 @@ from service.stores.invalidation_batches import InvalidationBatchStore
 from service.sweeper import sweep
 from service.telemetry import Metrics
 from service.transport.operator_routes import operator_routes
+from service.webhooks.dispatch import WebhookDispatch
 from service.worker import Handler, Worker
 
 log = structlog.get_logger(__name__)
@@ -183,6 +184,12 @@ def open_dispatch(runtime: Runtime) -> InvalidationDispatch | None:
     )
 
 
+def _open_webhooks(runtime: Runtime) -> WebhookDispatch:
+    holder = f"{socket.gethostname()}:{os.getpid()}"
+    webhooks, metrics = runtime.stores.webhooks, runtime.metrics
+    return WebhookDispatch(runtime.settings, webhooks=webhooks, metrics=metrics, holder=holder)
+
+
 async def dispatch_forever(dispatch: InvalidationDispatch, *, poll_s: float) -> None:
     """Carry invalidations on every `poll_s` seconds until cancelled; an outage costs rounds, and no request."""
     while True:
@@ -267,6 +274,8 @@ async def run_worker(settings: Settings) -> None:
         dispatch = open_dispatch(runtime)
         if dispatch is not None:
             background.append(asyncio.create_task(dispatch_forever(dispatch, poll_s=settings.cdn.poll_s)))
+        if settings.webhooks.notes_events:
+            background.append(asyncio.create_task(_open_webhooks(runtime).run()))
         try:
             await asyncio.gather(*(each.run() for each in running))
         finally:

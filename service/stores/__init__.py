@@ -87,7 +87,7 @@ def bind_stores(
         job_inspection=JobInspection(database),
         dead_letters=DeadLetterStore(database, announce=announce),
         deletions=DeletionStore(database, on_stage=on_stage),
-        deletion_proofs=DeletionProofStore(database),
+        deletion_proofs=DeletionProofStore(database, on_stage=on_stage),
         certificates=CertificateStore(database),
         idempotency=IdempotencyStore(database),
         embeddings=EmbeddingStore(database),

@@ -13,6 +13,7 @@ from service.models import DeletionStage
 from service.stores.audit_outbox import noted
 from service.stores.database import Database
 from service.stores.deletions import DeletionDocument
+from service.stores.event_outbox import NOTHING, Stages
 from service.stores.expressions import NOW, after_now
 
 # BLOCKED_BY_RETENTION is none of them: whoever lifts the block lets it go on.
@@ -29,8 +30,11 @@ Keys = Collection[tuple[str, str]]
 
 
 class DeletionProofStore:
-    def __init__(self, database: Database) -> None:
+    """`on_stage`: what a write adds that enters another stage."""
+
+    def __init__(self, database: Database, *, on_stage: Stages = NOTHING) -> None:
         self._deletions = database.deletions
+        self._on_stage = on_stage
 
     async def take_due(self, *, limit: int) -> list[tuple[DeletionDocument, int]]:
         """Deletions that the sweeper is to look after now, and how often it has; each for one sweeper at a time.
@@ -95,6 +99,7 @@ class DeletionProofStore:
                     }
                 },
                 {"$unset": "due_at"},
+                *self._on_stage,
             ],
         )
 
