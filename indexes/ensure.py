@@ -5,19 +5,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from indexes import audit, contents, embeddings, idempotency, invalidations, jobs, media, migrations, webhooks
+from indexes import (
+    audit,
+    contents,
+    deletions,
+    embeddings,
+    erasures,
+    holds,
+    idempotency,
+    invalidations,
+    jobs,
+    media,
+    migrations,
+    webhooks,
+)
 from indexes.annotations import INDEXES as ANNOTATION_INDEXES
 from indexes.declaration import Index
 from indexes.drift import BEING_BUILT, Drift, compare
 
 DECLARED: Mapping[str, tuple[Index, ...]] = {
-    "media": (*media.INDEXES, *migrations.MEDIA_INDEXES, *audit.MEDIA_INDEXES, *webhooks.MEDIA_INDEXES),
+    "media": (
+        *media.INDEXES,
+        *migrations.MEDIA_INDEXES,
+        *audit.MEDIA_INDEXES,
+        *erasures.MEDIA_INDEXES,
+        *webhooks.MEDIA_INDEXES,
+    ),
     "annotations": ANNOTATION_INDEXES,
     "contents": contents.INDEXES,
     "jobs": jobs.INDEXES,
-    "idempotency": idempotency.INDEXES,
+    "idempotency": (*idempotency.INDEXES, *erasures.IDEMPOTENCY_INDEXES),
     "embeddings": (*embeddings.INDEXES, *audit.EMBEDDING_INDEXES),
-    "deletions": (*audit.DELETION_INDEXES, *webhooks.DELETION_INDEXES),
+    "deletions": (
+        *deletions.INDEXES,
+        *audit.DELETION_INDEXES,
+        *holds.DELETION_INDEXES,
+        *erasures.DELETION_INDEXES,
+        *webhooks.DELETION_INDEXES,
+    ),
+    "holds": (*holds.INDEXES, *audit.HOLD_INDEXES),
+    "removals": holds.REMOVAL_INDEXES,
+    "erasures": (*erasures.INDEXES, *audit.ERASURE_INDEXES),
     "audit": audit.INDEXES,
     "webhook_deliveries": webhooks.DELIVERY_INDEXES,
     "webhook_streams": webhooks.STREAM_INDEXES,

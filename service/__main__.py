@@ -16,7 +16,9 @@ except ModuleNotFoundError:
 
 from service.commands.annotation_group import group as annotation_commands
 from service.commands.audit_group import group as audit_commands
+from service.commands.hold_group import group as hold_commands
 from service.commands.job_group import group as jobs
+from service.commands.keeping import erase_owner, quarantine_owner, retention
 from service.commands.options import JsonOption, PurposeOption, TokenOption, UrlOption
 from service.commands.target import adopt_stack_settings, client_of, explained, settings_of_deployment
 from service.commands.upkeep import indexes, migrate
@@ -35,8 +37,12 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(jobs, name="jobs")
 app.add_typer(annotation_commands, name="annotations")
 app.add_typer(audit_commands, name="audit")
+app.add_typer(hold_commands, name="hold")
 app.command()(indexes)
 app.command()(migrate)
+app.command()(quarantine_owner)
+app.command()(retention)
+app.command()(erase_owner)
 
 
 @app.command()
@@ -165,20 +171,6 @@ def reconcile(
     with explained():
         settings = settings_of_deployment()
         raise typer.Exit(asyncio.run(run_reconciliation(settings, options, as_json=as_json)))
-
-
-@app.command()
-def quarantine_owner(
-    owner_id: Annotated[str, typer.Argument(metavar="OWNER", help="As tokens name them.")],
-    by: Annotated[str, typer.Option(metavar="ID", help="Whose decision it is, as moderators read it later.")],
-    reason: Annotated[str, typer.Option(help="1 to 1000 characters, for moderators.")],
-) -> None:
-    """Take every READY media of one owner out of sight; run again, it goes on where it was stopped."""
-    from service.commands.quarantine_owner import run_quarantine
-
-    with explained():
-        settings = settings_of_deployment()
-        raise typer.Exit(asyncio.run(run_quarantine(settings, owner_id, by=by, reason=reason)))
 
 
 @app.command()

@@ -17,7 +17,8 @@
     ├── IdempotencyKeyReused         same key, different input
     ├── RateLimited                  (retryable)
     ├── TemporarilyUnavailable       a part of the service did not answer (retryable)
-    │   └── StorageRefused           storage answered, and refused (retryable, but an attempt is counted)
+    │   ├── StorageRefused           storage answered, and refused (retryable, but an attempt is counted)
+    │   └── OnHold                   a legal hold forbids it (retryable; until it is lifted, seldom)
     └── ProcessingFailed             why a media cannot become READY; written to `media.failure`
         └── MalwareFound             a scanner knows the file
     ConfigurationError               the process must not start with these settings
@@ -186,6 +187,13 @@ class TemporarilyUnavailable(MediaServiceError):
 
 class StorageRefused(TemporarilyUnavailable):
     """Storage answered, and refused: another attempt may help, but waiting alone will not."""
+
+
+class OnHold(TemporarilyUnavailable):
+    """A legal hold keeps what a job would remove. It may last for years: `retry_after_ms` is long."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retry_after_ms=900_000)
 
 
 class ProcessingFailed(MediaServiceError):

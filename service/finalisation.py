@@ -21,15 +21,16 @@ from service.errors import (
     UploadIncomplete,
 )
 from service.failpoints import Failpoint, reach
+from service.kept_media import removal_of
 from service.lifecycle import AWAITING_BYTES, MediaStatus
 from service.models import StoredObject, UploadMethod
 from service.object_keys import parse_key
 from service.object_store import ObjectStore
-from service.original_content import give_up_content
+from service.original_content import give_up_unless_kept
 from service.part_plan import MAX_PARTS
 from service.processing_jobs import PROCESSING_FIELDS, enqueue_processing
-from service.stores import Stores
 from service.remnants import remove_remnants
+from service.stores import Stores
 
 _OTHER_BYTES = "Storage holds other bytes than were announced. Start a new upload."
 _FIELDS = (*PROCESSING_FIELDS, "failure", "original.key")
@@ -165,7 +166,7 @@ async def object_created(bucket: str, key: str, *, stores: Stores, object_store:
     try:
         await finalise(upload, stores=stores, object_store=object_store)
     except (NotFound, UploadExpired):
-        await clear_storage(upload, stores=stores, object_store=object_store)
+        await _remove_late(upload, stores=stores, object_store=object_store)
     except (UploadIncomplete, ChecksumMismatch):
         # Written down where it matters; the sender of the event can do nothing about it.
         pass
@@ -174,17 +175,6 @@ async def object_created(bucket: str, key: str, *, stores: Stores, object_store:
     return True
 
 
-async def _remove_unneeded_copy(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> None:
-    # The same bytes, sent again after the media was pointed to another object that holds them.
-    media = await stores.media.get(upload["_id"], fields=_FIELDS)
-    if media is not None and media.get("original", {}).get("key") != upload["key"]:
-        await _remove_late(upload, stores=stores, object_store=object_store)
-
-
-async def _drop_parts(upload: UploadDocument, object_store: ObjectStore) -> None:
-    """Those of every multipart upload: a process that died right after it began one has not written it down."""
-    if upload["method"] == UploadMethod.MULTIPART and not upload.get("linked"):
-        await object_store.multipart.abort_all(upload["key"])
 async def _remove_late(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> None:
     bucket, key = upload["bucket"], upload["key"]
     if await object_store.head(bucket, key) is not None and await stores.contents.is_free(key):
@@ -192,13 +182,28 @@ async def _remove_late(upload: UploadDocument, *, stores: Stores, object_store: 
     await clear_storage(upload, stores=stores, object_store=object_store)
 
 
+async def _remove_unneeded_copy(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> None:
+    # The same bytes, sent again after the media was pointed to another object that holds them.
+    media = await stores.media.get(upload["_id"], fields=_FIELDS)
+    if media is not None and media.get("original", {}).get("key") != upload["key"]:
+        await clear_storage(upload, stores=stores, object_store=object_store)
+
+
+async def _drop_parts(upload: UploadDocument, object_store: ObjectStore) -> None:
+    """Those of every multipart upload: a process that died right after it began one has not written it down."""
+    if upload["method"] == UploadMethod.MULTIPART and not upload.get("linked"):
+        await object_store.multipart.abort_all(upload["key"])
 
 
 async def clear_storage(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> None:
-    """Remove what storage holds for a session whose media does not need it: parts, and the object unless shared."""
+    """Remove what storage holds for a session whose media does not need it: parts, and the object unless shared.
+
+    And unless the media is kept.
+    """
     await _drop_parts(upload, object_store)
-    if await stores.contents.is_free(upload["key"]):
-        await object_store.delete(upload["bucket"], [upload["key"]])
+    async with removal_of(upload["_id"], stores=stores) as kept:
+        if kept is None and await stores.contents.is_free(upload["key"]):
+            await object_store.delete(upload["bucket"], [upload["key"]])
 
 
 async def end_abandoned(upload: UploadDocument, *, stores: Stores, object_store: ObjectStore) -> None:
@@ -221,7 +226,7 @@ async def end_unopened(media_id: UUID, *, stores: Stores, object_store: ObjectSt
         media_id, MediaStatus.EXPIRED, sources=AWAITING_BYTES, look_again_at=datetime.now(UTC)
     )
     if ended is not None:
-        await give_up_content(media_id, stores=stores, object_store=object_store)
+        await give_up_unless_kept(media_id, stores=stores, object_store=object_store)
 
 
 async def expire(
@@ -239,6 +244,6 @@ async def expire(
         media = await stores.media.get(upload["_id"], fields=())
         if media is None or media["status"] != MediaStatus.EXPIRED:
             return False
-    await give_up_content(upload["_id"], stores=stores, object_store=object_store)
+    await give_up_unless_kept(upload["_id"], stores=stores, object_store=object_store)
     await clear_storage(upload, stores=stores, object_store=object_store)
     return True

@@ -13,7 +13,7 @@ from service.documents import ContentDocument, MediaDocument
 from service.errors import InvalidInput, NotPermitted
 from service.lifecycle import MediaStatus
 from service.object_store import ObjectStore
-from service.original_content import give_up_content
+from service.original_content import give_up_unless_kept
 from service.policies import POLICIES
 from service.stores import Stores
 from service.upload_request import BatchRequest, FileRequest
@@ -138,7 +138,7 @@ async def link_content(
     stored = await object_store.head(content["bucket"], content["key"])
     if stored is not None and stored.bytes == file.byte_size:
         return content
-    await give_up_content(media_id, stores=stores, object_store=object_store)
+    await give_up_unless_kept(media_id, stores=stores, object_store=object_store)
     return None
 
 

@@ -22,8 +22,9 @@ from service.processing.process_control import deny_inspection
 from service.production import Role, load_settings
 from service.runtime import Runtime, open_runtime
 from service.telemetry import Metrics, configure_logging
+from service.upkeep import sweep_once
 from service.worker import Worker
-from service.worker_process import build_jail, build_worker, concurrency_of, open_dispatch, sweep_once
+from service.worker_process import build_jail, build_worker, concurrency_of, open_dispatch
 
 T = TypeVar("T")
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from service.documents import ContentDocument, MediaDocument
 from service.errors import FailureCode, NotFound, ProcessingFailed, StorageRefused, TooLarge
 from service.failpoints import Failpoint, reach
+from service.kept_media import removal_of
 from service.models import Job
 from service.object_store import ObjectStore
 from service.stores import Stores
@@ -103,3 +104,10 @@ async def give_up_content(media_id: UUID, *, stores: Stores, object_store: Objec
     for content in await stores.contents.release(media_id):
         if await stores.contents.is_free(content["key"]):
             await object_store.delete(content["bucket"], [content["key"]])
+
+
+async def give_up_unless_kept(media_id: UUID, *, stores: Stores, object_store: ObjectStore) -> None:
+    """The same for a media that has ended without a deletion, unless it is held."""
+    async with removal_of(media_id, stores=stores) as kept:
+        if kept is None:
+            await give_up_content(media_id, stores=stores, object_store=object_store)

@@ -107,6 +107,12 @@ class PurposePolicy(_Data):
         le=7 * DAY,
         description="How long a deleted original is kept, seen by nobody, in case its owner sends it again",
     )
+    retention_s: int | None = Field(
+        default=None, gt=0, description="After which a media is deleted by itself; None: it is kept for ever"
+    )
+    kept_for_s: int | None = Field(
+        default=None, gt=0, description="How long its bytes are kept at least, hidden if it is deleted before"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> PurposePolicy:
@@ -119,6 +125,8 @@ class PurposePolicy(_Data):
             raise ValueError(f"{self.purpose}: nothing makes it viewable")
         if self.default_visibility not in self.allowed_visibilities:
             raise ValueError(f"{self.purpose}: the default visibility is not allowed")
+        if self.retention_s is not None and self.kept_for_s is not None and self.kept_for_s > self.retention_s:
+            raise ValueError(f"{self.purpose}: it would be deleted before it may be")
         return self
 
     @property

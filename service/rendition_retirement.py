@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from service.documents import MediaDocument
+from service.errors import OnHold
 from service.lifecycle import MediaStatus
 from service.models import Job, MediaPurpose
 from service.object_store import ObjectStore
@@ -20,11 +21,15 @@ async def retire_renditions(job: Job, *, stores: Stores, object_store: ObjectSto
     """Remove from storage what is due, and have the CDN forget it.
 
     For a job of the quarantine, that is every rendition; nothing if its media is QUARANTINED no longer. May be run any
-    number of times. Raises TemporarilyUnavailable, also if storage keeps an object; what is left is tried again.
+    number of times. Raises TemporarilyUnavailable, also if storage keeps an object, and OnHold; what is left is tried
+    again.
     """
     media = await stores.media.get(job.media_id, fields=_FIELDS)
     if media is not None:
-        await (_remove_all if job.topic == QUARANTINE_TOPIC else _remove_due)(job, media, stores, object_store)
+        async with stores.holds.removal(job.media_id, media["owner_id"]) as hold_id:
+            if hold_id is not None:
+                raise OnHold("A legal hold keeps what this media was shown with; it is removed once that is lifted.")
+            await (_remove_all if job.topic == QUARANTINE_TOPIC else _remove_due)(job, media, stores, object_store)
     if stores.invalidations is not None:
         # Also where nothing is left to do: a deletion would wait for ever for what an earlier attempt planned.
         await stores.invalidations.release(job.id)

@@ -12,6 +12,7 @@ from service.distribution import CACHE_TAG_METADATA, cache_tag
 from service.documents import MediaDocument, RenditionDocument
 from service.errors import StorageRefused
 from service.failpoints import Failpoint, reach
+from service.kept_media import removal_of
 from service.lifecycle import MediaStatus
 from service.models import DeletionStage, MediaFormat, MediaPurpose, Rendition, RenditionName, Visibility
 from service.object_keys import generation_of_rendition, rendition_key, visibility_of_rendition
@@ -119,13 +120,26 @@ async def withdraw(media_id: UUID, purpose: MediaPurpose, stores: Stores, object
     """Remove what was written for a media that was deleted or quarantined meanwhile, or turned private or public.
 
     What storage had may have been listed before it was written, and the media's addresses may open it. In every other
-    status somebody else may be writing the same keys, after the loss of a lease or a retry: those stay. Raises
-    TemporarilyUnavailable, also if storage keeps an object.
+    status somebody else may be writing the same keys, after the loss of a lease or a retry: those stay. So does
+    everything of a media that is kept. Raises TemporarilyUnavailable, also if storage keeps an object.
     """
     now = await stores.media.get(media_id, fields=_WITHDRAWAL_FIELDS)
     status = MediaStatus.DELETED if now is None else MediaStatus(now["status"])
     if status not in _WITHDRAWN:
         return
+    async with removal_of(media_id, stores=stores) as kept:
+        if kept is None:
+            await _withdraw(media_id, now, status, purpose, stores, object_store)
+
+
+async def _withdraw(
+    media_id: UUID,
+    now: MediaDocument | None,
+    status: MediaStatus,
+    purpose: MediaPurpose,
+    stores: Stores,
+    object_store: ObjectStore,
+) -> None:
     keys = set(await stored_renditions(media_id, purpose, object_store))
     if now is not None and status is MediaStatus.READY:
         # Nobody writes what is for others than may see it now, and can still have it listed.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from service.job_hints import JobHints, open_hints
 from service.object_store import ObjectStore
+from service.retention_periods import retention_periods
 from service.settings import Settings
 from service.stores import Stores, bind_stores
 from service.stores.database import Database, open_database
@@ -49,6 +50,7 @@ async def open_runtime(settings: Settings, metrics: Metrics) -> AsyncIterator[Ru
                 announce=announce,
                 invalidates=bool(settings.cdn.distribution_id),
                 notes_events=settings.webhooks.notes_events,
+                keep_for=retention_periods(settings.retention).keep_for,
             )
             yield Runtime(settings, database, stores, object_store, metrics, hints)
     finally:

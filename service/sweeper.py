@@ -15,7 +15,7 @@ from service.finalisation import clear_storage, end_abandoned, end_unopened, fin
 from service.lifecycle import AWAITING_BYTES, MediaStatus
 from service.models import MediaPurpose
 from service.object_store import ObjectStore
-from service.original_content import give_up_content
+from service.original_content import give_up_unless_kept
 from service.policies import LATE_BYTES, POLICIES
 from service.processing_jobs import RENDERING_FIELDS, enqueue_rendering, enqueue_retirement, lacks_rendering
 from service.quarantine import enqueue_removal, keep_original
@@ -73,6 +73,9 @@ async def sweep(*, stores: Stores, object_store: ObjectStore, grace: timedelta =
 async def _attend(media_id: UUID, now: datetime, grace: timedelta, stores: Stores, object_store: ObjectStore) -> None:
     upload = await stores.uploads.get(media_id)
     media = await stores.media.get(media_id, fields=_FIELDS)
+    if media is not None and await stores.erasures.is_begun(media["owner_id"]):
+        # Written by a request that had been let in before, and took longer than is waited for.
+        await stores.erasures.reopen(media["owner_id"])
     if media is not None and media["status"] == MediaStatus.READY:
         await stores.media.look_again(media_id, MediaStatus.READY, at=now + LONGEST_PAUSE - grace)
         await _enqueue_lacking(media, now, stores)
@@ -112,7 +115,7 @@ async def _end_unopened(
     """Its request died before the session was written. A repeat may still write it, for as long as it would last."""
     ends_at = media["created_at"] + timedelta(seconds=POLICIES[MediaPurpose(media["purpose"])].upload_expires_s)
     if status is MediaStatus.EXPIRED:
-        await give_up_content(media["_id"], stores=stores, object_store=object_store)
+        await give_up_unless_kept(media["_id"], stores=stores, object_store=object_store)
         await stores.media.look_again(media["_id"], status, at=None)
     elif ends_at + LATE_BYTES < now:
         await end_unopened(media["_id"], stores=stores, object_store=object_store)
@@ -122,7 +125,7 @@ async def _end_unopened(
 
 async def _clear_once_more(upload: UploadDocument, now: datetime, stores: Stores, object_store: ObjectStore) -> None:
     """What was presigned before the session was ended early may have been used since."""
-    await give_up_content(upload["_id"], stores=stores, object_store=object_store)
+    await give_up_unless_kept(upload["_id"], stores=stores, object_store=object_store)
     await clear_storage(upload, stores=stores, object_store=object_store)
     at = None if _is_over(upload, now) else upload["expires_at"] + LATE_BYTES
     await stores.media.look_again(upload["_id"], MediaStatus.EXPIRED, at=at)

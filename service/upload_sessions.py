@@ -31,8 +31,10 @@ _NOTHING_LEFT = "Storage has all bytes of this upload: nothing is left to send."
 async def open_session(viewer: Viewer, upload_id: UUID | None, *, stores: Stores) -> UploadDocument:
     """A session of the viewer's own for which bytes are still awaited.
 
-    Raises NotFound, UploadExpired, or StateConflict once its bytes are there.
+    Raises NotPermitted for a viewer who is erased, NotFound, UploadExpired, or StateConflict once its bytes are there.
     """
+    if viewer.id is not None:
+        await stores.erasures.refuse(viewer.id)
     upload = await stores.uploads.get_own(viewer.id, upload_id)
     media = None if upload is None else await stores.media.get(upload["_id"], fields=())
     if upload is None or media is None or media["status"] == MediaStatus.DELETED:

@@ -21,7 +21,7 @@ from service.lifecycle import MediaStatus
 from service.models import NetworkQuality, UploadMethod
 from service.object_keys import original_key
 from service.object_store import ObjectStore
-from service.original_content import give_up_content
+from service.original_content import give_up_unless_kept
 from service.part_plan import plan_parts
 from service.policies import POLICIES, kind_of
 from service.stores import Stores
@@ -161,7 +161,7 @@ async def _linked(owner_id: str, opening: _Opening, *, stores: Stores, object_st
     now = await stores.media.get(opening.media_id, fields=())
     if now is None or now["status"] in {MediaStatus.EXPIRED, MediaStatus.DELETED}:
         # Ended in between: whoever did it may have given up the references before this one was taken.
-        await give_up_content(opening.media_id, stores=stores, object_store=object_store)
+        await give_up_unless_kept(opening.media_id, stores=stores, object_store=object_store)
         return opening
     return replace(opening, content=content)
 

@@ -13,6 +13,7 @@ from service.cancellation import end
 from service.errors import (
     FailureCode,
     MediaServiceError,
+    OnHold,
     ProcessingFailed,
     StorageRefused,
     TemporarilyUnavailable,
@@ -196,7 +197,9 @@ class Worker:
         if isinstance(error, TemporarilyUnavailable) and not isinstance(error, StorageRefused):
             # Nothing is wrong with the file: an outage, however long, must not use up its attempts.
             log.warning("what a job needs does not answer; it waits", reason=failure.message)
-            held = await self._jobs.release(job, delay_s=self._settings.outage_retry_s)
+            is_held = isinstance(error, OnHold)
+            delay_s = (error.retry_after_ms or 0) / 1_000 if is_held else self._settings.outage_retry_s
+            held = await self._jobs.release(job, delay_s=delay_s)
             return "postponed" if held else "superseded"
         if not failure.retryable or job.attempt >= self._settings.max_attempts:
             return await self._give_up(job, failure)

@@ -15,18 +15,14 @@ import uvicorn
 from starlette.applications import Starlette
 
 from service.annotation_jobs import enqueue_annotators, run_annotator
-from service.annotation_upkeep import clear_abandoned_writes
 from service.annotators import Annotators
 from service.annotators.registry import open_annotators
-from service.audit_upkeep import anchor_heads
 from service.base_pictures import BasePictures
+from service.blocked_deletions import remove_unless_kept
 from service.cancellation import end
 from service.capacity import children_at_once
-from service.deletion import remove_objects
-from service.deletion_upkeep import attend_deletions
 from service.deletion_verification import verify_deletion
 from service.edge_inspection import open_edge_inspection
-from service.embeddings import settle_due
 from service.errors import ConfigurationError, ProcessingFailed
 from service.event_consumer import EventConsumer
 from service.event_intake import handle_notification
@@ -46,9 +42,9 @@ from service.scanner import open_scanner
 from service.settings import Settings, WorkerSettings
 from service.stores.distributions import DistributionStore
 from service.stores.invalidation_batches import InvalidationBatchStore
-from service.sweeper import sweep
 from service.telemetry import Metrics
 from service.transport.operator_routes import operator_routes
+from service.upkeep import sweep_forever
 from service.webhooks.dispatch import WebhookDispatch
 from service.worker import Handler, Worker
 
@@ -125,7 +121,7 @@ def _handlers(runtime: Runtime, jail: Jail, annotators: Annotators) -> dict[JobK
             run_annotator, stores=stores, object_store=object_store, jail=jail, annotators=annotators
         ),
         JobKind.RETIRE: partial(retire_renditions, stores=stores, object_store=object_store),
-        JobKind.DELETE: partial(remove_objects, stores=stores, object_store=object_store),
+        JobKind.DELETE: partial(remove_unless_kept, stores=stores, object_store=object_store),
         JobKind.VERIFY: partial(
             verify_deletion,
             stores=stores,
@@ -198,31 +194,6 @@ async def dispatch_forever(dispatch: InvalidationDispatch, *, poll_s: float) -> 
         except Exception:
             log.exception("invalidations interrupted; the next round goes on")
         await asyncio.sleep(poll_s)
-
-
-async def sweep_once(runtime: Runtime) -> None:
-    """Finish what events and clients missed, clear up after writers, and announce jobs anew whose hints were lost."""
-    await sweep(stores=runtime.stores, object_store=runtime.object_store)
-    await attend_deletions(stores=runtime.stores)
-    runtime.metrics.set_deletions_unverified(*await runtime.stores.deletion_proofs.unverified())
-    await clear_abandoned_writes(stores=runtime.stores)
-    await settle_due(stores=runtime.stores)
-    await runtime.stores.audit.settle_all()
-    if runtime.hints is not None:
-        await runtime.hints.announce_overlooked(runtime.stores.job_inspection)
-    await anchor_heads(
-        stores=runtime.stores, object_store=runtime.object_store, database=runtime.settings.mongo.database
-    )
-
-
-async def sweep_forever(runtime: Runtime) -> None:
-    """Sweep at the interval of the settings until cancelled; an outage costs a round, not the sweeper."""
-    while True:
-        try:
-            await sweep_once(runtime)
-        except Exception:
-            log.exception("sweep interrupted; the next one goes on")
-        await asyncio.sleep(runtime.settings.worker.sweep_s)
 
 
 @asynccontextmanager

@@ -10,7 +10,9 @@ import typer
 
 from service.commands.target import explained, settings_of_deployment
 
-group = typer.Typer(no_args_is_help=True, help="Verify the audit chains, or write them out.")
+group = typer.Typer(
+    no_args_is_help=True, help="Verify the audit chains, write them out, or show the certificate of a deletion."
+)
 
 
 @group.command()
@@ -46,3 +48,15 @@ def export() -> None:
     with explained():
         settings = settings_of_deployment()
         raise typer.Exit(asyncio.run(export_chains(settings)))
+
+
+@group.command()
+def certificate(
+    media: Annotated[str, typer.Argument(metavar="MEDIA_ID", help="As clients know it, or as in the log.")],
+) -> None:
+    """Print the certificate of a media's deletion and check it; exit code 1 if there is none or it does not hold."""
+    from service.commands.certificate import show_certificate
+
+    with explained():
+        settings = settings_of_deployment()
+        raise typer.Exit(asyncio.run(show_certificate(settings, media)))

@@ -7,6 +7,7 @@ from functools import partial
 from uuid import UUID
 
 from service.documents import ContentDocument, MediaDocument
+from service.kept_media import removal_of
 from service.reconciliation.context import REST_FIELDS, Context
 from service.reconciliation.findings import Finding, FindingKind, Outcome
 
@@ -42,6 +43,9 @@ async def _give_up(media_id: UUID, key: str, context: Context) -> Outcome:
     media = await context.stores.media.get(media_id, fields=REST_FIELDS)
     if _stale(media_id, media, context) is None:
         return Outcome.GONE
-    await context.stores.contents.release(media_id)
-    await context.stores.contents.is_free(key)
-    return Outcome.REPAIRED
+    async with removal_of(media_id, stores=context.stores) as kept:
+        if kept is not None:
+            return Outcome.KEPT
+        await context.stores.contents.release(media_id)
+        await context.stores.contents.is_free(key)
+        return Outcome.REPAIRED

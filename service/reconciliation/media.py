@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
 
-from service.deletion import remove_objects
+from service.blocked_deletions import remove_unless_kept
 from service.documents import MediaDocument, UploadDocument
 from service.errors import FailureCode, MediaServiceError, TemporarilyUnavailable
 from service.finalisation import end_abandoned, finalise
@@ -128,7 +128,7 @@ async def _examine_deleted(media: MediaDocument, context: Context) -> list[Findi
         return []
 
     async def repair() -> Outcome:
-        await remove_objects(_deletion_job(media["_id"]), stores=context.stores, object_store=context.object_store)
+        await remove_unless_kept(_deletion_job(media["_id"]), stores=context.stores, object_store=context.object_store)
         return Outcome.REPAIRED
 
     why = "its deletion has not been carried out"

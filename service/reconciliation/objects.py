@@ -7,6 +7,7 @@ from functools import partial
 from uuid import UUID
 
 from service.documents import MediaDocument
+from service.kept_media import removal_of
 from service.lifecycle import AWAITING_BYTES, MediaStatus
 from service.models import MediaPurpose
 from service.object_keys import is_anchor, is_probe, media_of_original, media_of_rendition
@@ -59,11 +60,14 @@ def original_reason(key: str, media: MediaDocument | None, shared: Collection[st
 
 async def _remove_original(key: str, context: Context) -> Outcome:
     # The page may be minutes old by now; and a content nobody refers to must not be referred to from here on.
-    if not await _needless_originals([key], context) or not await context.stores.contents.is_free(key):
-        return Outcome.GONE
-    bucket = context.object_store.upload_bucket
-    await context.object_store.delete(bucket, [key], written_before=context.cutoff)
-    return Outcome.REPAIRED
+    async with removal_of(_media_id(key), stores=context.stores) as kept:
+        if kept is not None:
+            return Outcome.KEPT
+        if not await _needless_originals([key], context) or not await context.stores.contents.is_free(key):
+            return Outcome.GONE
+        bucket = context.object_store.upload_bucket
+        await context.object_store.delete(bucket, [key], written_before=context.cutoff)
+        return Outcome.REPAIRED
 
 
 async def examine_renditions(page: Sequence[ListedObject], context: Context) -> AsyncIterator[Finding]:
@@ -109,9 +113,10 @@ def _may_be_opened(media: MediaDocument, context: Context) -> bool:
 
 
 async def _remove_rendition(key: str, context: Context) -> Outcome:
-    if not await _needless_renditions([key], context):
-        return Outcome.GONE
-    return await _remove(key, context)
+    async with removal_of(_media_id(key), stores=context.stores) as kept:
+        if kept is not None:
+            return Outcome.KEPT
+        return await _remove(key, context) if await _needless_renditions([key], context) else Outcome.GONE
 
 
 async def _remove(key: str, context: Context) -> Outcome:

@@ -18,6 +18,10 @@ from service.settings.delivery import DeliverySettings as DeliverySettings
 from service.settings.delivery import SigningKey as SigningKey
 from service.settings.delivery import TrustedKey as TrustedKey
 from service.settings.group import Group
+from service.settings.limits import LimitsSettings as LimitsSettings
+from service.settings.limits import PerOwner as PerOwner
+from service.settings.limits import PerRole as PerRole
+from service.settings.retention import RetentionSettings as RetentionSettings
 from service.settings.webhooks import ReceiverSettings as ReceiverSettings
 from service.settings.webhooks import WebhookSettings as WebhookSettings
 
@@ -221,4 +225,6 @@ class Settings(BaseSettings):
     annotators: AnnotatorSettings = AnnotatorSettings()
     vectors: VectorSettings = VectorSettings()
     look_alikes: LookAlikeSettings = LookAlikeSettings()
+    limits: LimitsSettings = LimitsSettings()
+    retention: RetentionSettings = RetentionSettings()
     webhooks: WebhookSettings = WebhookSettings()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
+from types import MappingProxyType
 
+from service.models import MediaPurpose
 from service.stores.annotation_rows import AnnotationRowStore
 from service.stores.annotations import AnnotationStore
 from service.stores.audit import AuditStore
+from service.stores.blocked_deletions import BlockedDeletionStore
 from service.stores.certificates import CertificateStore
 from service.stores.contents import ContentStore
 from service.stores.database import Database
@@ -14,7 +19,9 @@ from service.stores.dead_letters import DeadLetterStore
 from service.stores.deletion_proofs import DeletionProofStore
 from service.stores.deletions import DeletionStore
 from service.stores.embeddings import EmbeddingStore
+from service.stores.erasures import ErasureStore
 from service.stores.event_outbox import NOTHING, stage_noted
+from service.stores.holds import HoldStore
 from service.stores.idempotency import IdempotencyStore
 from service.stores.invalidations import InvalidationStore
 from service.stores.job_inspection import JobInspection
@@ -24,7 +31,9 @@ from service.stores.look_alikes import LookAlikeStore
 from service.stores.media import MediaStore, StatusCounter
 from service.stores.migrations import MigrationStore
 from service.stores.moderation import ModerationStore
+from service.stores.owner_data import OwnerDataStore
 from service.stores.renditions import RenditionStore
+from service.stores.retention import RetentionStore
 from service.stores.uploads import UploadStore
 from service.stores.webhooks import WebhookStores, bind_webhooks
 
@@ -53,6 +62,11 @@ class Stores:
     migrations: MigrationStore
     audit: AuditStore
     webhooks: WebhookStores
+    holds: HoldStore
+    blocked_deletions: BlockedDeletionStore
+    retention: RetentionStore
+    erasures: ErasureStore
+    owner_data: OwnerDataStore
     invalidations: InvalidationStore | None = None
 
 
@@ -63,12 +77,13 @@ def bind_stores(
     announce: Announcer | None = None,
     invalidates: bool = False,
     notes_events: bool = False,
+    keep_for: Mapping[MediaPurpose, timedelta] = MappingProxyType({}),
 ) -> Stores:
     """The stores of `database`.
 
     `notes_events`: receivers are to be told what happens.
     `count_status` is told of every status written and of the media's purpose, `announce` of every job that becomes
-    visible. `invalidates`: edges are to forget what is removed.
+    visible. `invalidates`: edges are to forget what is removed. `keep_for`: how long bytes are kept at least.
     """
     counting = {} if count_status is None else {"count_status": count_status}
     media = MediaStore(database, notes_events=notes_events, **counting)
@@ -94,5 +109,10 @@ def bind_stores(
         migrations=MigrationStore(database),
         audit=AuditStore(database),
         webhooks=bind_webhooks(database),
+        holds=HoldStore(database),
+        blocked_deletions=BlockedDeletionStore(database, keep_for=keep_for),
+        retention=RetentionStore(database),
+        erasures=ErasureStore(database),
+        owner_data=OwnerDataStore(database),
         invalidations=InvalidationStore(database) if invalidates else None,
     )

@@ -24,7 +24,7 @@ from service.stores.database import Database, describe_outage, expected_error
 log = structlog.get_logger(__name__)
 
 # Collections whose documents have an outbox.
-OUTBOXES = ("media", "deletions", "embeddings")
+OUTBOXES = ("media", "deletions", "embeddings", "holds", "erasures")
 
 # So many documents are taken from an outbox at a time, and so many entries are appended together.
 PAGE = 500

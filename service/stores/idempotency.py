@@ -12,6 +12,7 @@ from pymongo import ReturnDocument
 
 from service.errors import IdempotencyKeyReused, InvalidInput
 from service.stores.database import Database
+from service.stores.erasures import ErasureStore
 
 RETENTION = timedelta(hours=48)
 MAX_KEY_LENGTH = 200
@@ -38,13 +39,14 @@ class Remembered:
 class IdempotencyStore:
     def __init__(self, database: Database) -> None:
         self._records = database.idempotency
+        self._erasures = ErasureStore(database)
 
     async def remember(self, *, owner_id: str, operation: str, key: str, content: Any, plan: Any) -> Any:
         """The plan to carry out: `plan` if this key is new to the owner and operation, else the one remembered.
 
         A plan holds every decision (ids above all), and carrying it out twice changes nothing more, so twins that
         arrive together and repeats after a crash converge. Raises IdempotencyKeyReused if `content` differs, and
-        InvalidInput for a key that is empty or too long.
+        InvalidInput for a key that is empty or too long. Raises NotPermitted for an owner who is erased, or is being.
         """
         return (await self.recall(owner_id=owner_id, operation=operation, key=key, content=content, plan=plan)).plan
 
@@ -55,6 +57,7 @@ class IdempotencyStore:
                 f"idempotencyKey takes 1 to {MAX_KEY_LENGTH} characters; make a random one, e.g. a UUID.",
                 field=["idempotencyKey"],
             )
+        await self._erasures.refuse(owner_id)
         identity = fingerprint(content)
         record_id = _digest(owner_id, operation, key)
         record = await self._records.find_one_and_update(
@@ -62,6 +65,7 @@ class IdempotencyStore:
             {
                 "$setOnInsert": {
                     "fingerprint": identity,
+                    "owner": _digest(owner_id),
                     "plan": plan,
                     "expires_at": datetime.now(UTC) + RETENTION,
                 }
@@ -79,3 +83,7 @@ class IdempotencyStore:
     async def mark_applied(self, record_id: str, plan: Any) -> None:
         """Note that `plan` was carried out, unless the key has been forgotten or used anew since."""
         await self._records.update_one({"_id": record_id, "plan": plan}, {"$set": {"applied": True}})
+
+    async def forget_owner(self, owner_id: str) -> None:
+        """Forget every key of an owner. Those of an earlier release do not say whose they are, and run out."""
+        await self._records.delete_many({"owner": _digest(owner_id)})

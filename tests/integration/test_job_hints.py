@@ -20,7 +20,7 @@ from service.message_queue import MessageQueue, QueueMessage
 from service.models import Job, JobKind, Lane, Workload
 from service.settings import Settings
 from service.stores.jobs import job_id
-from service.worker_process import sweep_once
+from service.upkeep import sweep_once
 from tests.hint_stand import CONCURRENCY, Stand, open_stand
 from tests.queues import eventually
 from tests.servers import StorageServer
