@@ -15,7 +15,7 @@ from starlette.types import Scope
 
 from service.transport.documents import GraphQLRequest
 from service.transport.received import received_bytes
-from service.transport.reply import header_of
+from service.transport.reply import RawHeaders, header_of
 from service.transport.trusted_documents import sha256_hex
 
 GRAPHQL_RESPONSE = "application/graphql-response+json"
@@ -37,14 +37,28 @@ _QUALITY = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 
 
 class RequestRefused(Exception):
-    """An HTTP request that is not a GraphQL request, or not one this service takes."""
+    """An HTTP request that is not a GraphQL request, or not one this service takes.
 
-    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+    `extensions`: what the error says besides its code. `raw_headers` are sent beside `headers`.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        extensions: Mapping[str, object] | None = None,
+        raw_headers: RawHeaders = (),
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.headers = headers
+        self.extensions = extensions or {}
+        self.raw_headers = raw_headers
 
 
 def negotiate(accept: str | None) -> str:
@@ -147,7 +161,8 @@ async def read_body(request: Request, max_bytes: int) -> GraphQLRequest:
 
 
 def _too_large(max_bytes: int) -> RequestRefused:
-    return RequestRefused(413, "TOO_LARGE", f"A request may have {max_bytes} bytes; split it.", {"Connection": "close"})
+    # The connection stays, for as long as the server lets it send the rest: most clients read no answer before that.
+    return RequestRefused(413, "TOO_LARGE", f"A request may have {max_bytes} bytes; split it.")
 
 
 def _check_content_type(scope: Scope) -> None:
