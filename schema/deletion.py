@@ -33,6 +33,10 @@ class Deletion(Node):
     certificate: str | None = stored(
         "certificate", description="Hash of the certificate's entry in the audit chain, once verified."
     )
+    blocked_until: datetime | None = stored(
+        "blocked_until",
+        description="While BLOCKED_BY_RETENTION: when its bytes may go; null where they are kept until further notice.",
+    )
 
     @strawberry.field
     def media_id(self) -> strawberry.ID:
