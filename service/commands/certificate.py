@@ -1,0 +1,95 @@
+"""`audit certificate`: the certificate of a deletion, where it stands, and whether it still holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import UUID
+
+import orjson
+import typer
+
+from service.audit import bucket_of, hash_of
+from service.errors import InvalidInput
+from service.global_ids import decode_id
+from service.settings import Settings
+from service.stores import Stores, bind_stores
+from service.stores.certificates import StoredEntry
+from service.stores.database import OUTAGE_ERRORS, open_database
+from service.stores.deletion_proofs import certificate_id
+
+_FIRST_FOLLOWS = "0" * 64
+
+
+async def show_certificate(settings: Settings, media: str) -> int:
+    """Print the certificate of a media's deletion and check it; the exit code. Raises InvalidInput if it is no id."""
+    media_id = _media_id(media)
+    try:
+        async with open_database(settings.mongo) as database:
+            return await _show(media_id, bind_stores(database))
+    except OUTAGE_ERRORS as error:
+        typer.echo(f"Stopped: {error}. Run the same command again.", err=True)
+        return 1
+
+
+def _media_id(text: str) -> UUID:
+    decoded = decode_id(text)
+    if decoded is not None and decoded[0] in {"Media", "Deletion"}:
+        return decoded[1]
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidInput(f"{text} is neither the id of a media or a deletion, nor a UUID.") from None
+
+
+async def _show(media_id: UUID, stores: Stores) -> int:
+    deletion = (await stores.deletions.get_many([media_id])).get(media_id)
+    if deletion is None:
+        typer.echo(f"No deletion of media {media_id} was requested.", err=True)
+        return 1
+    stored = await stores.certificates.find(deletion["owner_id"], certificate_id(media_id))
+    if stored is None:
+        typer.echo(f"There is no certificate: the deletion is {deletion['stage']}.", err=True)
+        return 1
+    typer.echo(orjson.dumps(stored.entry, option=orjson.OPT_INDENT_2).decode())
+    entry = stored.entry
+    typer.echo(f"Certificate {stored.hash}: chain {entry.get('bucket')}, entry {entry.get('sequence')}.")
+    problems = [*_problems(stored, deletion), *_beside(stored, *await stores.certificates.neighbours(stored))]
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if not problems:
+        typer.echo("It is whole, in its place, and linked to the entries beside it.")
+    return 1 if problems else 0
+
+
+def _problems(stored: StoredEntry, deletion: Mapping[str, Any]) -> Iterator[str]:
+    entry = stored.entry
+    if _hash(entry) != stored.hash:
+        yield "It was altered: its hash is another."
+    if deletion.get("certificate") not in {None, stored.hash}:
+        yield f"The deletion names another certificate: {deletion['certificate']}."
+    if deletion.get("certificate") is None:
+        yield f"The deletion does not name it yet: it is {deletion['stage']}."
+    bucket, sequence = entry.get("bucket"), entry.get("sequence")
+    is_in_place = isinstance(sequence, int) and stored.place == f"{bucket:03d}:{sequence:012d}"
+    if not is_in_place or bucket != bucket_of(str(entry.get("owner"))):
+        yield "It stands in another place than it says, or in another owner's chain."
+
+
+def _beside(stored: StoredEntry, before: StoredEntry | None, after: StoredEntry | None) -> Iterator[str]:
+    sequence = stored.entry.get("sequence", 0)
+    follows = 0 if before is None else before.entry.get("sequence")
+    expected = _FIRST_FOLLOWS if before is None else _hash(before.entry)
+    if follows != sequence - 1 or stored.entry.get("previous") != expected:
+        yield "It does not follow the entry before: that was altered, or some are missing."
+    if after is not None and (
+        after.entry.get("sequence") != sequence + 1 or after.entry.get("previous") != stored.hash
+    ):
+        yield "The entry after it does not follow: that was altered, or some are missing."
+
+
+def _hash(entry: Mapping[str, Any]) -> str:
+    try:
+        return hash_of(entry)
+    except ValueError:
+        return ""
