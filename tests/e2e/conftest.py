@@ -43,7 +43,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
     """`python -m service dev` in a folder of its own, without samples."""
     folder = tmp_path_factory.mktemp("stack")
     children = Children(tmp_path_factory.mktemp("stack-logs"))
-    env = {**os.environ, "DEV_FOLDER": str(folder), "DEV_SAMPLES": "false"}
+    env = {**os.environ, "DEV_FOLDER": str(folder), "DEV_SAMPLES": "false", "MEDIA_LOG_LEVEL": "DEBUG"}
     child = await children.start("dev", [sys.executable, "-m", "service", "dev"], env=env, cwd=REPOSITORY, grace_s=30)
     try:
 
@@ -56,7 +56,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
         store = ObjectStore(
             StorageSettings(endpoint=urls["s3"], access_key=keys["storage_access_key"], secret_key=secret)
         )
-        yield Stack(urls, store)
+        yield Stack(urls, store, folder)
         await store.close()
     finally:
         await children.stop_all()

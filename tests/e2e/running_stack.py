@@ -18,10 +18,11 @@ _COMPLETE = "{ mediaList(first: 100, filter: {status: READY}) { nodes { renditio
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A running embedded stack: its addresses, and what its storage holds."""
+    """A running embedded stack: its addresses, what its storage holds, and its folder with logs and keys."""
 
     urls: dict[str, str]
     store: ObjectStore
+    folder: Path
 
     def client(self) -> ApiClient:
         """The API for the user that the page signs in as."""
