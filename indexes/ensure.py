@@ -17,6 +17,7 @@ from indexes import (
     jobs,
     media,
     migrations,
+    quotas,
     webhooks,
 )
 from indexes.annotations import INDEXES as ANNOTATION_INDEXES
@@ -35,6 +36,8 @@ DECLARED: Mapping[str, tuple[Index, ...]] = {
     "contents": contents.INDEXES,
     "jobs": jobs.INDEXES,
     "idempotency": (*idempotency.INDEXES, *erasures.IDEMPOTENCY_INDEXES),
+    "quotas": quotas.INDEXES,
+    "rate_limits": quotas.RATE_LIMIT_INDEXES,
     "embeddings": (*embeddings.INDEXES, *audit.EMBEDDING_INDEXES),
     "deletions": (
         *deletions.INDEXES,

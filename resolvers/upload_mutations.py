@@ -32,6 +32,7 @@ from schema.upload_inputs import (
 from service.assembly import ClaimedPart
 from service.errors import ErrorCode, Problem
 from service.finalisation import complete_upload
+from service.quotas import byte_limits
 from service.storage_signing import StorageRequest, sign_storage_request
 from service.upload_sessions import abort_upload, sign_parts
 from service.uploads import PlannedUpload, create_uploads
@@ -55,6 +56,7 @@ class UploadMutations:
             stores=runtime.stores,
             object_store=runtime.object_store,
             largest_file=runtime.settings.scanner.largest_file,
+            limits=byte_limits(info.context.viewer, runtime.settings.limits),
         )
         planned, problems = await outcome_of(work)
         if problems:

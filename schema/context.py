@@ -13,6 +13,7 @@ from service.delivery import Delivery
 from service.first_pages import FirstPages
 from service.look_alikes import HashSearch
 from service.media_memory import MediaMemory
+from service.original_access import OriginalAccess
 from service.runtime import Runtime
 from service.vector_search import VectorSearch
 
@@ -25,6 +26,7 @@ class Context:
     delivery: Delivery
     change_feed: ChangeFeed
     viewer: Viewer
+    originals: OriginalAccess
     first_pages: FirstPages | None = None
     media_memory: MediaMemory | None = None
     vector_search: VectorSearch | None = None

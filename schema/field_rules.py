@@ -112,7 +112,7 @@ FIELD_RULES: Mapping[str, Fields] = {
     },
     "UploadTarget": {Rule.WITH_OBJECT: "expiresAt headers method url"},
     "UserError": {Rule.WITH_OBJECT: "code field message retryAfterMs retryable"},
-    "Viewer": {Rule.WITH_OBJECT: "id roles"},
+    "Viewer": {Rule.WITH_OBJECT: "bytesAllowed bytesStored id roles"},
     # What mutations answer with: nothing but what their own rule let through.
     "AbortUploadPayload": {Rule.WITH_OBJECT: "media userErrors"},
     "AnnotateMediaPayload": {Rule.WITH_OBJECT: "annotations media userErrors"},

@@ -16,8 +16,9 @@ from schema.embeddings import Embedding, embeddings_of
 from schema.global_id import encode_id
 from schema.look_alikes import DEFAULT_DISTANCE, DEFAULT_FIRST, SimilarMedia, similar_media
 from schema.node import Node
+from schema.originals import ORIGINAL_PATH, original_of
 from schema.rendition import Rendition
-from schema.scalars import SHA256, URL, ByteSize, PerceptualHash
+from schema.scalars import SHA256, ByteSize, PerceptualHash
 from schema.stored import computed, needs, stored, stored_list
 from schema.values import (
     BoundingBox,
@@ -203,15 +204,13 @@ class Media(Node):
         return ", ".join(f"{sign(self.document, each, together=True).url} {each['width']}w" for each in chosen) or None
 
     @strawberry.field(
-        metadata=needs("original.key"), description="The untouched original: owner and moderators only, for minutes."
+        metadata=needs(ORIGINAL_PATH),
+        description="The untouched original: owner and moderators only, for minutes, and on record.",
     )
     @by_rule
     def original(self, info: Info) -> SignedUrl | None:
-        original = self.document.get("original")
-        if original is None:
-            return None
-        signed = info.context.delivery.original_url(media_id=self.document["_id"], key=original["key"])
-        return SignedUrl(url=URL(signed.url), expires_at=signed.expires_at)
+        signed: SignedUrl | None = original_of(info, self.document)
+        return signed
 
     @strawberry.field(metadata=needs(*PLACE_FIELDS), description="What was found in it, the surest first.")
     def annotations(

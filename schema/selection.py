@@ -60,7 +60,7 @@ def _collect(
     spread: set[tuple[str, str]],
 ) -> None:
     for selection in selections.selections:
-        if not _is_included(raw, selection):
+        if not is_included(raw, selection):
             continue
         match selection:
             case FieldNode():
@@ -89,7 +89,8 @@ def _collect_field(
         _collect(raw, node.selection_set, get_named_type(field.type), paths, spread)
 
 
-def _is_included(raw: GraphQLResolveInfo[Any], node: SelectionNode) -> bool:
+def is_included(raw: GraphQLResolveInfo[Any], node: SelectionNode) -> bool:
+    """Whether `@skip` and `@include` leave a selection in."""
     for directive in node.directives or ():
         if directive.name.value in {"skip", "include"}:
             [argument] = directive.arguments or ()

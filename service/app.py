@@ -25,6 +25,7 @@ from service.first_pages import FirstPages
 from service.limit_metrics import LimitMetrics
 from service.look_alike_memory import open_look_alike_memory
 from service.media_memory import MediaMemory
+from service.original_access import OriginalAccess
 from service.rate_limits import RateLimiter
 from service.runtime import open_runtime
 from service.settings import Environment, Settings
@@ -75,6 +76,7 @@ def create_app(
             delivery,
             state.change_feed,
             viewer,
+            state.originals,
             state.first_pages,
             state.media_memory,
             state.vector_search,
@@ -160,6 +162,7 @@ def _lifespan(
             metrics.measure_change_stream(change_feed.lag_s)
             metrics.measure_issuer_keys(authenticator.key_ages())
             app.state.runtime, app.state.change_feed = runtime, change_feed
+            app.state.originals = OriginalAccess(runtime.stores.audit)
             app.state.media_memory = MediaMemory(
                 runtime.stores.media, change_feed, capacity=settings.http.media_in_memory
             )

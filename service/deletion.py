@@ -17,6 +17,7 @@ from service.object_keys import media_of_original, media_of_rendition
 from service.object_store import ObjectStore
 from service.original_content import give_up_content
 from service.policies import LATE_BYTES, POLICIES
+from service.quotas import count
 from service.removal import remove_for_good
 from service.stored_renditions import stored_renditions
 from service.stores import Stores
@@ -67,6 +68,7 @@ async def hide(media: MediaDocument, requested_by: str, stores: Stores, media_bu
     )
     await stores.jobs.enqueue(media["_id"], JobKind.DELETE, lane=Lane.STANDARD)
     await stores.media.transition(media["_id"], MediaStatus.DELETED)
+    await count(media["owner_id"], media["_id"], stores=stores)
     return await hold_back(deletion, media, stores=stores)
 
 
@@ -88,6 +90,7 @@ async def remove_objects(job: Job, *, stores: Stores, object_store: ObjectStore)
     if deletion is None:
         raise NotFound(f"No deletion was requested for media {job.media_id}.")
     await stores.media.transition(job.media_id, MediaStatus.DELETED)
+    await count(deletion["owner_id"], job.media_id, stores=stores)
     upload = await stores.uploads.get(job.media_id)
     now, window_ends = await stores.media.server_time(), _window_ends(deletion)
     moments = removal_moments(deletion, upload)

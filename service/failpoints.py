@@ -14,6 +14,7 @@ class Failpoint(enum.StrEnum):
     """After which step the process dies; in the order in which an upload passes them, and then a deletion."""
 
     UPLOADS_PLANNED = "uploads_planned"
+    QUOTA_RESERVED = "quota_reserved"
     MEDIA_INITIATED = "media_initiated"
     CONTENT_LINKED = "content_linked"
     SESSIONS_WRITTEN = "sessions_written"

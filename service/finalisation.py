@@ -29,6 +29,7 @@ from service.object_store import ObjectStore
 from service.original_content import give_up_unless_kept
 from service.part_plan import MAX_PARTS
 from service.processing_jobs import PROCESSING_FIELDS, enqueue_processing
+from service.quotas import count, settle
 from service.remnants import remove_remnants
 from service.stores import Stores
 
@@ -99,6 +100,7 @@ async def finalise(
             note=Note(AuditAction.UPLOAD_COMPLETED, actor=actor),
         )
         reach(Failpoint.UPLOADED_WRITTEN)
+        await settle(upload["owner_id"], upload["_id"], stores=stores)
         # From here on none is begun any more; one that was begun a moment ago must not outlive the session.
         await _drop_parts(upload, object_store)
         # Not taken for granted: a deletion or an expiry may have come first.
@@ -138,6 +140,7 @@ async def _confirm_bytes(
     await stores.media.transition(
         upload["_id"], MediaStatus.FAILED, sources=AWAITING_BYTES, values={"failure": failure}
     )
+    await count(upload["owner_id"], upload["_id"], stores=stores)
     # Of no use to anybody, and nothing that a new upload could go on from.
     await clear_storage(upload, stores=stores, object_store=object_store)
     raise ChecksumMismatch(_OTHER_BYTES)
@@ -244,6 +247,7 @@ async def expire(
         media = await stores.media.get(upload["_id"], fields=())
         if media is None or media["status"] != MediaStatus.EXPIRED:
             return False
+    await count(upload["owner_id"], upload["_id"], stores=stores)
     await give_up_unless_kept(upload["_id"], stores=stores, object_store=object_store)
     await clear_storage(upload, stores=stores, object_store=object_store)
     return True

@@ -28,6 +28,7 @@ from service.quarantine import (
     quarantine,
     refuse_known_malware,
 )
+from service.quotas import count
 from service.receipts import Receipts
 from service.rendition_storage import store_renditions, withdraw
 from service.scanner import Scanner, scan_original
@@ -153,6 +154,9 @@ async def fail_media(job: Job, error: ProcessingFailed, *, stores: Stores, objec
         await quarantine(media, error, stores=stores, object_store=object_store)
     target = MediaStatus.QUARANTINED if error.quarantine else MediaStatus.FAILED
     await stores.media.transition(job.media_id, target, guard=held_by(job.fence), values=failure_values(error))
+    ended = await stores.media.get(job.media_id, fields=())
+    if ended is not None:
+        await count(ended["owner_id"], job.media_id, stores=stores)
 
 
 def focus_of(media: MediaDocument) -> BoundingBox | None:

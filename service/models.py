@@ -120,6 +120,14 @@ class Workload(enum.StrEnum):
     STORAGE = "storage"
 
 
+class Holding(enum.StrEnum):
+    """As what the bytes of an upload count for its owner."""
+
+    NOTHING = "nothing"
+    RESERVED = "reserved"
+    STORED = "stored"
+
+
 class JobState(enum.StrEnum):
     """OPEN: a worker may begin it now. DELAYED: not before a certain time. RUNNING: leased to a worker."""
 

@@ -12,6 +12,7 @@ from service.errors import FailureCode, NotFound, NotPermitted, StateConflict
 from service.lifecycle import MediaStatus
 from service.object_store import ObjectStore
 from service.processing_jobs import PROCESSING_FIELDS, enqueue_processing, processing_generation
+from service.quotas import count, watch
 from service.stores import Stores
 from service.stores.jobs import first_fence
 
@@ -88,6 +89,8 @@ async def step_back(media: MediaDocument, sequence: int, *, actor: str, stores: 
     if media["status_sequence"] != sequence:
         return
     generation = processing_generation(media) + 1
+    # Before the status: whoever dies in between leaves it to upkeep to count it again.
+    await watch(media["owner_id"], media["_id"], stores=stores)
     await stores.media.transition(
         media["_id"],
         MediaStatus.UPLOADED,
@@ -97,4 +100,5 @@ async def step_back(media: MediaDocument, sequence: int, *, actor: str, stores: 
         unset=["failure"],
         note=Note(AuditAction.MEDIA_RETRIED, actor=actor),
     )
+    await count(media["owner_id"], media["_id"], stores=stores)
     await stores.audit.settle("media", [media["_id"]])

@@ -13,6 +13,7 @@ from service.blocked_deletions import resume_deletions
 from service.deletion_upkeep import attend_deletions
 from service.embeddings import settle_due
 from service.owner_erasure import carry_on_erasures
+from service.quotas import look_after_quotas
 from service.retention import expire_due
 from service.retention_periods import retention_periods
 from service.runtime import Runtime
@@ -55,6 +56,10 @@ async def _settle_embeddings(runtime: Runtime) -> None:
     await settle_due(stores=runtime.stores)
 
 
+async def _settle_quotas(runtime: Runtime) -> None:
+    await look_after_quotas(stores=runtime.stores)
+
+
 async def _settle_audit(runtime: Runtime) -> None:
     await runtime.stores.audit.settle_all()
 
@@ -78,6 +83,7 @@ _STEPS: tuple[Step, ...] = (
     _attend_deletions,
     _clear_annotations,
     _settle_embeddings,
+    _settle_quotas,
     _settle_audit,
     _announce_jobs,
     _anchor,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,9 @@ from service.object_store import ObjectStore
 from service.original_content import give_up_unless_kept
 from service.part_plan import plan_parts
 from service.policies import POLICIES, kind_of
+from service.quotas import Wanted, reserve
 from service.stores import Stores
+from service.stores.quotas import ByteLimits
 from service.upload_policy import UPLOAD_POLICIES
 from service.upload_request import BatchRequest, FileRequest, parse_batch, parse_file
 
@@ -59,12 +61,14 @@ async def create_uploads(
     stores: Stores,
     object_store: ObjectStore,
     largest_file: int | None = None,
+    limits: ByteLimits = ByteLimits(),  # noqa: B008 - frozen
 ) -> list[PlannedUpload]:
     """Write the media of a batch as INITIATED, with the keys they are to use; one outcome a file, in order.
 
     Content that the viewer already has is not asked for again: the file's outcome is the media that has it. No file may
-    have more bytes than `largest_file` (None: than its purpose takes). Raises NotPermitted without a signed-in viewer,
-    InvalidInput for the batch as a whole, IdempotencyKeyReused.
+    have more bytes than `largest_file` (None: than its purpose takes), and what passes the viewer's byte `limits` is
+    refused. Raises NotPermitted without a signed-in viewer, InvalidInput for the batch as a whole,
+    IdempotencyKeyReused, TemporarilyUnavailable.
     """
     if viewer.id is None:
         raise NotPermitted("Sign in to upload.")
@@ -73,16 +77,27 @@ async def create_uploads(
     known = await find_known_content(
         viewer.id, [file for file in files if isinstance(file, FileRequest)], stores=stores
     )
+    proposed = {"capture_id": batch.capture_id or str(uuid7()), "files": _decide(batch, files, known)}
     plan = await stores.idempotency.remember(
         owner_id=viewer.id,
         operation="createUploads",
         key=batch.idempotency_key,
         # Where a request comes from may change between its repeats: a phone leaves its wireless network.
         content=batch.model_dump(mode="json", exclude={"idempotency_key", "client"}),
-        plan={"capture_id": batch.capture_id or str(uuid7()), "files": _decide(batch, files, known)},
+        plan=proposed,
     )
     reach(Failpoint.UPLOADS_PLANNED)
-    return await _carry_out(viewer.id, batch, files, plan, stores=stores, object_store=object_store)
+    openings = _openings(files, plan)
+    refused = await reserve(
+        viewer.id,
+        [Wanted(each.media_id, each.file.byte_size, each.position, is_sent=not each.is_known) for each in openings],
+        limits=limits,
+        is_repeat=plan != proposed,
+        stores=stores,
+    )
+    openings = [each for each in openings if each.media_id not in refused]
+    linked = await _carry_out(viewer.id, batch, openings, plan, stores=stores, object_store=object_store)
+    return [_outcome(decision, linked, refused) for decision in plan["files"]]
 
 
 def _decide(
@@ -114,22 +129,28 @@ def _decide_file(batch: BatchRequest, file: FileRequest, known: KnownContent) ->
     return {"id": str(uuid7()), "link": known.is_stored(file)}
 
 
-async def _carry_out(
-    owner_id: str,
-    batch: BatchRequest,
-    files: Sequence[FileRequest | MediaServiceError],
-    plan: dict[str, Any],
-    *,
-    stores: Stores,
-    object_store: ObjectStore,
-) -> list[PlannedUpload]:
-    """Do what was decided. Doing it again changes nothing more, so twins and repeats after a crash converge."""
-    openings = [
+def _openings(files: Sequence[FileRequest | MediaServiceError], plan: dict[str, Any]) -> list[_Opening]:
+    return [
         _Opening(file, UUID(decision["id"]), position, is_known=decision.get("link", False))
         # A repeat follows the remembered plan, even where a policy has changed since.
         for position, (file, decision) in enumerate(zip(files, plan["files"], strict=True))
         if isinstance(file, FileRequest) and "id" in decision
     ]
+
+
+async def _carry_out(
+    owner_id: str,
+    batch: BatchRequest,
+    openings: list[_Opening],
+    plan: dict[str, Any],
+    *,
+    stores: Stores,
+    object_store: ObjectStore,
+) -> set[UUID]:
+    """Do what was decided; the ids of those for which nothing is to be sent.
+
+    Doing it again changes nothing more, so twins and repeats after a crash converge.
+    """
     # The media comes first: whatever is left of a batch that ends half-way, the sweeper finds by it.
     bucket = object_store.upload_bucket
     await stores.media.insert_initiated(
@@ -148,7 +169,7 @@ async def _carry_out(
     known = [opening for opening in openings if opening.is_known]
     linked = await _finalise_linked(known, stores=stores, object_store=object_store) if known else set()
     await stores.audit.settle("media", [opening.media_id for opening in openings])
-    return [_outcome(decision, linked) for decision in plan["files"]]
+    return linked
 
 
 async def _linked(owner_id: str, opening: _Opening, *, stores: Stores, object_store: ObjectStore) -> _Opening:
@@ -179,7 +200,11 @@ async def _finalise_linked(openings: Sequence[_Opening], *, stores: Stores, obje
     return linked
 
 
-def _outcome(decision: dict[str, Any], linked: set[UUID]) -> PlannedUpload:
+def _outcome(decision: dict[str, Any], linked: set[UUID], refused: Mapping[UUID, Problem]) -> PlannedUpload:
+    # The twin of a file that is refused is refused with it.
+    decided = decision.get("id") or decision.get("duplicate")
+    if decided is not None and (problem := refused.get(UUID(decided))) is not None:
+        return PlannedUpload(problem=problem)
     if "id" in decision:
         media_id = UUID(decision["id"])
         return PlannedUpload(duplicate_id=media_id) if media_id in linked else PlannedUpload(upload_id=media_id)

@@ -32,6 +32,7 @@ from service.stores.media import MediaStore, StatusCounter
 from service.stores.migrations import MigrationStore
 from service.stores.moderation import ModerationStore
 from service.stores.owner_data import OwnerDataStore
+from service.stores.quotas import QuotaStore
 from service.stores.renditions import RenditionStore
 from service.stores.retention import RetentionStore
 from service.stores.uploads import UploadStore
@@ -58,6 +59,7 @@ class Stores:
     deletion_proofs: DeletionProofStore
     certificates: CertificateStore
     idempotency: IdempotencyStore
+    quotas: QuotaStore
     embeddings: EmbeddingStore
     migrations: MigrationStore
     audit: AuditStore
@@ -105,6 +107,7 @@ def bind_stores(
         deletion_proofs=DeletionProofStore(database, on_stage=on_stage),
         certificates=CertificateStore(database),
         idempotency=IdempotencyStore(database),
+        quotas=QuotaStore(database),
         embeddings=EmbeddingStore(database),
         migrations=MigrationStore(database),
         audit=AuditStore(database),

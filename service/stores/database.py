@@ -96,6 +96,7 @@ class Database:
     jobs: Collection
     deletions: Collection
     idempotency: Collection
+    quotas: Collection
     embeddings: Collection
     embedding_models: Collection
     handle: AsyncIOMotorDatabase[Any]
@@ -137,6 +138,7 @@ def _bind(
         jobs=handle["jobs"],
         deletions=handle["deletions"],
         idempotency=handle["idempotency"],
+        quotas=handle["quotas"],
         embeddings=handle["embeddings"],
         embedding_models=handle["embedding_models"],
         handle=handle,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from graphql import OperationType
 from starlette.requests import ClientDisconnect, Request
@@ -14,6 +14,7 @@ from service.auth import Unauthenticated
 from service.errors import MediaServiceError, NotPermitted, RateLimited, TemporarilyUnavailable
 from service.settings import HttpSettings
 from service.telemetry import current_request_id
+from service.transport.admission import Admission, OverBudget, Seen
 from service.transport.compression import choose_coding
 from service.transport.documents import DocumentRefused, GraphQLRequest, Operation
 from service.transport.http_request import (
@@ -26,9 +27,9 @@ from service.transport.http_request import (
 )
 from service.transport.json_response import encode_json
 from service.transport.middleware import note
-from service.transport.operations import Operations
+from service.transport.operations import Answer, Operations
 from service.transport.problems import format_errors
-from service.transport.reply import Reply, graphql_headers, header_of, raw_headers
+from service.transport.reply import RawHeaders, Reply, graphql_headers, header_of, raw_headers
 from service.transport.server_sent_events import EventStreams, Streaming, resumed, streaming
 
 _T = TypeVar("_T")
@@ -41,7 +42,7 @@ class GraphQLOverHTTP:
 
     `get_context` may raise Unauthenticated or a MediaServiceError to refuse the request.
     `streams` answers who accepts `text/event-stream`. `graphiql` is what a browser gets when it opens the address
-    without a query.
+    without a query. `admission` charges operations to the `viewer` of their context; without it nothing is counted.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class GraphQLOverHTTP:
         *,
         streams: EventStreams | None = None,
         graphiql: Response | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self._operations = operations
         self._get_context = get_context
@@ -60,6 +62,7 @@ class GraphQLOverHTTP:
         self._max_cost = settings.max_query_cost
         self._streams = streams
         self._graphiql = graphiql
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -94,16 +97,41 @@ class GraphQLOverHTTP:
         read = read or await read_body(request, self._max_bytes)
         context = await _permitted(self._get_context(request))
         if self._streams is not None and wanted is not Streaming.NEVER:
-            operation = self._prepare(request, resumed(read, request), streamed=True)
+            operation = await self._prepared(request, resumed(read, request), context, streamed=True)
             if wanted.applies_to(operation):
                 return await _permitted(self._streams.open(request, operation))
         else:
-            operation = self._prepare(request, read)
-        answer = await self._operations.run(operation, context)
+            operation = await self._prepared(request, read, context)
+        told: RawHeaders = ()
+        if self._admission is None:
+            answer = await self._operations.run(operation, context)
+        else:
+            answer, told = await self._admitted(self._admission, request, operation, context)
         status = 200 if answer.ran or media_type == JSON else 400
         body = self._with_cost(encode_json(answer.body), operation.cost)
         coding = choose_coding(header_of(request.scope, b"accept-encoding")) if self._compression else None
-        return Reply(status, graphql_headers(media_type), body, coding)
+        return Reply(status, graphql_headers(media_type) + told, body, coding)
+
+    async def _admitted(
+        self, admission: Admission, request: Request, operation: Operation, context: object
+    ) -> tuple[Answer, RawHeaders]:
+        viewer = cast("Seen", context).viewer
+        try:
+            told = await admission.admit(request.scope, viewer, operation)
+            with admission.under_way(request.scope, viewer):
+                return await self._operations.run(operation, context), told
+        except RateLimited as error:
+            raise _refused_by(error) from None
+
+    async def _prepared(
+        self, request: Request, read: GraphQLRequest, context: object, *, streamed: bool = False
+    ) -> Operation:
+        try:
+            return self._prepare(request, read, streamed=streamed)
+        except DocumentRefused:
+            if self._admission is not None:
+                await _permitted(self._admission.charge_refusal(request.scope, cast("Seen", context).viewer))
+            raise
 
     def _with_cost(self, body: bytes, cost: int) -> bytes:
         """Add `extensions.cost` to an encoded answer, whoever encoded it: an object that has no extensions yet."""
@@ -150,11 +178,15 @@ def _refused_by(error: MediaServiceError) -> RequestRefused:
     headers = {}
     if error.retry_after_ms is not None:
         headers["Retry-After"] = str(-(-error.retry_after_ms // 1000))
-    return RequestRefused(status, error.code.value, error.message, headers)
+    extensions: dict[str, object] = {"retryable": error.retryable}
+    if error.retry_after_ms is not None:
+        extensions["retryAfterMs"] = error.retry_after_ms
+    told = error.headers if isinstance(error, OverBudget) else ()
+    return RequestRefused(status, error.code.value, error.message, headers, extensions=extensions, raw_headers=told)
 
 
 def _refuse(refused: RequestRefused, media_type: str) -> ASGIApp:
-    extensions = {"code": refused.code, "requestId": current_request_id()}
+    extensions = {"code": refused.code, "requestId": current_request_id(), **refused.extensions}
     body = {"errors": [{"message": refused.message, "extensions": extensions}]}
-    headers = graphql_headers(media_type) + raw_headers(refused.headers or {})
+    headers = graphql_headers(media_type) + raw_headers(refused.headers or {}) + refused.raw_headers
     return Reply(refused.status, headers, encode_json(body))

@@ -1,0 +1,156 @@
+"""Whether an operation is run now: the budgets of its viewer, and how much of theirs is under way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Final, Protocol
+
+from graphql import OperationType
+from starlette.types import Scope
+
+from service.access import Viewer
+from service.auth import Authenticator, Unauthenticated
+from service.errors import RateLimited
+from service.rate_limits import Budget, Portion, RateLimiter, key_of_viewer
+from service.settings import LimitsSettings, PerRole
+from service.transport.client_address import client_addresses
+from service.transport.documents import Operation
+from service.transport.reply import RawHeaders, raw_headers
+
+# What reading and refusing a document costs that is not run.
+REFUSED_DOCUMENT: Final = 100
+# To come back when one of the others may be done.
+_ONE_IS_DONE_MS: Final = 1_000
+
+# https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/10/; units of cost are none of its registry's.
+EXPOSED_HEADERS: Final = ("ratelimit", "ratelimit-policy", "retry-after")
+
+_BUDGETS: Final = {
+    OperationType.QUERY: Budget.READS,
+    OperationType.MUTATION: Budget.WRITES,
+    OperationType.SUBSCRIPTION: Budget.LIVE,
+}
+
+
+class Seen(Protocol):
+    """What a request's context knows of who asks."""
+
+    @property
+    def viewer(self) -> Viewer: ...
+
+
+class OverBudget(RateLimited):
+    """A budget is used up. `headers` tell which, and for how long."""
+
+    def __init__(self, error: RateLimited, headers: RawHeaders) -> None:
+        super().__init__(error.message, retry_after_ms=error.retry_after_ms or _ONE_IS_DONE_MS)
+        self.headers = headers
+
+
+class Admission:
+    """Charges operations to their viewers, or to the addresses of those who do not say who they are.
+
+    Nothing is counted before `count_by` names the limiter.
+    """
+
+    def __init__(self, settings: LimitsSettings) -> None:
+        self._settings = settings
+        self._limits = {Budget.READS: settings.reads, Budget.WRITES: settings.writes, Budget.LIVE: settings.live}
+        self._address_of = client_addresses(settings.trusted_proxies)
+        self._limiter: RateLimiter | None = None
+        self._under_way: Counter[str] = Counter()
+
+    def count_by(self, limiter: RateLimiter) -> None:
+        self._limiter = limiter
+
+    async def admit(self, scope: Scope, viewer: Viewer, operation: Operation) -> RawHeaders:
+        """Charge an operation; what to say of the budget in the answer's headers. Raises OverBudget."""
+        # What a subscription will send is not known; it is counted by its number.
+        cost = 1 if operation.type is OperationType.SUBSCRIPTION else max(1, operation.cost)
+        return await self._charge(_BUDGETS[operation.type], self._key(scope, viewer), viewer, cost)
+
+    async def charge_refusal(self, scope: Scope, viewer: Viewer) -> None:
+        """Charge a document that is not run. Raises OverBudget."""
+        await self._charge(Budget.READS, self._key(scope, viewer), viewer, REFUSED_DOCUMENT)
+
+    @contextmanager
+    def under_way(self, scope: Scope, viewer: Viewer) -> Iterator[None]:
+        """Count an operation while it runs. Raises RateLimited if too many of the viewer's are running here."""
+        key, most = self._key(scope, viewer), self._settings.operations_at_once
+        if most and self._under_way[key] >= most:
+            text = f"{most} operations of yours are under way; send this one again when one of them is done."
+            raise RateLimited(text, retry_after_ms=_ONE_IS_DONE_MS)
+        self._under_way[key] += 1
+        try:
+            yield
+        finally:
+            self._under_way[key] -= 1
+            if not self._under_way[key]:
+                del self._under_way[key]
+
+    async def authenticated(self, scope: Scope, token: str | None, authenticator: Authenticator) -> Viewer:
+        """The viewer of a token, unless too many from the same address did not hold.
+
+        Raises what the authenticator does, and OverBudget, also for a token that would hold, unless this process
+        remembers that it did: others behind the same address are not shut out by one of them, and guesses are not
+        looked at.
+        """
+        limit = self._settings.failed_authentications
+        if token is None or not limit or self._limiter is None:
+            return await authenticator.authenticate(token)
+        key = f"address:{self._address_of(scope)}"
+        wait_s = self._limiter.refused_for_s(Budget.FAILED_AUTHENTICATIONS, key)
+        if wait_s and not authenticator.remembers(token):
+            await self._take(Budget.FAILED_AUTHENTICATIONS, key, 1, limit)
+        try:
+            return await authenticator.authenticate(token)
+        except Unauthenticated:
+            await self._take(Budget.FAILED_AUTHENTICATIONS, key, 1, limit)
+            raise
+
+    def _key(self, scope: Scope, viewer: Viewer) -> str:
+        return f"address:{self._address_of(scope)}" if viewer.id is None else key_of_viewer(viewer.id)
+
+    async def _charge(self, budget: Budget, key: str, viewer: Viewer, cost: int) -> RawHeaders:
+        limit = widest(self._limits[budget], viewer)
+        if not limit or self._limiter is None:
+            return ()
+        portion = self._limiter.spend(budget, key, cost) or await self._take(budget, key, cost, limit)
+        left = b'"%b";r=%d;t=%d' % (
+            budget.value.encode(),
+            portion.left + portion.shared,
+            self._limiter.ends_in_s(portion),
+        )
+        return (_policy(budget, limit, self._settings.window_s), (b"ratelimit", left))
+
+    async def _take(self, budget: Budget, key: str, cost: int, limit: int) -> Portion:
+        limiter = self._limiter
+        assert limiter is not None  # noqa: S101 - asked for above, for the type checker
+        try:
+            return await limiter.take(budget, key, cost, limit=limit)
+        except RateLimited as error:
+            wait_s = -(-(error.retry_after_ms or 0) // 1_000)
+            told = raw_headers({"RateLimit": f'"{budget.value}";r=0;t={wait_s}'})
+            raise OverBudget(error, (_policy(budget, limit, self._settings.window_s), *told)) from None
+
+
+def widest(limits: PerRole, viewer: Viewer) -> int:
+    """The limit of a viewer: the widest that one of their roles has; 0: none."""
+    if viewer.id is None:
+        return limits.anonymous
+    if not viewer.roles:
+        return limits.user
+    theirs = [limits.user]
+    if viewer.is_moderator:
+        theirs.append(limits.moderator)
+    if viewer.is_service:
+        theirs.append(limits.service)
+    return max(theirs) if all(theirs) else 0
+
+
+@lru_cache(maxsize=64)
+def _policy(budget: Budget, limit: int, window_s: int) -> tuple[bytes, bytes]:
+    return (b"ratelimit-policy", f'"{budget.value}";q={limit};w={window_s}'.encode())
