@@ -6,6 +6,7 @@ How CloudFront uses each: https://docs.aws.amazon.com/cloudfront/latest/APIRefer
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -36,21 +37,38 @@ class KeyGroup(enum.StrEnum):
     ORIGINALS = "originals"
 
 
+# The response headers policies. What a browser opens by its address is shown, and runs nothing, whatever its bytes are;
+# an original, whose bytes are as they were sent, is only saved.
+RENDITION_HEADERS: Final[Mapping[str, str]] = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+}
+ORIGINAL_HEADERS: Final[Mapping[str, str]] = {**RENDITION_HEADERS, "Content-Disposition": "attachment"}
+
+
 @dataclass(frozen=True, slots=True)
 class CacheBehavior:
-    """Requests for `path_pattern` go to `origin`, if a key of one of `key_groups` has signed them."""
+    """Requests for `path_pattern` go to `origin`, if a key of one of `key_groups` has signed them. Answers get
+    `response_headers`.
+    """
 
     path_pattern: str
     origin: Origin
     key_groups: tuple[KeyGroup, ...]
+    response_headers: Mapping[str, str]
 
 
 # In the order in which they are tried; what matches none is refused. What turned private is signed with the private key
 # at once and moved a little later: hence two groups for public renditions.
 BEHAVIORS: Final = (
-    CacheBehavior(ORIGINALS_PATTERN, Origin.UPLOADS, (KeyGroup.ORIGINALS,)),
-    CacheBehavior(RENDITIONS_PATTERNS[Visibility.PRIVATE], Origin.RENDITIONS, (KeyGroup.PRIVATE,)),
-    CacheBehavior(RENDITIONS_PATTERNS[Visibility.PUBLIC], Origin.RENDITIONS, (KeyGroup.PUBLIC, KeyGroup.PRIVATE)),
+    CacheBehavior(ORIGINALS_PATTERN, Origin.UPLOADS, (KeyGroup.ORIGINALS,), ORIGINAL_HEADERS),
+    CacheBehavior(RENDITIONS_PATTERNS[Visibility.PRIVATE], Origin.RENDITIONS, (KeyGroup.PRIVATE,), RENDITION_HEADERS),
+    CacheBehavior(
+        RENDITIONS_PATTERNS[Visibility.PUBLIC],
+        Origin.RENDITIONS,
+        (KeyGroup.PUBLIC, KeyGroup.PRIVATE),
+        RENDITION_HEADERS,
+    ),
 )
 
 

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PathRule:
-    """Requests under `path_pattern` go to `bucket` and are opened by `trusted_keys`: ids to public keys as PEM."""
+    """Requests under `path_pattern` go to `bucket` and are opened by `trusted_keys`: ids to public keys as PEM. What
+    they are answered with gets `response_headers`.
+    """
 
     path_pattern: str
     bucket: str
     trusted_keys: Mapping[str, str]
+    response_headers: Mapping[str, str]
 
 
 def path_rules(settings: Settings) -> tuple[PathRule, ...]:
@@ -40,7 +43,12 @@ def path_rules(settings: Settings) -> tuple[PathRule, ...]:
     }
     buckets = {Origin.UPLOADS: storage.upload_bucket, Origin.RENDITIONS: storage.media_bucket}
     return tuple(
-        PathRule(each.path_pattern, buckets[each.origin], reduce(_joined, (groups[name] for name in each.key_groups)))
+        PathRule(
+            each.path_pattern,
+            buckets[each.origin],
+            reduce(_joined, (groups[name] for name in each.key_groups)),
+            each.response_headers,
+        )
         for each in BEHAVIORS
     )
 

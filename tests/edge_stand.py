@@ -20,6 +20,7 @@ from service.dev.edge import Behavior, Edge, EdgeSettings
 from service.dev.edge.freshness import Lifetimes
 from service.dev.edge.management import management_routes
 from service.dev.edge.origin import Answer, Failure, OriginObject, Unchanged, tags_of
+from service.distribution import ORIGINAL_HEADERS, RENDITION_HEADERS
 from service.models import MediaFormat, MediaPurpose, RenditionName, Visibility
 from service.object_keys import original_key, rendition_key
 from service.settings import DeliverySettings, SigningKey
@@ -106,9 +107,11 @@ class Stand:
         private = {"KPRIVATE": signers.private.public_key}
         settings = EdgeSettings(
             behaviors=(
-                Behavior("*/raw/*", "uploads", {"KORIGINAL": signers.original.public_key}),
-                Behavior("*/private/*", "media", private),
-                Behavior("*/processed/*", "media", {"KPUBLIC": signers.public.public_key, **private}),
+                Behavior("*/raw/*", "uploads", {"KORIGINAL": signers.original.public_key}, ORIGINAL_HEADERS),
+                Behavior("*/private/*", "media", private, RENDITION_HEADERS),
+                Behavior(
+                    "*/processed/*", "media", {"KPUBLIC": signers.public.public_key, **private}, RENDITION_HEADERS
+                ),
             ),
             allowed_origins=frozenset({"https://app.example.org"}),
             lifetimes=lifetimes or Lifetimes(),

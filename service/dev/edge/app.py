@@ -82,7 +82,8 @@ class Edge:
         if isinstance(served.entry.answer, Failure):
             log.info("edge.failed", path=path, failure=served.entry.answer.value, outcome=str(served.outcome))
             return failed(served.entry.answer)
-        return serve(request.method, request.headers, served.entry.answer, self._headers(request, served))
+        headers = {**behavior.response_headers, **self._headers(request, served)}
+        return serve(request.method, request.headers, served.entry.answer, headers)
 
     def _admit(self, request: Request, path: str, query: str) -> Behavior:
         """The behaviour of a request that may pass. Raises Denied."""

@@ -19,11 +19,13 @@ class Behavior:
     """A cache behaviour: requests under `path_pattern` (`*` any text, `?` one character) go to `bucket`.
 
     `trusted_keys` maps the id of each key pair to its public key as PEM. Other key pairs do not open these paths.
+    `response_headers` go with every object.
     """
 
     path_pattern: str
     bucket: str
     trusted_keys: Mapping[str, str]
+    response_headers: Mapping[str, str] = field(default_factory=dict)
 
     def covers(self, path: str) -> bool:
         """Whether a path in normal form belongs to this behaviour."""
@@ -47,6 +49,9 @@ class EdgeSettings:
 def edge_settings(settings: Settings) -> EdgeSettings:
     """The edge's configuration for a service running with `settings`; ConfigurationError without usable keys."""
     return EdgeSettings(
-        behaviors=tuple(Behavior(rule.path_pattern, rule.bucket, rule.trusted_keys) for rule in path_rules(settings)),
+        behaviors=tuple(
+            Behavior(rule.path_pattern, rule.bucket, rule.trusted_keys, rule.response_headers)
+            for rule in path_rules(settings)
+        ),
         allowed_origins=frozenset((*settings.storage.allowed_origins, *settings.http.allowed_origins)),
     )

@@ -77,7 +77,6 @@ def serve(method: str, asked: Headers, found: OriginObject, headers: Mapping[str
         "ETag": f'"{found.etag}"',
         "Last-Modified": format_datetime(found.last_modified.astimezone(UTC), usegmt=True),
         "Accept-Ranges": "bytes",
-        "X-Content-Type-Options": "nosniff",
     }
     if found.cache_control is not None:
         described["Cache-Control"] = found.cache_control
