@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import ChainMap
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -24,8 +25,13 @@ from service.stores.scans import ScanStore
 from tests.explain import Plan, explain, sent
 from tests.integration.index_cases import ANNA, LISTS, MEDIA_CASES, MODERATOR, Case, hoarded, media_documents
 from tests.integration.index_cases_elsewhere import OTHER_CASES
+from tests.integration.index_cases_of_keeping import KEEPING_CASES
 
-CASES: Mapping[str, Mapping[str, Case]] = {"media": MEDIA_CASES, **OTHER_CASES}
+_PARTS = ({"media": MEDIA_CASES}, OTHER_CASES, KEEPING_CASES)
+CASES: Mapping[str, Mapping[str, Case]] = {
+    collection: dict(ChainMap(*(dict(part.get(collection, {})) for part in _PARTS)))
+    for collection in {name for part in _PARTS for name in part}
+}
 
 VIEWERS = (ANONYMOUS, Viewer("stranger"), ANNA, MODERATOR)
 
