@@ -100,6 +100,9 @@ bench-feed: $(TEST) $(PEERS) ## Compare a page of the feed with that of other se
 bench-search: $(TEST) $(BENCH) ## Measure look-alikes, filters and lists of 10,000 to 1,000,000 media; ARGS=--quick, ARGS=--keep or ARGS=--scale
 	$(BIN)/python -m benchmarks.search $(ARGS)
 
+chaos: $(TEST) ## Make everything below the service fail under load, then audit; ARGS="--minutes 10 --seed 3" or ARGS="--plan FILE"
+	$(BIN)/python -m tests.chaos $(ARGS)
+
 contact-sheet: $(TEST) ## Draw docs/contact-sheet.jpg: every rendition of five kinds of files, to look at
 	$(BIN)/python -m benchmarks.contact_sheet
 

@@ -1,0 +1,91 @@
+"""Gathers what a round is judged by: from the database and storage by plain drivers, and from the API what it shows."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import Any
+
+import httpx
+from anyio import to_thread
+from pymongo.database import Database
+
+from service.audit import BUCKETS
+from service.client.connection import Connection
+from service.client.graphql_http import run_operation
+from service.client.retrying import retrying
+from tests.audit_storage import Auditor
+from tests.chaos.audit import Document, Evidence, Shown
+from tests.chaos.client import MEDIA
+from tests.chaos.ledger import Ledger, Life
+from tests.chaos.settling import unfinished
+from tests.chaos.world import REPOSITORY, World
+
+_AT_ONCE = 8
+_DELAYS_S = (0.5, 1.0, 2.0)
+
+
+async def gather_evidence(world: World, ledger: Ledger, database: Database[Document], *, reads: int | None) -> Evidence:
+    """Everything, at rest. `reads`: of so many READY media the bytes are read again (None: of all)."""
+    auditor = Auditor(world.settings)
+    try:
+        stored = await to_thread.run_sync(auditor.look)
+        ready = sorted(key for key, media in stored.media.items() if media["status"] == "READY")
+        findings = await to_thread.run_sync(lambda: auditor.audit(read=ready[:reads]))
+    finally:
+        # Never here: what closes talks through proxies of this very loop.
+        await to_thread.run_sync(auditor.close)
+    return Evidence(
+        ledger=ledger,
+        stored=stored,
+        shown=await _shown(world, ledger),
+        deletions=await to_thread.run_sync(lambda: {each["_id"]: each for each in database["deletions"].find()}),
+        chains=await to_thread.run_sync(_chains, database),
+        unfinished=await to_thread.run_sync(lambda: list(unfinished(database))),
+        unreadable=findings.broken,
+        deaths=[
+            f"{each.name} ended by itself. {each.child.last_words()}"
+            for each in world.processes.values()
+            if each.ended_by_itself and each.child is not None
+        ],
+        verified=await _verify(world),
+        quotas=await to_thread.run_sync(lambda: list(database["quotas"].find())),
+    )
+
+
+async def _shown(world: World, ledger: Ledger) -> dict[str, Shown]:
+    shown: dict[str, Shown] = {}
+    slots = asyncio.Semaphore(_AT_ONCE)
+    async with httpx.AsyncClient(timeout=20, trust_env=False) as http:
+
+        async def look(life: Life) -> None:
+            connection = Connection.to(world.url, world.token(life.owner))
+            variables = {"id": life.media_id}
+            async with slots:
+                data = await retrying(lambda: run_operation(http, connection, MEDIA, variables), _DELAYS_S)
+            if (media := data["media"]) is not None:
+                texts = {each["id"]: each["text"] for each in media["annotations"]["nodes"]}
+                shown[str(life.media_id)] = Shown(media["title"], texts)
+
+        await asyncio.gather(*(look(life) for life in ledger.lives if life.media_id is not None))
+    return shown
+
+
+def _chains(database: Database[Document]) -> dict[int, list[tuple[Document, str]]]:
+    chains: dict[int, list[tuple[Document, str]]] = {bucket: [] for bucket in range(BUCKETS)}
+    for row in database["audit"].find().sort("_id", 1):
+        stored, _ = row.pop("hash", ""), row.pop("_id")
+        chains.setdefault(row["bucket"], []).append((row, stored))
+    return chains
+
+
+async def _verify(world: World) -> list[str]:
+    """What the command that operators have for it says, if anything is wrong."""
+    environment: dict[str, Any] = {**os.environ, **world.environment("api"), "COLUMNS": "200"}
+    argv = [sys.executable, "-m", "service", "audit", "verify"]
+    process = await asyncio.create_subprocess_exec(
+        *argv, env=environment, cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), timeout=60)
+    return [] if process.returncode == 0 else output.decode(errors="replace").splitlines()[-5:]

@@ -1,0 +1,132 @@
+"""How each fault is done to a world, and undone."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from tests.chaos.event_relay import Delivery
+from tests.chaos.fault_proxy import ANYONE, FAIR, Conditions, FaultProxy
+from tests.chaos.ledger import Failover, Ledger
+from tests.chaos.plan import Fault, Kind
+from tests.chaos.world import World
+
+_DONE = {Kind.LOSE: Delivery.NEVER, Kind.REPEAT: Delivery.OFTEN}
+
+
+async def play(
+    plan: Sequence[Fault], world: World, ledger: Ledger, *, report: Callable[[str], None] = lambda _: None
+) -> None:
+    """Do everything of `plan` at its time, counted from now; returns once all of it is undone."""
+    began = time.monotonic()
+    # Two mongods at once would be no majority: no set of three has to survive that.
+    database = asyncio.Lock()
+    async with asyncio.TaskGroup() as group:
+        for fault in plan:
+            group.create_task(_play_one(fault, began, world, ledger, database, report))
+
+
+async def _play_one(
+    fault: Fault,
+    began: float,
+    world: World,
+    ledger: Ledger,
+    database: asyncio.Lock,
+    report: Callable[[str], None],
+) -> None:
+    await asyncio.sleep(began + fault.at_s - time.monotonic())
+    if fault.is_failover:
+        async with database:
+            report(str(fault))
+            await _lose_primary(fault, world, ledger)
+        return
+    report(str(fault))
+    async with _doing(fault, world):
+        await asyncio.sleep(fault.lasts_s)
+
+
+async def _lose_primary(fault: Fault, world: World, ledger: Ledger) -> None:
+    await world.database.whole()
+    primary = await world.database.primary()
+    assert primary.child is not None
+    ledger.failovers.append(Failover(fault.name, time.monotonic()))
+    if fault.kind is Kind.KILL:
+        world.database.kill(primary)
+        await asyncio.sleep(fault.lasts_s)
+        await world.database.revive(primary)
+    else:
+        primary.child.process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(fault.lasts_s)
+        primary.child.process.send_signal(signal.SIGCONT)
+    await world.database.whole()
+
+
+def _doing(fault: Fault, world: World) -> AbstractAsyncContextManager[None]:
+    if fault.kind in _DONE:
+        return _events(fault, world)
+    if " to " in fault.target:
+        return _connections(fault, world)
+    return _process(fault, world)
+
+
+@asynccontextmanager
+async def _process(fault: Fault, world: World) -> AsyncIterator[None]:
+    process = world.processes[fault.target]
+    async with process.turn:
+        match fault.kind:
+            case Kind.KILL:
+                process.kill()
+            case Kind.PAUSE:
+                process.signal(signal.SIGSTOP)
+            case Kind.SKEW if process.clock is not None:
+                process.clock.skew(fault.amount)
+        try:
+            yield
+        finally:
+            if fault.kind is Kind.PAUSE:
+                process.signal(signal.SIGCONT)
+            if fault.kind is Kind.SKEW and process.clock is not None:
+                process.clock.skew(0)
+        if fault.kind is Kind.KILL:
+            await process.start(world.children)
+
+
+@asynccontextmanager
+async def _connections(fault: Fault, world: World) -> AsyncIterator[None]:
+    proxies, caller = _between(fault.target, world)
+    conditions = {
+        Kind.CUT: Conditions(refuses=True),
+        Kind.SILENCE: Conditions(is_silent=True),
+        Kind.DELAY: Conditions(delay_s=fault.amount),
+        Kind.THROTTLE: Conditions(bytes_per_s=fault.amount),
+        Kind.ANSWER_503: Conditions(answers_503=True),
+    }[fault.kind]
+    for proxy in proxies:
+        proxy.change(conditions, caller=caller)
+        if fault.kind in {Kind.CUT, Kind.ANSWER_503}:
+            proxy.cut(caller=caller)
+    try:
+        yield
+    finally:
+        for proxy in proxies:
+            proxy.change(FAIR, caller=caller)
+
+
+def _between(target: str, world: World) -> tuple[list[FaultProxy], str]:
+    """The proxies between two, and as whom they know the caller."""
+    caller, _, to = target.partition(" to ")
+    if to == "database":
+        return [member.proxy for member in world.database.members], caller
+    return [world.storage[caller]], ANYONE
+
+
+@asynccontextmanager
+async def _events(fault: Fault, world: World) -> AsyncIterator[None]:
+    world.events.delivery = _DONE[fault.kind]
+    try:
+        yield
+    finally:
+        world.events.delivery = Delivery.ONCE

@@ -1,0 +1,143 @@
+"""Three mongods as a replica set, each behind a fault proxy, which is all that its clients and peers know of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from anyio import to_thread
+from bson import decode
+from bson.errors import BSONError
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from service.dev.mongod import REPLICA_SET, command
+from service.dev.processes import Child, Children
+from tests.chaos.fault_proxy import ANYONE, FaultProxy
+
+MEMBERS = 3
+ELECTION_TIMEOUT_MS = 2_000
+HEARTBEAT_MS = 500
+_POLL_S = 0.1
+_HEADER_BYTES, _SECTION_BYTES = 16, 5
+_AT_ONCE: dict[str, Any] = {"serverSelectionTimeoutMS": 500, "connectTimeoutMS": 500, "socketTimeoutMS": 1_500}
+
+
+def application_of(first: bytes) -> str:
+    """The `appname` in the message with which drivers begin each connection; "" for members of the set and others.
+
+    It is an OP_MSG, whose one section is the command, or an OP_QUERY with it behind the collection's name
+    (https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/).
+    """
+    for begin in (_HEADER_BYTES + _SECTION_BYTES, first.find(b"\0", _HEADER_BYTES + 4) + 9):
+        try:
+            size = int.from_bytes(first[begin : begin + 4], "little")
+            greeting = decode(first[begin : begin + size])
+        except BSONError:
+            continue
+        return str(greeting.get("client", {}).get("application", {}).get("name", ANYONE))
+    return ANYONE
+
+
+class Member:
+    """One mongod: killed, it starts again on the same data and at the same place."""
+
+    def __init__(self, number: int, folder: Path, port: int) -> None:
+        self.name, self._folder, self._port = f"mongod-{number}", folder / f"mongod-{number}", port
+        self.proxy = FaultProxy([port], caller_of=application_of)
+        self.child: Child | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.proxy.port}"
+
+    async def start(self, children: Children) -> None:
+        self.child = await children.start(
+            self.name, command(self._folder, self._port), env=dict(os.environ), grace_s=0.1
+        )
+
+    def hello(self) -> dict[str, Any] | None:
+        """What it says of itself, past its proxy; None if nothing. Blocking."""
+        return self.ask("hello")
+
+    def ask(self, name: str, argument: Any = 1) -> dict[str, Any] | None:
+        try:
+            with MongoClient[dict[str, Any]]("127.0.0.1", self._port, directConnection=True, **_AT_ONCE) as client:
+                return client.admin.command(name, argument)
+        except PyMongoError:
+            return None
+
+
+class ReplicaSet:
+    """`start` it first; it needs a running loop for its proxies."""
+
+    def __init__(self, children: Children, folder: Path, ports: Iterator[int]) -> None:
+        self._children = children
+        self.members = [Member(number, folder, next(ports)) for number in range(1, MEMBERS + 1)]
+
+    @property
+    def uri(self) -> str:
+        return f"mongodb://{','.join(each.address for each in self.members)}/?replicaSet={REPLICA_SET}"
+
+    async def start(self) -> None:
+        """Start all members and wait until one of them is primary and the others follow it."""
+        for member in self.members:
+            await member.proxy.start()
+            await member.start(self._children)
+        initiated = [{"_id": number, "host": member.address} for number, member in enumerate(self.members)]
+        times = {"electionTimeoutMillis": ELECTION_TIMEOUT_MS, "heartbeatIntervalMillis": HEARTBEAT_MS}
+        config = {"_id": REPLICA_SET, "members": initiated, "settings": times}
+        await self._until(lambda: all(each.hello() is not None for each in self.members), within_s=30)
+        await self._until(lambda: self.members[0].ask("replSetInitiate", config) is not None, within_s=30)
+        await self.whole()
+
+    async def whole(self, *, within_s: float = 60) -> None:
+        """Wait until every member is there, one as the primary. Raises TimeoutError."""
+
+        def is_whole() -> bool:
+            said = [each.hello() or {} for each in self.members]
+            return sum(bool(each.get("isWritablePrimary")) for each in said) == 1 and all(
+                each.get("isWritablePrimary") or each.get("secondary") for each in said
+            )
+
+        await self._until(is_whole, within_s=within_s)
+
+    async def primary(self, *, within_s: float = 30) -> Member:
+        """The primary, as soon as there is one. Raises TimeoutError."""
+        found: list[Member] = []
+
+        def look() -> bool:
+            found[:] = [each for each in self.members if (each.hello() or {}).get("isWritablePrimary")]
+            return bool(found)
+
+        await self._until(look, within_s=within_s)
+        return found[0]
+
+    async def revive(self, member: Member) -> None:
+        """Start a killed one again."""
+        assert member.child is not None
+        await self._children.stop(member.child)
+        await member.start(self._children)
+
+    @staticmethod
+    def kill(member: Member) -> None:
+        assert member.child is not None
+        member.child.process.send_signal(signal.SIGKILL)
+
+    async def close(self) -> None:
+        for member in self.members:
+            await member.proxy.close()
+
+    @staticmethod
+    async def _until(holds: Any, *, within_s: float) -> None:
+        deadline = time.monotonic() + within_s
+        while not await to_thread.run_sync(partial(holds)):
+            if time.monotonic() > deadline:
+                raise TimeoutError("The replica set is not what it should be.")
+            await asyncio.sleep(_POLL_S)
