@@ -142,11 +142,13 @@ def _outbox_of(collection: str) -> Case:
             entry = {"action": "hold.placed", "actor": "a", "owner": "a", "at": NOW, "details": {}}
             return {"_id": uuid7(), "audit_pending": [{"id": f"{collection}:{uuid7()}", "subject": uuid7(), **entry}]}
 
+        # Those that other cases have left would be more than are asked about.
+        await database.handle[collection].delete_many({})
         await database.handle[collection].insert_many([{"_id": uuid7()} for _ in range(40)])
         await database.handle[collection].insert_many([noted() for _ in range(20)])
         settled = await AuditStore(database).settle_all()
-        # What is asked is asked again, of outboxes that hold something.
-        await database.handle[collection].insert_many([noted() for _ in range(20)])
+        # What is asked is asked again, of outboxes that hold something: more than were emptied.
+        await database.handle[collection].insert_many([noted() for _ in range(60)])
         return settled
 
     return settle
