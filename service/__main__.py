@@ -21,6 +21,7 @@ from service.commands.job_group import group as jobs
 from service.commands.keeping import erase_owner, quarantine_owner, retention
 from service.commands.options import JsonOption, PurposeOption, TokenOption, UrlOption
 from service.commands.target import adopt_stack_settings, client_of, explained, settings_of_deployment
+from service.commands.webhook_group import group as webhook_commands
 from service.commands.upkeep import indexes, migrate
 from service.errors import ConfigurationError
 from service.failpoints import arm
@@ -37,6 +38,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(jobs, name="jobs")
 app.add_typer(annotation_commands, name="annotations")
 app.add_typer(audit_commands, name="audit")
+app.add_typer(webhook_commands, name="webhooks")
 app.add_typer(hold_commands, name="hold")
 app.command()(indexes)
 app.command()(migrate)

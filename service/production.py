@@ -10,8 +10,11 @@ from pydantic import ValidationError
 
 from service.errors import ConfigurationError
 from service.settings import Environment, Settings
+from service.settings.webhooks import webhook_key
 
 _MINIMUM_SECRET = 32
+# Different ones in a key: 24 random bytes have 20 and more.
+_FEWEST_BYTES = 12
 
 _WEAK = ("development", "changeme", "secret", "password", "example")
 
@@ -115,13 +118,23 @@ def _job_queues(settings: Settings) -> str | None:
     return None
 
 
+def _webhooks(settings: Settings) -> str | None:
+    for receiver in settings.webhooks.receivers:
+        if not receiver.url.startswith("https://"):
+            return f"The url of webhook receiver {receiver.name} must be https: what it is told is for nobody else."
+        keys = map(webhook_key, receiver.secrets)
+        if any(len(set(key)) < _FEWEST_BYTES or any(word.encode() in key for word in _WEAK) for key in keys):
+            return f"A secret of webhook receiver {receiver.name} is guessable: set 32 random bytes."
+    return None
+
+
 def _failpoint(settings: Settings) -> str | None:
     return None if settings.failpoint is None else "MEDIA_FAILPOINT makes this process kill itself: unset it."
 
 
 Rule = Callable[[Settings], str | None]
 
-_RULES: tuple[Rule, ...] = (_failpoint, _storage_secret, _replica_set, _cors, _events, _job_queues)
+_RULES: tuple[Rule, ...] = (_failpoint, _storage_secret, _replica_set, _cors, _events, _job_queues, _webhooks)
 
 # A worker signs nothing and answers nobody.
 _API_RULES: tuple[Rule, ...] = (

@@ -8,7 +8,9 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from service.app import create_app
-from service.settings import Environment, Settings
+from service.commands.printing import result_console
+from service.settings import Environment, ReceiverSettings, Settings
+from service.settings.webhooks import webhook_key
 from service.transport.server import GracefulServer
 
 # How uvicorn serves the edge.
@@ -49,3 +51,17 @@ def serve_edge(settings: Settings, *, invalidation_s: float) -> None:
         port=urlsplit(settings.delivery.base_url).port or 8090,
         **EDGE_OPTIONS,
     )
+
+
+def serve_webhook_receiver(receiver: ReceiverSettings, *, port: int) -> None:
+    """Be `receiver` on this machine until told to stop; `port` 0: that of its url."""
+    from service.dev.webhook_receiver import webhook_receiver
+
+    keys = [webhook_key(secret) for secret in receiver.secrets]
+    where = port or urlsplit(receiver.url).port or 8000
+    result_console().print(f"Waiting for events of {receiver.name} on http://127.0.0.1:{where}/", markup=False)
+
+    def tell(line: str) -> None:
+        result_console().print(line, markup=False)
+
+    uvicorn.run(webhook_receiver(keys, tell), host="127.0.0.1", port=where, log_config=None, access_log=False)

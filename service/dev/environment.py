@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,11 +20,14 @@ from service.settings import (
     Environment,
     HttpSettings,
     MongoSettings,
+    ReceiverSettings,
     Settings,
     SigningKey,
     StorageSettings,
+    WebhookSettings,
     WorkerSettings,
 )
+from service.settings.webhooks import SECRET_PREFIX
 
 # Development tuning that may come from outside. Nothing else does: a variable left over from another
 # deployment must not lead the embedded stack to that deployment's data.
@@ -49,7 +54,8 @@ def dev_settings(
 ) -> Settings:
     """Settings that point at the embedded parts; `ports` names those of `api`, `edge` and `worker`.
 
-    `more_origins`: pages besides the demo page that may call the API, storage and the edge.
+    `more_origins`: pages besides the demo page that may call the API, storage and the edge. Events are sent to the
+    port of `webhooks`, where there is one.
     """
     api_port = ports["api"]
     origins = (*origins_of(api_port), *more_origins)
@@ -70,7 +76,17 @@ def dev_settings(
             port=api_port, allowed_origins=origins, graphiql=True, demo=True, introspection=True, drain_s=2
         ),
         worker=WorkerSettings(metrics_port=ports["worker"]),
+        webhooks=_local_receiver(ports.get("webhooks")),
     )
+
+
+def _local_receiver(port: int | None) -> WebhookSettings:
+    """One receiver on this machine, with a secret for this run; none without a port."""
+    if port is None:
+        return WebhookSettings()
+    secret = SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+    receiver = ReceiverSettings(name="local", url=f"http://127.0.0.1:{port}/", secrets=(SecretStr(secret),))
+    return WebhookSettings(enabled=True, receivers=(receiver,))
 
 
 def environment_of(settings: Settings, groups: Sequence[str]) -> dict[str, str]:

@@ -34,6 +34,7 @@ class DevOptions(BaseSettings):
     s3_port: int = Field(default=0, ge=0, le=55535)
     mongod_port: int = Field(default=0, ge=0, le=65535)
     samples: bool = Field(default=True, description="Upload the sample photos on the first run")
+    webhooks: bool = Field(default=False, description="Be a receiver of webhooks as well")
     origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_origins)] = Field(
         default=(), validate_default=False, description="Pages besides our own that may talk to the stack"
     )

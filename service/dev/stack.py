@@ -38,8 +38,9 @@ from service.stores.migrations import MigrationStore
 GROUPS = {
     "edge": ("storage", "delivery", "http"),
     "api": ("mongo", "storage", "delivery", "cdn", "auth", "http"),
-    "worker": ("mongo", "storage", "worker", "cdn", "delivery"),
+    "worker": ("mongo", "storage", "worker", "cdn", "delivery", "webhooks"),
 }
+_RECEIVER = "webhooks"
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -118,7 +119,8 @@ def _ports(options: DevOptions) -> dict[str, int]:
         problem = port and (obstacle(port) or (grpc_obstacle(port) if name == "s3" else None))
         if problem:
             raise StartFailed(f"Port {port} (DEV_{name.upper()}_PORT) {problem}.")
-    return choose_ports([*wanted, "worker", *PORT_NAMES], options.folder / "ports.json", wanted)
+    names = [*wanted, "worker", *PORT_NAMES, *([_RECEIVER] if options.webhooks else [])]
+    return choose_ports(names, options.folder / "ports.json", wanted)
 
 
 async def _start_engines(children: Children, options: DevOptions, keys: DevKeys, ports: Mapping[str, int]) -> Settings:
@@ -179,16 +181,31 @@ def _fresh(folder: Path) -> Path:
 
 def _parts(settings: Settings, ports: Mapping[str, int], temporary: Path) -> list[Part]:
     paths = {"edge": "/", "api": "/readyz", "worker": "/healthz"}
-    return [
+    parts = [
         Part(
             name=name,
             argv=[sys.executable, "-m", "service", name],
-            env={**environment_of(settings, groups), "TMPDIR": str(temporary)},
+            env={**environment_of(settings, groups), **_told(settings), "TMPDIR": str(temporary)},
             health_url=f"http://127.0.0.1:{ports[name]}{paths[name]}",
             health_header=("via", VIA) if name == "edge" else None,
         )
         for name, groups in GROUPS.items()
     ]
+    receivers = [
+        Part(
+            name=_RECEIVER,
+            argv=[sys.executable, "-m", "service", "webhooks", "receive"],
+            env=environment_of(settings, ("webhooks",)),
+            health_url=receiver.url,
+        )
+        for receiver in settings.webhooks.receivers
+    ]
+    return parts + receivers
+
+
+def _told(settings: Settings) -> dict[str, str]:
+    """What a process has to know of webhooks that does not send them: that events are to be noted."""
+    return {"MEDIA_WEBHOOKS__ENABLED": str(settings.webhooks.enabled).lower()}
 
 
 def _urls(settings: Settings, ports: Mapping[str, int]) -> dict[str, str]:

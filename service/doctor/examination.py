@@ -18,6 +18,7 @@ from service.doctor.queue import check_job_queues, check_queue
 from service.doctor.scanner import check_scanner
 from service.doctor.storage import check_storage
 from service.doctor.vectors import check_vectors
+from service.doctor.webhooks import check_webhooks
 from service.errors import ConfigurationError
 from service.production import Role, unsafe_settings
 from service.settings import Environment, Settings
@@ -33,12 +34,13 @@ async def examine(settings: Settings, *, roles: Collection[Role] = BOTH) -> Asyn
     for finding in _check_settings(settings, roles):
         yield finding
     of_database = await check_database(settings.mongo, settings.environment)
-    for finding in of_database:
+    is_readable = all(finding.level is not Level.PROBLEM for finding in of_database if finding.check == "database")
+    of_webhooks = await check_webhooks(settings.webhooks, settings.mongo, settings.environment) if is_readable else []
+    for finding in [*of_database, *of_webhooks]:
         yield finding
     for finding in await check_storage(settings.storage, writes=Role.WORKER in roles):
         yield finding
     if Role.API in roles:
-        is_readable = all(finding.level is not Level.PROBLEM for finding in of_database if finding.check == "database")
         of_cdn = await check_agreement(settings.cdn, settings.mongo) if is_readable else []
         of_vectors = await check_vectors(settings.vectors, settings.mongo) if is_readable else []
         of_delivery = await _check_delivery(settings, is_readable=is_readable)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pymongo.errors import DuplicateKeyError
+from pymongo import ReturnDocument
 from pymongo.read_concern import ReadConcern
 
 from service.models import MediaPurpose
@@ -149,12 +149,14 @@ class WebhookReceiverStore:
 
         For economy alone: gathered by two, events are the same.
         """
-        try:
-            taken = await self._receivers.update_one(
-                {"_id": _TURN, "$or": [{"holder": holder}, {"$expr": {"$lte": ["$until", NOW]}}]},
-                [{"$set": {"holder": {"$literal": holder}, "until": after_now(lease_s)}}],
-                upsert=True,
-            )
-        except DuplicateKeyError:
-            return False
-        return bool(taken.matched_count or taken.upserted_id)
+        mine = {"$literal": holder}
+        # Of nobody, or over: a date that is missing is before all others.
+        is_free = {"$or": [{"$eq": ["$holder", mine]}, {"$lte": ["$until", NOW]}]}
+        values = {
+            "holder": {"$cond": [is_free, mine, "$holder"]},
+            "until": {"$cond": [is_free, after_now(lease_s), "$until"]},
+        }
+        turn = await self._receivers.find_one_and_update(
+            {"_id": _TURN}, [{"$set": values}], upsert=True, return_document=ReturnDocument.AFTER
+        )
+        return bool(turn["holder"] == holder)

@@ -140,14 +140,14 @@ class Courier:
         if age.total_seconds() >= self._settings.give_up_s:
             await self._deliveries.give_up(due.id, reason=answer.reason, keep_s=self._settings.keep_dead_s)
             self._metrics.count_webhook(self.name, "dead")
-            log.warning("webhook given up", receiver=self.name, event=due.event_id, reason=answer.reason)
+            log.warning("webhook given up", receiver=self.name, event_id=due.event_id, reason=answer.reason)
             if not answer.is_down:
                 return True
             await self._deliveries.put_back(stream, delay_s=0)
             return False
         await self._deliveries.note_failed(due.id, reason=answer.reason)
         await self._deliveries.put_back(stream, delay_s=self._pause_s(due.failures, answer))
-        log.info("webhook failed", receiver=self.name, event=due.event_id, reason=answer.reason)
+        log.info("webhook failed", receiver=self.name, event_id=due.event_id, reason=answer.reason)
         return False
 
     def _pause_s(self, failures: int, answer: Answer) -> float:

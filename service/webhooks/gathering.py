@@ -5,9 +5,11 @@ Whoever dies on the way is followed by the next round, which writes the same del
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
+
+import structlog
 
 from service.lifecycle import MediaStatus
 from service.stores.event_outbox import OUTBOX, SEQUENCE
@@ -15,6 +17,8 @@ from service.stores.webhook_deliveries import NewDelivery
 from service.stores.webhook_receivers import RegisteredReceiver
 from service.stores.webhooks import WebhookStores
 from service.webhooks.payload import event_body, event_id, event_type
+
+log = structlog.get_logger(__name__)
 
 PAGE = 200
 
@@ -35,11 +39,19 @@ async def gather_events(webhooks: WebhookStores, *, holder: str, lease_s: float)
     hidden = [each for each in deletions if _is_hidden(media.get(each["_id"]))]
     # Read after all of these: whoever is not registered by now is not told of them.
     receivers = await webhooks.receivers.list_all()
-    deliveries = [*_of_media(media.values(), receivers), *_of_deletions(hidden, media, receivers)]
+    deliveries: list[NewDelivery] = []
+    taken: dict[str, dict[UUID, int]] = {"media": {}, "deletions": {}}
+    # The media's own events are counted to the end before those of their deletions.
+    sources = [("media", each, 0) for each in media.values()]
+    sources += [("deletions", each, media.get(each["_id"], {}).get(SEQUENCE, 0)) for each in hidden]
+    for collection, document, before in sources:
+        if (made := _deliveries_of(document, before, receivers)) is not None:
+            deliveries += made
+            taken[collection] |= _latest(document)
     await webhooks.deliveries.add(deliveries)
-    await outbox.take_out("media", _latest(media.values()))
-    await outbox.take_out("deletions", _latest(hidden))
-    return len(changed) + len(hidden)
+    for collection, sequences in taken.items():
+        await outbox.take_out(collection, sequences)
+    return sum(map(len, taken.values()))
 
 
 def _is_hidden(media: Mapping[str, Any] | None) -> bool:
@@ -47,22 +59,22 @@ def _is_hidden(media: Mapping[str, Any] | None) -> bool:
     return media is None or media["status"] == MediaStatus.DELETED
 
 
-def _of_media(documents: Iterable[Mapping[str, Any]], receivers: Iterable[RegisteredReceiver]) -> Iterator[NewDelivery]:
-    for document in documents:
-        for entry in document.get(OUTBOX, ()):
-            yield from _for_each(document, entry, entry["sequence"], receivers)
+def _deliveries_of(
+    document: Mapping[str, Any], before: int, receivers: Sequence[RegisteredReceiver]
+) -> list[NewDelivery] | None:
+    """What a document's events come to, numbered after `before`; None if they are not what this release knows.
 
-
-def _of_deletions(
-    deletions: Iterable[Mapping[str, Any]],
-    media: Mapping[UUID, Mapping[str, Any]],
-    receivers: Iterable[RegisteredReceiver],
-) -> Iterator[NewDelivery]:
-    for deletion in deletions:
-        # The media's own events are counted to the end.
-        before = media.get(deletion["_id"], {}).get(SEQUENCE, 0)
-        for entry in deletion[OUTBOX]:
-            yield from _for_each(deletion, entry, before + entry["sequence"], receivers)
+    Those stay where they are, for a release that knows them, and hold up no others.
+    """
+    try:
+        return [
+            delivery
+            for entry in document.get(OUTBOX, ())
+            for delivery in _for_each(document, entry, before + entry["sequence"], receivers)
+        ]
+    except ValueError:
+        log.exception("events of a media cannot be told", media_id=str(document["_id"]))
+        return None
 
 
 def _for_each(
@@ -86,9 +98,6 @@ def _for_each(
         )
 
 
-def _latest(documents: Iterable[Mapping[str, Any]]) -> dict[UUID, int]:
-    return {
-        document["_id"]: max(entry["sequence"] for entry in document[OUTBOX])
-        for document in documents
-        if document.get(OUTBOX)
-    }
+def _latest(document: Mapping[str, Any]) -> dict[UUID, int]:
+    sequences = [entry["sequence"] for entry in document.get(OUTBOX, ())]
+    return {document["_id"]: max(sequences)} if sequences else {}
