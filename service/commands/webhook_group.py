@@ -87,7 +87,7 @@ def replay(
 @group.command()
 def ping(receiver: ReceiverArgument) -> None:
     """Send a receiver an event that means nothing, from here; exit code 1 if it does not accept it."""
-    from service.commands.webhooks import ping_receiver
+    from service.commands.webhook_trial import ping_receiver
 
     with explained():
         settings = settings_of_deployment()
@@ -111,7 +111,7 @@ def receive(
 ) -> None:
     """Be a receiver on this machine: verify what arrives and print it, a line each."""
     from service.commands.serving import serve_webhook_receiver
-    from service.commands.webhooks import find_receiver
+    from service.commands.webhook_trial import find_receiver
 
     with explained():
         found = find_receiver(settings_of_deployment(), receiver)

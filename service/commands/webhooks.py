@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 import orjson
 
 from service.commands.printing import json_line, print_table, problem_console, result_console
-from service.errors import ConfigurationError
-from service.settings import Environment, ReceiverSettings, Settings
+from service.settings import Settings
 from service.stores.database import OUTAGE_ERRORS, open_database
 from service.stores.webhook_inspection import Choice, DeliveryDocument, Waiting
 from service.stores.webhook_receivers import DOWN_AFTER, RegisteredReceiver
 from service.stores.webhooks import WebhookStores, bind_webhooks
-from service.webhooks.payload import ping_body
-from service.webhooks.sending import Sender
 
 _OF_RECEIVERS = ("Receiver", "State", "Told since", "Waiting", "Oldest waits", "Dead")
 _OF_EVENTS = ("Event", "Type", "Receiver", "State", "Failures", "Happened", "Last error")
-
-
-def find_receiver(settings: Settings, name: str | None) -> ReceiverSettings:
-    """The receiver of that name, or the first; ConfigurationError where there is none, or it has no secret."""
-    for receiver in settings.webhooks.receivers:
-        if name in {None, receiver.name}:
-            if receiver.secrets:
-                return receiver
-            raise ConfigurationError(f"Receiver {receiver.name} has no secrets in these settings.")
-    what = "no receiver" if name is None else f"no receiver called {name}"
-    raise ConfigurationError(f"MEDIA_WEBHOOKS__RECEIVERS names {what}.")
 
 
 async def show_events(settings: Settings, choice: Choice, *, limit: int, as_json: bool) -> int:
@@ -124,23 +107,6 @@ async def replay_events(settings: Settings, choice: Choice, *, limit: int) -> in
     except OUTAGE_ERRORS as error:
         return _stopped(error)
     problem_console().print(f"{replayed} events will be sent again by the workers.", markup=False)
-    return 0
-
-
-async def ping_receiver(settings: Settings, name: str) -> int:
-    """Send one event that means nothing; the exit code: 1 if it was not accepted."""
-    receiver = find_receiver(settings, name)
-    sender = Sender(receiver, settings.webhooks, only_public=settings.environment is Environment.PRODUCTION)
-    try:
-        begun = time.monotonic()
-        answer = await sender.send(f"ping_{uuid4().hex}", ping_body(name, datetime.now(UTC)), at=time.time())
-    finally:
-        await sender.close()
-    took_ms = (time.monotonic() - begun) * 1000
-    if not answer.is_accepted:
-        problem_console().print(f"{name} did not accept it: {answer.reason}.", markup=False)
-        return 1
-    result_console().print(f"{name} accepted it with {answer.status} after {took_ms:.0f} ms.", markup=False)
     return 0
 
 

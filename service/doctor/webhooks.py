@@ -9,7 +9,7 @@ from service.settings import Environment, MongoSettings, ReceiverSettings, Webho
 from service.stores.database import OUTAGE_ERRORS, open_database
 from service.stores.webhook_receivers import DOWN_AFTER, RegisteredReceiver
 from service.stores.webhooks import WebhookStores, bind_webhooks
-from service.webhooks.sending import is_public, resolve
+from service.webhooks.addresses import is_public, resolve
 
 _CHECK = "webhooks"
 _LATE_S = 900

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
-import ipaddress
-import socket
 import ssl
 import time
 from collections.abc import Iterable, Mapping
@@ -17,6 +15,7 @@ import httpcore
 
 from service.settings import ReceiverSettings, WebhookSettings
 from service.settings.webhooks import webhook_key
+from service.webhooks.addresses import is_public, resolve
 from service.webhooks.signature import signed_headers
 
 # Of an answer; what it says is of no interest.
@@ -25,7 +24,6 @@ _MAX_ANSWER_BYTES = 64 * 1024
 _KEPT_S = 3.0
 _LONGEST_WAIT_S = 86_400.0
 _FAILURES = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, ssl.SSLError, OSError)
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +47,6 @@ class Answer:
     def reason(self) -> str:
         """Why it was not accepted, in a few words."""
         return self.failure or f"it answered {self.status}"
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is of the public internet, also where it stands for one of IPv4."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour
-        if ip in _NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-    return ip.is_global and not ip.is_multicast
-
-
-async def resolve(host: str, port: int) -> list[str]:
-    """The IP addresses of a host, in the order to try them. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class _LookedAt(httpcore.AsyncNetworkBackend):

@@ -25,8 +25,9 @@ from service.settings import Environment, ReceiverSettings, Settings, WebhookSet
 from service.settings.webhooks import webhook_key
 from service.stores.webhook_receivers import RegisteredReceiver
 from service.webhooks import sending
+from service.webhooks.addresses import is_public
 from service.webhooks.payload import EVENT_TYPES, json_schema
-from service.webhooks.sending import Answer, is_public
+from service.webhooks.sending import Answer
 from service.webhooks.signature import Unverified, signed_headers, verify
 from tests.webhook_stand import new_secret
 
