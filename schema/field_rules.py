@@ -76,8 +76,8 @@ FIELD_RULES: Mapping[str, Fields] = {
     "BoundingBox": {Rule.WITH_OBJECT: "height width x y"},
     "Camera": {Rule.WITH_OBJECT: "make model"},
     "Deletion": {
-        Rule.WITH_OBJECT: """blockedUntil cdnInvalidatedAt certificate id mediaId objectsRemoved objectsTotal requestedAt
-            stage verifiedAt""",
+        Rule.WITH_OBJECT: """blockedUntil cdnInvalidatedAt certificate id mediaId objectsRemoved objectsTotal
+            requestedAt stage verifiedAt""",
     },
     "DuplicateMatch": {Rule.WITH_OBJECT: "media sha256"},
     "GeoPoint": {Rule.WITH_OBJECT: "latitude longitude"},

@@ -15,6 +15,8 @@ from schema.global_id import encode_id
 from service.access import MODERATOR_ROLE, SERVICE_ROLE
 from service.perceptual_hash import bands_of, from_stored
 from service.runtime import Runtime
+from service.settings import Settings
+from service.settings.limits import PerOwner, PerRole
 from service.stores.embeddings import packed, row_id
 from tests.documents import MOMENT, ready_media
 
@@ -57,6 +59,19 @@ SHOWN: Final[Mapping[Rule, Mapping[str, frozenset[str]]]] = {
 }
 # With a token of one's own; what it then shows is one's own.
 SIGNED_IN: Final = frozenset(IDENTITIES) - {"anonymous"}
+
+
+def generous(settings: Settings) -> Settings:
+    """Everybody may ask for everything at once, and as often as they like; how much one may store is known."""
+    at_once = {"max_query_cost": 1_000_000, "max_query_tokens": 10_000, "max_root_fields": 50}
+    often = {name: PerRole() for name in ("reads", "writes", "live")} | {"failed_authentications": 0}
+    stored = {"total_bytes": PerOwner(user=10**12, moderator=10**12, service=10**12)}
+    return settings.model_copy(
+        update={
+            "http": settings.http.model_copy(update=at_once),
+            "limits": settings.limits.model_copy(update={**often, **stored}),
+        }
+    )
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,9 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-import jwt
 import orjson
 import pytest
 from graphql import GraphQLSchema
@@ -21,12 +19,13 @@ from resolvers.api import build_schema
 from schema.field_rules import Rule
 from schema.rule_check import fields_of
 from service.dev.tokens import mint_token
-from service.settings import IssuerSettings, Settings
+from service.settings import Settings
 from service.transport.documents import GraphQLRequest
 from service.transport.operations import Operations
 from tests.authorisation_documents import Selections, by_node, direct, known_contents, listed, near_to, node_ids, pages
 from tests.authorisation_expectations import Expectation, answered, lasting, visible_nodes
-from tests.authorisation_world import IDENTITIES, OWNER, SESSIONS, SHOWN, SIGNED_IN, STORED, World, make_world
+from tests.authorisation_world import IDENTITIES, OWNER, SESSIONS, SHOWN, SIGNED_IN, STORED, World, generous, make_world
+from tests.bad_tokens import bad_tokens
 from tests.integration.conftest import RunningService
 from tests.integration.mutation_scenarios import TWO_PARTS, Stage, uuid_of
 
@@ -37,9 +36,7 @@ ELSEWHERE = {"UploadOutcome", "UploadPartTarget", "MediaStatusEvent", "UserError
 
 @pytest.fixture(scope="module")
 def settings(settings: Settings) -> Settings:
-    """Everything may be asked for at once."""
-    limits = {"max_query_cost": 1_000_000, "max_query_tokens": 10_000, "max_root_fields": 50}
-    return settings.model_copy(update={"http": settings.http.model_copy(update=limits)})
+    return generous(settings)
 
 
 @dataclass(frozen=True)
@@ -79,31 +76,19 @@ class Asked:
             return payload
 
 
-def _bad_tokens(issuer: IssuerSettings) -> dict[str, str]:
-    now, key = datetime.now(UTC), issuer.key.get_secret_value()
-    good = {"iss": issuer.issuer, "aud": issuer.audience, "sub": OWNER, "roles": list(ALL_ROLES)}
-    good |= {"iat": now, "exp": now + timedelta(days=1)}
-    wrong = {
-        "expired": {"iat": now - timedelta(days=2), "exp": now - timedelta(days=1)},
-        "of an unknown issuer": {"iss": "https://elsewhere"},
-        "not yet valid": {"nbf": now + timedelta(hours=1)},
-    }
-    return {name: jwt.encode({**good, **each}, key, algorithm=issuer.algorithm) for name, each in wrong.items()}
+@pytest.fixture(scope="module")
+def wrong_tokens(service: RunningService) -> dict[str, str]:
+    return bad_tokens(service.settings.auth.issuers[0], OWNER, ALL_ROLES)
 
 
 @pytest.fixture(scope="module")
-def bad_tokens(service: RunningService) -> dict[str, str]:
-    return _bad_tokens(service.settings.auth.issuers[0])
-
-
-@pytest.fixture(scope="module")
-async def asked(service: RunningService, bad_tokens: dict[str, str]) -> AsyncIterator[Asked]:
+async def asked(service: RunningService, wrong_tokens: dict[str, str]) -> AsyncIterator[Asked]:
     issuer = service.settings.auth.issuers[0]
     tokens: dict[str, str | None] = {
         name: None if subject is None else mint_token(issuer, subject, roles=roles)
         for name, (subject, roles) in IDENTITIES.items()
     }
-    tokens |= {"all-seeing": mint_token(issuer, OWNER, roles=ALL_ROLES), **bad_tokens}
+    tokens |= {"all-seeing": mint_token(issuer, OWNER, roles=ALL_ROLES), **wrong_tokens}
     async with httpx.AsyncClient(base_url=service.url, timeout=30) as http:
         yield Asked(service, http, tokens)
 
@@ -236,11 +221,11 @@ async def test_all_roads_and_transports_answer_the_same(
 
 
 async def test_tokens_that_do_not_hold_are_answered_nothing(
-    asked: Asked, world: World, selections: Selections, bad_tokens: dict[str, str]
+    asked: Asked, world: World, selections: Selections, wrong_tokens: dict[str, str]
 ) -> None:
     """Not even what the anonymous are shown: 401, or the socket closes with 4403, and no resolver has been called."""
     query = direct(selections, world)
-    for identity in bad_tokens:
+    for identity in wrong_tokens:
         answers = [await asked.post(identity, query), await asked.get(identity, query)]
         answers.append(await asked.post(identity, query, accept="text/event-stream"))
         for answer in answers:
