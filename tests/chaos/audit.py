@@ -142,7 +142,7 @@ def chain(evidence: Evidence) -> Iterator[str]:
 
 
 # How often each action is on record of a media at least, and at most, by what its client knows.
-_RECORDED: Mapping[str, Callable[[Life], tuple[int, int]]] = {
+RECORDED: Mapping[str, Callable[[Life], tuple[int, int]]] = {
     "upload.created": lambda life: (bool(life.media_ids), 1),
     "upload.completed": lambda life: (life.is_sent and not life.deletion_tried, 1),
     "media.changed": lambda life: (life.changes, life.changes_tried),
@@ -163,7 +163,7 @@ def unrecorded(evidence: Evidence) -> Iterator[str]:
     for life in evidence.ledger.lives:
         if life.media_id is None:
             continue
-        for action, bounds in _RECORDED.items():
+        for action, bounds in RECORDED.items():
             least, most = bounds(life)
             count = recorded[action, str(_uuid(life.media_id))]
             if action in known and not least <= count <= most:

@@ -20,36 +20,41 @@ _DONE = {Kind.LOSE: Delivery.NEVER, Kind.REPEAT: Delivery.OFTEN}
 async def play(
     plan: Sequence[Fault], world: World, ledger: Ledger, *, report: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Do everything of `plan` at its time, counted from now; returns once all of it is undone."""
+    """Do everything of `plan` at its time, counted from now; returns once all of it is undone.
+
+    Whatever ends a primary has the world to itself: how soon writes are back is measured there, and no set of three
+    has to survive the loss of two. What comes after begins later by as much as the database took to recover.
+    """
     began = time.monotonic()
-    # Two mongods at once would be no majority: no set of three has to survive that.
-    database = asyncio.Lock()
-    async with asyncio.TaskGroup() as group:
-        for fault in plan:
-            group.create_task(_play_one(fault, began, world, ledger, database, report))
+    running: set[asyncio.Task[None]] = set()
+    for fault in plan:
+        if fault.is_failover:
+            await _all_of(running)
+            await world.database.whole()
+        began = max(began, time.monotonic() - fault.at_s)
+        await asyncio.sleep(began + fault.at_s - time.monotonic())
+        report(f"{fault}")
+        task = asyncio.create_task(_play_one(fault, world, ledger))
+        running.add(task)
+        if fault.is_failover:
+            await task
+    await _all_of(running)
 
 
-async def _play_one(
-    fault: Fault,
-    began: float,
-    world: World,
-    ledger: Ledger,
-    database: asyncio.Lock,
-    report: Callable[[str], None],
-) -> None:
-    await asyncio.sleep(began + fault.at_s - time.monotonic())
+async def _all_of(tasks: set[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*tasks)
+    tasks.clear()
+
+
+async def _play_one(fault: Fault, world: World, ledger: Ledger) -> None:
     if fault.is_failover:
-        async with database:
-            report(str(fault))
-            await _lose_primary(fault, world, ledger)
+        await _lose_primary(fault, world, ledger)
         return
-    report(str(fault))
     async with _doing(fault, world):
         await asyncio.sleep(fault.lasts_s)
 
 
 async def _lose_primary(fault: Fault, world: World, ledger: Ledger) -> None:
-    await world.database.whole()
     primary = await world.database.primary()
     assert primary.child is not None
     ledger.failovers.append(Failover(fault.name, time.monotonic()))

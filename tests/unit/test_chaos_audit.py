@@ -1,0 +1,266 @@
+"""The audit after chaos finds what is wrong: each invariant against a world with one violation planted in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from uuid6 import uuid7
+
+from service.audit import AuditAction, Head, PendingEntry, bucket_of, linked
+from service.global_ids import encode_id
+from tests.audit_storage import Snapshot
+from tests.chaos.audit import INVARIANTS, RECORDED, Evidence, Shown, audit
+from tests.chaos.ledger import Failover, Ledger, Life, Written
+from tests.documents import MOMENT, ready_media
+
+UPLOADS, RENDITIONS = "media-uploads", "media-renditions"
+
+
+@dataclass
+class Planted:
+    """A round in which all went well, open to changes: one photo that stays, one that was deleted."""
+
+    kept: Life
+    deleted: Life
+    ledger: Ledger
+    media: dict[UUID, Any]
+    uploads: dict[UUID, Any]
+    contents: dict[str, Any]
+    jobs: list[Any]
+    objects: dict[tuple[str, str], int]
+    shown: dict[str, Shown]
+    deletions: dict[UUID, Any]
+    pending: list[PendingEntry]
+    more: dict[str, Any] = field(default_factory=dict)
+
+    def evidence(self) -> Evidence:
+        stored = Snapshot(
+            self.media, self.uploads, self.contents, tuple(self.jobs), (), UPLOADS, RENDITIONS, self.objects, ()
+        )
+        bucket = bucket_of("anna")
+        chains = {bucket: linked(self.pending, Head(bucket))}
+        return replace(Evidence(self.ledger, stored, self.shown, self.deletions, chains), **self.more)
+
+
+def life_of(media_id: UUID, name: str, **changed: Any) -> Life:
+    life = Life("anna", name, {encode_id("Media", media_id)}, is_sent=True, is_completed=True, follows=True)
+    life.heard = [("UPLOADED", 2), ("PROCESSING", 3), ("READY", 4)]
+    return replace(life, **changed)
+
+
+def entry(life: Life, action: str, number: int) -> PendingEntry:
+    entry_id = f"{life.capture_id}:{action}:{number}"
+    return PendingEntry(
+        id=entry_id, action=action, actor="anna", owner="anna", subject=media_id_of(life), at=MOMENT, details={}
+    )
+
+
+def media_id_of(life: Life) -> UUID:
+    return next(each for each in (KEPT, DELETED) if encode_id("Media", each) in life.media_ids)
+
+
+KEPT, DELETED = uuid7(), uuid7()
+
+
+@pytest.fixture
+def planted() -> Planted:
+    kept = life_of(KEPT, "kept", changes=2, changes_tried=2, annotations={"a cat": "1", "a dog": "2"})
+    kept.titles = Written(["old", "new"], ["old", "new"])
+    kept.annotations_tried, kept.removals = {"a cat", "a dog"}, {"2": True}
+    deleted = life_of(DELETED, "deleted", deletion_tried=True, deleted_at=1.0)
+    document: Any = ready_media(_id=KEPT, capture_id="kept", processing={"complete": True, "generation": 1})
+    gone = {"_id": DELETED, "owner_id": "anna", "status": "DELETED", "status_history": [], "content": {}}
+    original = document["original"]
+    content = {"key": original["key"], "bucket": original["bucket"], "sha256": "a" * 64, "refs": [KEPT]}
+    known = {each.value for each in AuditAction}
+    pending = [
+        entry(life, action, number)
+        for life in (kept, deleted)
+        for action, bounds in RECORDED.items()
+        if action in known
+        for number in range(bounds(life)[0])
+    ]
+    return Planted(
+        kept,
+        deleted,
+        Ledger(lives=[kept, deleted], failovers=[Failover("kill primary", 0.0, 2.5)]),
+        media={KEPT: document, DELETED: {**gone, "purpose": "COMMUNITY", "capture_id": None}},
+        uploads={KEPT: {}, DELETED: {}},
+        contents={"kept": content},
+        jobs=[{"_id": f"{KEPT}:process:1", "media_id": KEPT, "kind": "process", "state": "done"}],
+        objects={
+            (original["bucket"], original["key"]): 1,
+            **{(RENDITIONS, each["key"]): 1 for each in document["renditions"]},
+        },
+        shown={encode_id("Media", KEPT): Shown("new", {"1": "a cat"})},
+        deletions={DELETED: {"stage": "VERIFIED"}},
+        pending=pending,
+    )
+
+
+def test_nothing_is_found_where_all_went_well(planted: Planted) -> None:
+    assert audit(planted.evidence()) == {name: [] for name in INVARIANTS}
+
+
+def _loses_media(planted: Planted) -> None:
+    lost = Life("anna", "lost", {encode_id("Media", uuid7())})
+    planted.ledger.lives.append(lost)
+    planted.more["ledger"] = planted.ledger
+
+
+def _loses_title(planted: Planted) -> None:
+    planted.shown[encode_id("Media", KEPT)] = Shown("old", {"1": "a cat"})
+
+
+def _loses_annotation(planted: Planted) -> None:
+    planted.shown[encode_id("Media", KEPT)] = Shown("new", {})
+
+
+def _brings_annotation_back(planted: Planted) -> None:
+    planted.shown[encode_id("Media", KEPT)] = Shown("new", {"1": "a cat", "2": "a dog"})
+
+
+def _forgets_deletion(planted: Planted) -> None:
+    planted.deletions.clear()
+
+
+def _shows_what_was_deleted(planted: Planted) -> None:
+    planted.deleted.shown_after_deletion = 1
+
+
+def _fails_what_was_completed(planted: Planted) -> None:
+    planted.media[KEPT] |= {"status": "FAILED"}
+    for each in planted.media[KEPT]["renditions"]:
+        del planted.objects[RENDITIONS, each["key"]]
+
+
+def _makes_media_twice(planted: Planted) -> None:
+    twin = uuid7()
+    gone = {"_id": twin, "owner_id": "anna", "status": "EXPIRED", "status_history": [], "content": {}}
+    planted.media[twin] = {**gone, "capture_id": "kept"}
+
+
+def _annotates_twice(planted: Planted) -> None:
+    planted.shown[encode_id("Media", KEPT)] = Shown("new", {"1": "a cat", "3": "a cat"})
+
+
+def _processes_twice(planted: Planted) -> None:
+    planted.jobs.append({"_id": f"{KEPT}:process/again:1", "media_id": KEPT, "kind": "process", "state": "done"})
+
+
+def _leaves_object(planted: Planted) -> None:
+    planted.objects[RENDITIONS, f"community/processed/feed/{DELETED}/1.jpg"] = 1
+
+
+def _leaves_job(planted: Planted) -> None:
+    planted.jobs.append({"_id": f"{KEPT}:render:1", "media_id": KEPT, "kind": "render", "state": "open"})
+
+
+def _leaves_outbox(planted: Planted) -> None:
+    planted.more["unfinished"] = ["1 of media hold entries that are in no audit chain"]
+
+
+def _leaves_reservation(planted: Planted) -> None:
+    planted.more["quotas"] = [{"_id": "anna", "reserved": 3_000}]
+
+
+def _alters_bytes(planted: Planted) -> None:
+    planted.more["unreadable"] = ["a rendition of a READY media holds other bytes than its document says"]
+
+
+def _withholds_terminal_event(planted: Planted) -> None:
+    planted.kept.heard.pop()
+
+
+def _tells_out_of_order(planted: Planted) -> None:
+    planted.kept.heard.insert(0, ("PROCESSING", 3))
+
+
+def _alters_entry(planted: Planted) -> None:
+    [(bucket, rows)] = planted.evidence().chains.items()
+    (first, stored), *others = rows
+    planted.more["chains"] = {bucket: [({**first, "at": "2001-01-01T00:00:00.000Z"}, stored), *others]}
+
+
+def _drops_entry(planted: Planted) -> None:
+    planted.pending.insert(0, {**planted.pending[0], "id": "another", "action": "of nobody"})
+    [(bucket, rows)] = planted.evidence().chains.items()
+    planted.more["chains"] = {bucket: rows[1:]}
+
+
+def _records_too_little(planted: Planted) -> None:
+    planted.pending.pop()
+
+
+def _records_twice(planted: Planted) -> None:
+    planted.pending.append({**planted.pending[-1], "id": "once more"})
+
+
+def _refuses(planted: Planted) -> None:
+    planted.ledger.refused.append("updateMedia was refused: NOT_FOUND")
+
+
+def _dies(planted: Planted) -> None:
+    planted.more["deaths"] = ["worker-1 ended by itself"]
+
+
+def _comes_back_late(planted: Planted) -> None:
+    planted.ledger.failovers.append(Failover("kill primary", 10.0, 5.1))
+
+
+def _never_comes_back(planted: Planted) -> None:
+    planted.ledger.failovers.append(Failover("kill primary", 10.0))
+
+
+@pytest.mark.parametrize(
+    ("plant", "invariant"),
+    [
+        (_loses_media, "acknowledged writes lost"),
+        (_loses_title, "acknowledged writes lost"),
+        (_loses_annotation, "acknowledged writes lost"),
+        (_brings_annotation_back, "acknowledged writes lost"),
+        (_forgets_deletion, "acknowledged writes lost"),
+        (_shows_what_was_deleted, "acknowledged writes lost"),
+        (_fails_what_was_completed, "acknowledged writes lost"),
+        (_makes_media_twice, "doubled"),
+        (_annotates_twice, "doubled"),
+        (_processes_twice, "doubled"),
+        (_leaves_object, "orphans"),
+        (_leaves_job, "stuck"),
+        (_leaves_outbox, "stuck"),
+        (_leaves_reservation, "stuck"),
+        (_alters_bytes, "broken media"),
+        (_withholds_terminal_event, "terminal events missed"),
+        (_tells_out_of_order, "terminal events missed"),
+        (_alters_entry, "audit chains broken"),
+        (_drops_entry, "audit chains broken"),
+        (_records_too_little, "mutations not on record"),
+        (_records_twice, "mutations not on record"),
+        (_refuses, "unexpected answers"),
+        (_dies, "unexpected answers"),
+        (_comes_back_late, "slow failovers"),
+        (_never_comes_back, "slow failovers"),
+    ],
+)
+def test_a_planted_violation_is_found_and_nothing_else(
+    planted: Planted, plant: Callable[[Planted], None], invariant: str
+) -> None:
+    plant(planted)
+    found = {name: problems for name, problems in audit(planted.evidence()).items() if problems}
+    assert found.keys() == {invariant}, found
+
+
+def test_a_key_that_is_answered_with_two_media_is_found(planted: Planted) -> None:
+    planted.kept.media_ids.add(encode_id("Media", DELETED))
+    assert "kept: one key was answered with 2 media" in audit(planted.evidence())["doubled"]
+
+
+def test_a_write_without_an_answer_may_have_happened_or_not() -> None:
+    written = Written(tried=["a", "b", "c"], acknowledged=["a"])
+    assert written.possible == {"a", "b", "c"}
+    written.acknowledged.append("b")
+    assert written.possible == {"b", "c"}
