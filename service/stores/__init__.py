@@ -113,7 +113,7 @@ def bind_stores(
         audit=AuditStore(database),
         webhooks=bind_webhooks(database),
         holds=HoldStore(database),
-        blocked_deletions=BlockedDeletionStore(database, keep_for=keep_for),
+        blocked_deletions=BlockedDeletionStore(database, keep_for=keep_for, on_stage=on_stage),
         retention=RetentionStore(database),
         erasures=ErasureStore(database),
         owner_data=OwnerDataStore(database),

@@ -12,6 +12,7 @@ from service.models import DeletionStage, MediaPurpose
 from service.stores.audit_outbox import noted
 from service.stores.database import Database
 from service.stores.deletions import DeletionDocument
+from service.stores.event_outbox import NOTHING, Stages
 from service.stores.expressions import NOW, after_now
 
 _BLOCKED = DeletionStage.BLOCKED_BY_RETENTION.value
@@ -20,11 +21,15 @@ _BLOCKED = DeletionStage.BLOCKED_BY_RETENTION.value
 class BlockedDeletionStore:
     """`blocked_until`: when the bytes may go; absent where a hold, `blocked_by`, keeps them.
 
-    `keep_for`: how long the bytes of media are kept at least, by purpose.
+    `keep_for`: how long the bytes of media are kept at least, by purpose. `on_stage`: what an update to
+    another stage does besides.
     """
 
-    def __init__(self, database: Database, *, keep_for: Mapping[MediaPurpose, timedelta]) -> None:
+    def __init__(
+        self, database: Database, *, keep_for: Mapping[MediaPurpose, timedelta], on_stage: Stages = NOTHING
+    ) -> None:
         self._deletions = database.deletions
+        self._on_stage = on_stage
         self.keep_for = keep_for
 
     async def block(self, media_id: UUID, *, until: datetime | None, hold_id: UUID | None, pause: timedelta) -> None:
@@ -48,12 +53,13 @@ class BlockedDeletionStore:
         same = {"_id": media_id, "stage": _BLOCKED, "blocked_until": until, "blocked_by": hold_id}
         is_new = await self._deletions.find_one(same, {"_id": 1}) is None
         query = {"_id": media_id, "stage": {"$in": [DeletionStage.HIDDEN.value, _BLOCKED]}}
-        await self._deletions.update_one(query, [{"$set": {**values, **note} if is_new else values}])
+        update = [{"$set": {**values, **note}}, *self._on_stage] if is_new else [{"$set": values}]
+        await self._deletions.update_one(query, update)
 
     async def resume(self, media_id: UUID) -> None:
         """Nothing keeps it any longer: it goes on where it was, and is due to be looked after."""
         update = {"stage": DeletionStage.HIDDEN.value, "look_at": NOW, **dict.fromkeys(_REASONS, "$$REMOVE")}
-        await self._deletions.update_one({"_id": media_id, "stage": _BLOCKED}, [{"$set": update}])
+        await self._deletions.update_one({"_id": media_id, "stage": _BLOCKED}, [{"$set": update}, *self._on_stage])
 
     async def list_due(self, *, limit: int) -> list[DeletionDocument]:
         """Up to `limit` that are to be looked at again, longest first."""

@@ -143,7 +143,7 @@ def _outbox_of(collection: str) -> Case:
             return {"_id": uuid7(), "audit_pending": [{"id": f"{collection}:{uuid7()}", "subject": uuid7(), **entry}]}
 
         # Those that other cases have left would be more than are asked about.
-        await database.handle[collection].delete_many({})
+        await database.handle[collection].delete_many({}, hint="_id_")
         await database.handle[collection].insert_many([{"_id": uuid7()} for _ in range(40)])
         await database.handle[collection].insert_many([noted() for _ in range(20)])
         settled = await AuditStore(database).settle_all()
