@@ -8,6 +8,7 @@ from typing import Any
 from schema.context import Info
 from schema.cursors import decode_cursor, encode_cursor
 from schema.media import MediaConnection, MediaEdge, media_of
+from schema.originals import record_originals
 from schema.selection import media_fields
 from schema.values import DisplayHint, PageInfo
 from service.access import Action, granted_filters
@@ -31,13 +32,15 @@ async def media_page(
     """One page of the media that match `query` and that the viewer may do `action` with. Raises InvalidInput."""
     _check_size(first)
     media = info.context.media_memory or info.context.runtime.stores.media
+    fields = media_fields(info)
     documents = await media.list_page(
         query,
         access=granted_filters(info.context.viewer, action),
         before=None if after is None else decode_cursor(after),
         limit=first + 1,
-        fields=media_fields(info),
+        fields=fields,
     )
+    await record_originals(info, documents[:first], fields)
     return _connection(documents, first, has_previous=after is not None, hint=hint)
 
 
@@ -50,7 +53,9 @@ async def feed_page(
         query = {"purpose": purpose.value, "status": MediaStatus.READY.value}
         return await media_page(info, query, first=first, after=after, hint=hint)
     _check_size(first)
-    documents = await pages.read_for(info.context.viewer, purpose.value, limit=first + 1, fields=media_fields(info))
+    fields = media_fields(info)
+    documents = await pages.read_for(info.context.viewer, purpose.value, limit=first + 1, fields=fields)
+    await record_originals(info, documents[:first], fields)
     return _connection(documents, first, has_previous=False, hint=hint)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import bson
 import mongomock.collection
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
-from mongomock_motor import AsyncMongoMockClient, AsyncMongoMockCollection
+from mongomock_motor import AsyncMongoMockClient, AsyncMongoMockCollection, AsyncMongoMockDatabase
 
 from service.stores.database import Database, bind_database
 
@@ -55,6 +56,14 @@ def _find_raw_batches(collection: Any, query: Any, projection: Any, *, batch_siz
 
 
 AsyncMongoMockCollection.find_raw_batches = _find_raw_batches
+
+
+async def _hello(_database: Any, command: str) -> dict[str, Any]:
+    assert command == "hello"
+    return {"localTime": datetime.now(UTC)}
+
+
+AsyncMongoMockDatabase.command = _hello
 
 
 class NoStreams:

@@ -17,7 +17,7 @@ from bson.binary import Binary, BinaryVectorDtype
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from service.audit import AuditAction
+from service.audit import SERVICE_ACTOR, AuditAction
 from service.documents import EmbeddingDocument, MediaDocument
 from service.lifecycle import MediaStatus
 from service.stores.audit_outbox import OUTBOX, PAST_EMPTIED_OUTBOXES, noted
@@ -125,7 +125,7 @@ class EmbeddingStore:
         place: int,
         mark: Mapping[str, str],
         replacing: Mapping[str, str] | None,
-        actor: str,
+        actor: str = SERVICE_ACTOR,
     ) -> bool:
         """Write an embedding of `actor`'s, leave `mark` and have it on record; False if its last change left another
         mark than `replacing`, or if `place`, one of `free_places`, has been taken.
@@ -157,7 +157,13 @@ class EmbeddingStore:
         return bool(written.matched_count or written.upserted_id)
 
     async def clear(
-        self, media_id: UUID, model: str, *, mark: Mapping[str, str], replacing: Mapping[str, str], actor: str
+        self,
+        media_id: UUID,
+        model: str,
+        *,
+        mark: Mapping[str, str],
+        replacing: Mapping[str, str],
+        actor: str = SERVICE_ACTOR,
     ) -> bool:
         """Remove an embedding but for `mark`; False if its last change left another mark than `replacing`."""
         bare = {

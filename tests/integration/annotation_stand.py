@@ -73,7 +73,7 @@ class AnnotationStand:
 
     async def post(self, query: str, viewer: Viewer, **variables: Any) -> Any:
         """The whole result of an operation."""
-        context = Context(self.runtime, None, ChangeFeed(self.runtime.database), viewer)  # type: ignore[arg-type]
+        context = Context(self.runtime, None, ChangeFeed(self.runtime.database), viewer, None)  # type: ignore[arg-type]
         return await self.schema.execute(query, variable_values=variables, context_value=context)
 
     async def run(self, query: str, viewer: Viewer, **variables: Any) -> Any:

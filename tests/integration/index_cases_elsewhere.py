@@ -186,13 +186,20 @@ async def _audit_entry(database: Database) -> object:
     return await AuditStore(database).append(entries[:20])
 
 
-async def _deletion_outbox(database: Database) -> object:
-    await database.deletions.insert_many([{"_id": uuid7(), "audit_pending": [_noted(1_000 + n)]} for n in range(20)])
-    await database.deletions.insert_many([{"_id": uuid7()} for _ in range(40)])
-    settled = await AuditStore(database).settle_all()
-    # What is asked is asked again, of outboxes that hold something.
-    await database.deletions.insert_many([{"_id": uuid7(), "audit_pending": [_noted(2_000 + n)]} for n in range(20)])
-    return settled
+def _outbox(collection: str, first: int) -> Case:
+    async def settle(database: Database) -> object:
+        documents = database.handle[collection]
+        # Fields that unique indexes ask for.
+        kept: list[Any] = [{"_id": uuid7(), "media_id": uuid7(), "place": 0} for _ in range(60)]
+        pending = [{**each, "audit_pending": [_noted(first + number)]} for number, each in enumerate(kept[:20])]
+        await documents.insert_many([*pending, *kept[20:]])
+        settled = await AuditStore(database).settle_all()
+        # What is asked is asked again, of outboxes that hold something.
+        again = [{"_id": uuid7(), "media_id": uuid7(), "audit_pending": [_noted(first + 100 + n)]} for n in range(20)]
+        await documents.insert_many(again)
+        return settled
+
+    return settle
 
 
 OTHER_CASES: Mapping[str, Mapping[str, Case]] = {
@@ -207,10 +214,11 @@ OTHER_CASES: Mapping[str, Mapping[str, Case]] = {
         "media": _rows_of_media,
     },
     "audit": {"entry": _audit_entry},
-    "deletions": {"audit_pending": _deletion_outbox},
+    "deletions": {"audit_pending": _outbox("deletions", 1_000)},
     "embeddings": {
         "by_media": _embeddings_of_media,
         "places": _embedding_places,
         "by_model": _embeddings_of_model,
+        "audit_pending": _outbox("embeddings", 2_000),
     },
 }

@@ -212,6 +212,7 @@ async def test_a_repeat_decides_nothing_anew(service: RunningService, mo: ApiCli
     assert (await decide(mo, media_id, "RELEASE"))["media"]["status"] == "UPLOADED"
     for status in (MediaStatus.PROCESSING, MediaStatus.READY):
         assert await media.transition(media_id, status) is not None
+    await service.runtime.stores.audit.settle_all()
     before = await document_of(service, media_id)
     repeated = await decide(mo, media_id, "QUARANTINE", key=key)
     assert (repeated["userErrors"], repeated["media"]["status"]) == ([], "READY")

@@ -18,6 +18,7 @@ from service.dev.environment import dev_delivery
 from service.dev.keys import DevKeys
 from service.documents import MediaDocument, RenditionDocument
 from service.object_store import ObjectStore
+from service.original_access import OriginalAccess
 from service.runtime import Runtime
 from service.settings import Settings, StorageSettings
 from service.stores import bind_stores
@@ -64,7 +65,8 @@ class Library:
 
     async def post(self, query: str, viewer: Viewer = ANONYMOUS, **variables: Any) -> Any:
         """The whole result of an operation."""
-        context = Context(self.runtime, self.delivery, ChangeFeed(self.runtime.database), viewer)
+        originals = OriginalAccess(self.runtime.stores.audit)
+        context = Context(self.runtime, self.delivery, ChangeFeed(self.runtime.database), viewer, originals)
         return await self.schema.execute(query, variable_values=variables, context_value=context)
 
     async def run(self, query: str, viewer: Viewer = ANONYMOUS, **variables: Any) -> Any:

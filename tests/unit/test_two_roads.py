@@ -24,6 +24,7 @@ from service.delivery import Delivery, SignedUrl
 from service.dev.environment import dev_delivery
 from service.dev.keys import DevKeys
 from service.object_store import ObjectStore
+from service.original_access import OriginalAccess
 from service.runtime import Runtime
 from service.settings import Settings, StorageSettings
 from service.stores import bind_stores
@@ -131,7 +132,7 @@ class Stand:
             recorded = replace(database, **watched)  # type: ignore[arg-type]
             self.delivery.calls = calls
             runtime = replace(self.runtime, database=recorded, stores=bind_stores(recorded))
-            return Context(runtime, self.delivery, ChangeFeed(recorded), viewer)
+            return Context(runtime, self.delivery, ChangeFeed(recorded), viewer, OriginalAccess(runtime.stores.audit))
 
         return [
             await self.roads.compare(generated, lambda calls, viewer=viewer: make_context(viewer, calls))
