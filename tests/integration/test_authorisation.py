@@ -24,10 +24,10 @@ from service.transport.documents import GraphQLRequest
 from service.transport.operations import Operations
 from tests.authorisation_documents import Selections, by_node, direct, known_contents, listed, near_to, node_ids, pages
 from tests.authorisation_expectations import Expectation, answered, lasting, visible_nodes
-from tests.authorisation_world import IDENTITIES, OWNER, SESSIONS, SHOWN, SIGNED_IN, STORED, World, generous, make_world
+from tests.authorisation_world import IDENTITIES, OWNER, SESSIONS, SHOWN, SIGNED_IN, STORED, World, generous
 from tests.bad_tokens import bad_tokens
+from tests.integration.authorised_world import world_of
 from tests.integration.conftest import RunningService
-from tests.integration.mutation_scenarios import TWO_PARTS, Stage, uuid_of
 
 ALL_ROLES = ("moderator", "service")
 # Answered to changes and to followers alone, or only where there are cookies for pictures.
@@ -95,10 +95,7 @@ async def asked(service: RunningService, wrong_tokens: dict[str, str]) -> AsyncI
 
 @pytest.fixture(scope="module")
 async def world(service: RunningService) -> World:
-    stage = Stage(service, service.client(OWNER), OWNER)
-    single, parts = await stage.open_upload(), await stage.open_upload(TWO_PARTS)
-    await stage.send_parts(parts, 2)
-    return await make_world(service.runtime, {"single": uuid_of(single["id"]), "parts": uuid_of(parts["id"])})
+    return await world_of(service)
 
 
 @pytest.fixture(scope="module")
