@@ -29,14 +29,14 @@ DELIVERY_INDEXES = (
     ),
     Index(
         name="event",
-        keys=(("event_id", 1),),
+        keys=(("event_id", 1), ("receiver", 1)),
         serves="webhooks show: one event as it is kept for each receiver",
         targets="one shard",
         seldom=True,
     ),
     Index(
         name="owner",
-        keys=(("owner_id", 1),),
+        keys=(("owner_id", 1), ("state", 1)),
         serves="forget_owner: what is kept of somebody's media",
         targets="one shard",
         seldom=True,

@@ -90,40 +90,31 @@ class WebhookInspection:
         return Waiting(counts[0], max(oldest[0]["waited_ms"] / 1000, 0.0) if oldest else 0.0, counts[1])
 
     async def find(self, choice: Choice, *, limit: int) -> list[DeliveryDocument]:
-        """The newest deliveries, without their bodies."""
-        cursor = self._rows.find(choice.query(), {"body": 0}).sort("opened_at", -1).limit(limit)
+        """Deliveries without their bodies: the newest, or of one media those that were told last."""
+        order = "opened_at" if choice.media_id is None else "sequence"
+        cursor = self._rows.find(choice.query(), {"body": 0}).sort(order, -1).limit(limit)
         rows: list[DeliveryDocument] = await cursor.to_list(limit)
         return rows
 
     async def get(self, event_id: str) -> list[DeliveryDocument]:
         """One event as it is kept for each receiver, with its body."""
-        rows: list[DeliveryDocument] = await self._rows.find({"event_id": event_id}).sort("_id", 1).to_list(None)
+        rows: list[DeliveryDocument] = await self._rows.find({"event_id": event_id}).sort("receiver", 1).to_list(None)
         return rows
 
     async def replay(self, choice: Choice, *, limit: int) -> AsyncIterator[int]:
         """Have deliveries that were accepted or given up sent once more, under the ids they had; pages of how many.
 
-        Of each media in the order of its events. Those that still wait are left as they are.
+        Of each media in the order of its events. What waits already is left as it is; should an earlier replay have
+        died before it said that there is something to be sent, this one does.
         """
-        query = choice.query()
-        if choice.state is None:
-            query["state"] = {"$in": ["delivered", "dead"]}
-        left = limit
-        # What is sent again while this goes on is not taken again.
-        begun = (await self._rows.database.command("hello"))["localTime"]
-        while left > 0:
-            page = min(left, _PAGE)
-            cursor = self._rows.find({**query, "opened_at": {"$lt": begun}}, {"receiver": 1, "media_id": 1})
-            rows = await cursor.sort([("media_id", 1), ("sequence", 1)]).limit(page).to_list(page)
-            if not rows:
-                return
-            opened = {
-                "state": "open",
-                "failures": 0,
-                "opened_at": NOW,
-                **_NOT_ENDED,
-            }
-            await self._rows.update_many({"_id": {"$in": [row["_id"] for row in rows]}, **query}, [{"$set": opened}])
-            await self._deliveries.wake({(row["receiver"], row["media_id"]) for row in rows})
-            left -= len(rows)
-            yield len(rows)
+        states = ["delivered", "dead"] if choice.state is None else [choice.state]
+        query = {**choice.query(), "state": {"$in": [*states, "open"]}}
+        found = self._rows.find(query, dict.fromkeys(("receiver", "media_id", "sequence"), 1)).limit(limit)
+        rows = sorted(await found.to_list(limit), key=lambda row: (row["media_id"], row["sequence"]))
+        opened = {"state": "open", "failures": 0, "opened_at": NOW, **_NOT_ENDED}
+        for start in range(0, len(rows), _PAGE):
+            page = rows[start : start + _PAGE]
+            ended = {"_id": {"$in": [row["_id"] for row in page]}, "state": {"$in": states}}
+            written = await self._rows.update_many(ended, [{"$set": opened}])
+            await self._deliveries.wake({(row["receiver"], row["media_id"]) for row in page})
+            yield int(written.modified_count)

@@ -26,8 +26,9 @@ from tests.explain import Plan, explain, sent
 from tests.integration.index_cases import ANNA, LISTS, MEDIA_CASES, MODERATOR, Case, hoarded, media_documents
 from tests.integration.index_cases_elsewhere import OTHER_CASES
 from tests.integration.index_cases_of_keeping import KEEPING_CASES
+from tests.integration.index_cases_of_webhooks import WEBHOOK_CASES
 
-_PARTS = ({"media": MEDIA_CASES}, OTHER_CASES, KEEPING_CASES)
+_PARTS = ({"media": MEDIA_CASES}, OTHER_CASES, KEEPING_CASES, WEBHOOK_CASES)
 CASES: Mapping[str, Mapping[str, Case]] = {
     collection: dict(ChainMap(*(dict(part.get(collection, {})) for part in _PARTS)))
     for collection in {name for part in _PARTS for name in part}
