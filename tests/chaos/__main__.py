@@ -15,7 +15,7 @@ from tests.chaos.report import table
 from tests.chaos.round import Pace, run_round
 
 _LIVES_PER_S = 1.2
-_SHORT = Pace(load_s=11, lives_per_s=1.5, ready_within_s=6, patience_s=10, quiet_s=30)
+_SHORT = Pace(load_s=11, lives_per_s=1.0, ready_within_s=6, patience_s=10, quiet_s=30)
 
 
 def _pace(minutes: float, lives_per_s: float) -> Pace:

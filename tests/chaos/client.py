@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import chain, repeat
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -31,8 +32,9 @@ MEDIA: Final = (
 FEED: Final = "{ feed(purpose: COMMUNITY, first: 20) { nodes { id display(hint: {width: 200}) { url } } } }"
 OWN: Final = "{ mediaList(first: 20) { nodes { id status title } } }"
 
-# A pause between two tries, in seconds: short, since what is measured is how soon the service is back.
-PAUSE_S = 0.25
+# Pauses between tries, in seconds; the last one repeats. Short at first, since what is measured is how soon the service
+# is back; longer then, so that those who wait do not keep it from coming back.
+PAUSES_S = (0.25, 0.5, 1.0, 2.0)
 # No answer within this is as good as none; longer than any deadline of the service's own.
 TIMEOUT = httpx.Timeout(20, connect=5, pool=None)
 
@@ -68,13 +70,14 @@ class Caller:
 
     async def insist(self, operation: str, attempt: Callable[[], Awaitable[T]]) -> T | None:
         """The result of `attempt`, repeated through every outage; None once it is refused or there is no time left."""
-        while True:
+        for pause_s in chain(PAUSES_S, repeat(PAUSES_S[-1])):
             try:
                 return await attempt()
             except ClientError as error:
                 if not self.take(error, operation) or self._stop():
                     return None
-                await asyncio.sleep(PAUSE_S)
+                await asyncio.sleep(pause_s)
+        return None
 
     def take(self, error: ClientError, operation: str) -> bool:
         """Write an error down; whether it is an outage, after which the same may be asked again."""

@@ -34,7 +34,6 @@ async def gather_evidence(world: World, ledger: Ledger, database: Database[Docum
         ready = sorted(key for key, media in stored.media.items() if media["status"] == "READY")
         findings = await to_thread.run_sync(lambda: auditor.audit(read=ready[:reads]))
     finally:
-        # Never here: what closes talks through proxies of this very loop.
         await to_thread.run_sync(auditor.close)
     return Evidence(
         ledger=ledger,

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from tests.chaos.event_relay import Delivery
-from tests.chaos.fault_proxy import ANYONE, FAIR, Conditions, FaultProxy
+from tests.chaos.fault_proxy import ANYONE, FAIR, Conditions
 from tests.chaos.ledger import Failover, Ledger
 from tests.chaos.plan import Fault, Kind
+from tests.chaos.proxies import Proxy
 from tests.chaos.world import World
 
 _DONE = {Kind.LOSE: Delivery.NEVER, Kind.REPEAT: Delivery.OFTEN}
@@ -120,7 +121,7 @@ async def _connections(fault: Fault, world: World) -> AsyncIterator[None]:
             proxy.change(FAIR, caller=caller)
 
 
-def _between(target: str, world: World) -> tuple[list[FaultProxy], str]:
+def _between(target: str, world: World) -> tuple[list[Proxy], str]:
     """The proxies between two, and as whom they know the caller."""
     caller, _, to = target.partition(" to ")
     if to == "database":

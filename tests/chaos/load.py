@@ -21,7 +21,7 @@ from tests.chaos.world import World
 OWNERS = 8
 # How the lives differ.
 IN_PARTS, TOLD_TWICE, NEVER_COMPLETED, NEVER_SENT, DELETED, DELETED_EARLY = 0.04, 0.3, 0.12, 0.04, 0.3, 0.06
-TITLES, READS_EVERY_S, PROBES_EVERY_S = 3, 0.5, 0.15
+TITLES, READS_EVERY_S, PROBES_EVERY_S, PROBES_AT_ONCE = 3, 0.5, 0.15, 5
 _DELAYS_S = (0.25, 0.5, 1.0)
 _LOOK_S = 0.1
 
@@ -178,7 +178,7 @@ class Load:
             except ClientError as error:
                 if not caller.take(error, "mediaStatus") or self._given_up:
                     return
-                await asyncio.sleep(api.PAUSE_S)
+                await asyncio.sleep(api.PAUSES_S[-2])
 
     async def _describe(self, life: Life, caller: Caller, number: int) -> None:
         if life.deletion_tried:
@@ -241,18 +241,21 @@ class Load:
             await asyncio.sleep(READS_EVERY_S)
 
     async def _probe(self) -> None:
-        """Small writes at short intervals, none of which waits for another: they tell when writes are back."""
+        """Small writes at short intervals, a few at once: they tell when writes are back."""
         client, caller = self._callers["prober"]
         file = await self._photo(1_000_001)
         life = Life("prober", "prober")
         self.ledger.lives.append(life)
         if await self._create(life, client, caller, file, Random(0)) is None:
             return
+        slots = asyncio.Semaphore(PROBES_AT_ONCE)
         for number in range(1_000_000):
+            await slots.acquire()
             given = {"position": number, "idempotencyKey": f"probe-{number}"}
             probe = asyncio.create_task(self._change(life, caller, given))
             self._lives.add(probe)
             probe.add_done_callback(self._forget)
+            probe.add_done_callback(lambda _: slots.release())
             await asyncio.sleep(PROBES_EVERY_S)
 
 

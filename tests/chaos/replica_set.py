@@ -12,37 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from anyio import to_thread
-from bson import decode
-from bson.errors import BSONError
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from service.dev.mongod import REPLICA_SET, command
 from service.dev.processes import Child, Children
-from tests.chaos.fault_proxy import ANYONE, FaultProxy
+from tests.chaos.proxies import Proxies, Proxy
 
 MEMBERS = 3
 ELECTION_TIMEOUT_MS = 2_000
 HEARTBEAT_MS = 500
 _POLL_S = 0.1
-_HEADER_BYTES, _SECTION_BYTES = 16, 5
 _AT_ONCE: dict[str, Any] = {"serverSelectionTimeoutMS": 500, "connectTimeoutMS": 500, "socketTimeoutMS": 1_500}
-
-
-def application_of(first: bytes) -> str:
-    """The `appname` in the message with which drivers begin each connection; "" for members of the set and others.
-
-    It is an OP_MSG, whose one section is the command, or an OP_QUERY with it behind the collection's name
-    (https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/).
-    """
-    for begin in (_HEADER_BYTES + _SECTION_BYTES, first.find(b"\0", _HEADER_BYTES + 4) + 9):
-        try:
-            size = int.from_bytes(first[begin : begin + 4], "little")
-            greeting = decode(first[begin : begin + size])
-        except BSONError:
-            continue
-        return str(greeting.get("client", {}).get("application", {}).get("name", ANYONE))
-    return ANYONE
 
 
 class Member:
@@ -50,12 +31,20 @@ class Member:
 
     def __init__(self, number: int, folder: Path, port: int) -> None:
         self.name, self._folder, self._port = f"mongod-{number}", folder / f"mongod-{number}", port
-        self.proxy = FaultProxy([port], caller_of=application_of)
+        self._proxy: Proxy | None = None
         self.child: Child | None = None
+
+    @property
+    def proxy(self) -> Proxy:
+        assert self._proxy is not None
+        return self._proxy
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.proxy.port}"
+
+    async def connect(self, proxies: Proxies) -> None:
+        self._proxy = await proxies.open([self._port], tells_applications_apart=True)
 
     async def start(self, children: Children) -> None:
         self.child = await children.start(
@@ -75,10 +64,10 @@ class Member:
 
 
 class ReplicaSet:
-    """`start` it first; it needs a running loop for its proxies."""
+    """`start` it first."""
 
-    def __init__(self, children: Children, folder: Path, ports: Iterator[int]) -> None:
-        self._children = children
+    def __init__(self, children: Children, folder: Path, ports: Iterator[int], proxies: Proxies) -> None:
+        self._children, self._proxies = children, proxies
         self.members = [Member(number, folder, next(ports)) for number in range(1, MEMBERS + 1)]
 
     @property
@@ -88,7 +77,7 @@ class ReplicaSet:
     async def start(self) -> None:
         """Start all members and wait until one of them is primary and the others follow it."""
         for member in self.members:
-            await member.proxy.start()
+            await member.connect(self._proxies)
             await member.start(self._children)
         initiated = [{"_id": number, "host": member.address} for number, member in enumerate(self.members)]
         times = {"electionTimeoutMillis": ELECTION_TIMEOUT_MS, "heartbeatIntervalMillis": HEARTBEAT_MS}
@@ -129,10 +118,6 @@ class ReplicaSet:
     def kill(member: Member) -> None:
         assert member.child is not None
         member.child.process.send_signal(signal.SIGKILL)
-
-    async def close(self) -> None:
-        for member in self.members:
-            await member.proxy.close()
 
     @staticmethod
     async def _until(holds: Any, *, within_s: float) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from random import Random
 
 import jwt
-from anyio import to_thread
 from pydantic import SecretStr
 
 from service.dev.environment import dev_settings, environment_of
@@ -27,7 +26,7 @@ from service.dev.stack import GROUPS, prepare
 from service.dev.supervision import Part, start_part
 from service.settings import MongoSettings, Settings
 from tests.chaos.event_relay import EventRelay
-from tests.chaos.fault_proxy import FaultProxy
+from tests.chaos.proxies import Proxies, Proxy
 from tests.chaos.replica_set import ReplicaSet
 from tests.chaos.skewed_clock import SkewedClock, build_clock
 
@@ -103,8 +102,8 @@ class World:
     folder: Path
     children: Children
     database: ReplicaSet
-    storage: Mapping[str, FaultProxy]
-    gateway: FaultProxy
+    storage: Mapping[str, Proxy]
+    gateway: Proxy
     events: EventRelay
     processes: dict[str, Process] = field(default_factory=dict)
 
@@ -150,23 +149,22 @@ async def running_world(folder: Path, random: Random) -> AsyncIterator[World]:
         relay = EventRelay(keys.event_token, random)
         await relay.start()
         stack.push_async_callback(relay.close)
-        database = ReplicaSet(children, folder, ports)
-        stack.push_async_callback(database.close)
+        proxies = Proxies()
+        await proxies.start()
+        stack.push_async_callback(proxies.close)
+        database = ReplicaSet(children, folder, ports, proxies)
         # Last, so that processes end before what they talk to.
         stack.push_async_callback(children.stop_all)
         seaweed = _seaweed(folder, {name: next(ports) for name in PORT_NAMES}, keys, relay)
         s3_url, _ = await asyncio.gather(start_seaweed(children, seaweed), database.start())
         of_processes = {name: next(ports) for name in (*APIS, *WORKERS, "edge")}
-        proxies = {name: FaultProxy([seaweed.ports["s3"]]) for name in ("api", "worker", "client")}
-        gateway = FaultProxy([of_processes[name] for name in APIS])
-        for proxy in (*proxies.values(), gateway):
-            await proxy.start()
-            stack.push_async_callback(proxy.close)
+        s3 = seaweed.ports["s3"]
+        storage = {name: await proxies.open([s3]) for name in ("api", "worker", "client")}
+        gateway = await proxies.open([of_processes[name] for name in APIS])
         given = {"api": gateway.port, "edge": of_processes["edge"], "worker": 0}
         settings = dev_settings(keys, mongo_uri=database.uri, s3_url=s3_url, ports=given)
-        # In a loop of its own: drivers that block while they close must not stop the proxies that they talk through.
-        await to_thread.run_sync(asyncio.run, prepare(settings))
-        world = World(settings, folder, children, database, proxies, gateway, relay)
+        await prepare(settings)
+        world = World(settings, folder, children, database, storage, gateway, relay)
         relay.target = f"{world.url}/events/storage"
         await _start_processes(world, of_processes)
         yield world

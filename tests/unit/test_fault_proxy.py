@@ -16,7 +16,7 @@ import pytest
 from bson import encode
 
 from tests.chaos.fault_proxy import FAIR, Conditions, FaultProxy
-from tests.chaos.replica_set import application_of
+from tests.chaos.mongo_wire import application_of
 from tests.chaos.skewed_clock import SkewedClock, build_clock
 
 SOON_S = 0.2
