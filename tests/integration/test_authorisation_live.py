@@ -45,8 +45,8 @@ class Follower:
     """One with a token, over either transport."""
 
     def __init__(
-        self, service: RunningService, subject: str | None, roles: tuple[str, ...] = (), *, lives: float = 3_600
-    ):
+        self, service: RunningService, subject: str | None, roles: tuple[str, ...] = (), *, lives_s: float = 3_600
+    ) -> None:
         self._url = service.url
         issuer = service.settings.auth.issuers[0]
         lifetime = timedelta(seconds=lives_s)
