@@ -8,7 +8,7 @@ from service.distribution import CACHE_TAG_HEADER
 from service.doctor.findings import Finding, ok, problem, warning
 from service.errors import TemporarilyUnavailable
 from service.invalidation.cloudfront import CloudFront, InvalidationRefused, open_cloudfront
-from service.settings import CdnSettings, MongoSettings, StorageSettings
+from service.settings import CdnSettings, MongoSettings, Settings, StorageSettings
 from service.stores.database import open_database
 from service.stores.distributions import DistributionStore
 from service.stores.inspection import DatabaseUnusable, explained
@@ -56,6 +56,16 @@ async def check_distribution(cdn: CdnSettings, storage: StorageSettings) -> list
     except TemporarilyUnavailable as error:
         return [problem("cdn", f"{cdn.distribution_id} does not answer: {error.__cause__}", _NO_ANSWER)]
     return findings
+
+
+def check_key_of_worker(settings: Settings) -> list[Finding]:
+    """Whether a worker can ask the edge for what was deleted; nothing where there is no distribution."""
+    if not settings.cdn.distribution_id:
+        return []
+    if settings.delivery.public_key is None:
+        remedy = "Give workers MEDIA_DELIVERY__* as well: the API's key pairs, or others of the same key groups."
+        return [problem("cdn", "Workers cannot ask the edge for what was deleted: no deletion is verified.", remedy)]
+    return [ok("cdn", "Workers have a key to ask the edge with for what was deleted.")]
 
 
 async def _tags(cloudfront: CloudFront, cdn: CdnSettings) -> Finding:

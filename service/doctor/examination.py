@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Collection
 
 from service.cloudfront import HashAlgorithm
 from service.delivery import load_signers
-from service.doctor.cdn import check_agreement, check_distribution
+from service.doctor.audit import check_audit
+from service.doctor.cdn import check_agreement, check_distribution, check_key_of_worker
 from service.doctor.cookies import check_cookies
 from service.doctor.database import check_database, newest_public_media
 from service.doctor.edge import check_edge
@@ -49,9 +50,10 @@ async def examine(settings: Settings, *, roles: Collection[Role] = BOTH) -> Asyn
     if Role.WORKER in roles:
         of_events = await check_queue(settings.events, settings.storage)
         of_hints = await check_job_queues(settings.jobs, settings.storage)
-        for finding in [*of_events, *of_hints, *await check_distribution(settings.cdn, settings.storage)]:
+        of_cdn = await check_distribution(settings.cdn, settings.storage)
+        for finding in [*of_events, *of_hints, *of_cdn, *check_key_of_worker(settings)]:
             yield finding
-        for finding in await check_scanner(settings.scanner, settings.environment):
+        for finding in [*await check_scanner(settings.scanner, settings.environment), *await check_audit(settings)]:
             yield finding
         yield await check_jail(settings.worker)
 
