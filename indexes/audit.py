@@ -12,6 +12,25 @@ INDEXES = (
         targets="one shard",
         options={"unique": True},
     ),
+    # Moments are texts that sort as they came.
+    Index(
+        name="by_subject",
+        keys=(("subject", 1), ("at", 1), ("_id", 1)),
+        serves="audit show --media: what is on record of one media",
+        targets="every shard",
+    ),
+    Index(
+        name="by_owner",
+        keys=(("owner", 1), ("at", 1), ("_id", 1)),
+        serves="audit show --owner: what is on record of one owner's media",
+        targets="every shard",
+    ),
+    Index(
+        name="by_actor",
+        keys=(("actor", 1), ("at", 1), ("_id", 1)),
+        serves="audit show --actor: what one person has done",
+        targets="every shard",
+    ),
 )
 
 _OUTBOX = Index(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 from service.audit import (
     BUCKETS,
@@ -17,48 +18,68 @@ from service.audit import (
     moment,
     read_heads,
 )
-from service.object_keys import anchor_prefix
+from service.object_keys import anchor_prefix, day_of_anchor
 from service.object_store import ObjectStore
+from service.settings.audit import AuditSettings
 from service.stores import Stores
 from service.stores.audit import AuditStore
 
 
-async def anchor_heads(*, stores: Stores, object_store: ObjectStore, database: str) -> bool:
+async def anchor_heads(
+    *, stores: Stores, object_store: ObjectStore, database: str, settings: AuditSettings | None = None
+) -> bool:
     """Write down where the chains end, once a day (in UTC), by whoever comes first; whether it was now.
 
     What lies before these heads cannot be changed in `database` any more without contradicting storage, which keeps
-    what was written there first.
+    what was written there first; where `settings` name a bucket that locks, whatever rights somebody has. Also on days
+    on which nothing was appended: a day without an anchor is one on which nobody could write it.
     """
+    settings = settings or AuditSettings()
     now = await stores.media.server_time()
-    bucket, key = object_store.media_bucket, f"{anchor_prefix(database)}{now:%Y-%m-%d}.json"
+    bucket, key = settings.anchor_bucket or object_store.media_bucket, f"{anchor_prefix(database)}{now:%Y-%m-%d}.json"
     if await object_store.head(bucket, key) is not None:
         return False
     heads = await stores.audit.heads()
     if not heads:
         return False
-    return await object_store.create(bucket, key, heads_line(heads, moment(now)), content_type="application/json")
+    body, kind = heads_line(heads, moment(now)), "application/json"
+    if settings.anchor_bucket and await object_store.locked.locks(bucket):
+        until = now + timedelta(days=settings.anchor_days)
+        return await object_store.locked.create(bucket, key, body, content_type=kind, until=until)
+    return await object_store.create(bucket, key, body, content_type=kind)
 
 
 @dataclass(frozen=True, slots=True)
 class Anchors:
-    """What storage holds of heads: `keys` (objects), and what could not be read as such, a sentence each."""
+    """What storage holds of heads: `keys` (objects), what could not be read as such, and the day of the newest."""
 
     heads: Sequence[Anchor]
     keys: int
     problems: Sequence[str]
+    newest: date | None
 
 
-async def read_anchors(*, object_store: ObjectStore, database: str) -> Anchors:
-    """All heads that were ever anchored, also in versions of an anchor that were overwritten or deleted since."""
+async def read_anchors(*, object_store: ObjectStore, database: str, settings: AuditSettings | None = None) -> Anchors:
+    """All heads that were ever anchored, also in versions of an anchor that were overwritten or deleted since.
+
+    Where anchors have a bucket of their own, those from before it are in the media bucket.
+    """
     heads: list[Anchor] = []
     problems: list[str] = []
-    versions = await object_store.versions(object_store.media_bucket, anchor_prefix(database))
+    own = (settings or AuditSettings()).anchor_bucket
+    versions = [
+        version
+        for bucket in dict.fromkeys((object_store.media_bucket, own or object_store.media_bucket))
+        for version in await object_store.versions(bucket, anchor_prefix(database))
+    ]
     for version in versions:
         try:
             heads += read_heads(version.body, f"the anchor {version.key}")
         except UnreadableFile as error:
             problems.append(str(error))
-    return Anchors(heads, len({version.key for version in versions}), problems)
+    keys = {version.key for version in versions}
+    newest = max((day for key in keys if (day := day_of_anchor(key)) is not None), default=None)
+    return Anchors(heads, len(keys), problems, newest)
 
 
 async def verify_chains(audit: AuditStore, anchors: Sequence[Anchor]) -> AsyncIterator[Finding | Head]:

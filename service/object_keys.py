@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
@@ -33,7 +34,7 @@ _ORIGINAL = re.compile(rf"[a-z-]+/raw/({_UUID})\.[a-z0-9]+")
 _RENDITION = re.compile(rf"[a-z-]+/(processed|private)/[a-z]+/({_UUID})/([A-Za-z0-9_-]+)\.[a-z0-9]+")
 # Where workers may write. The other prefix is that of development stacks up to release 0.1.0.
 _PROBE = re.compile(r"(?:probe/processed|readiness)/[0-9a-f]{32}")
-_ANCHOR = re.compile(r"audit/[^/]+/heads/\d{4}-\d\d-\d\d\.json")
+_ANCHOR = re.compile(r"audit/[^/]+/heads/(\d{4}-\d\d-\d\d)\.json")
 
 # Key groups open paths, so what opens PUBLIC renditions must not lead to the others.
 _FOLDERS = {Visibility.PUBLIC: "processed", Visibility.PRIVATE: "private"}
@@ -95,6 +96,15 @@ def probe_key() -> str:
 def is_probe(key: str) -> bool:
     """Whether `key` is that of such an object, which nobody needs once it was read again."""
     return _PROBE.fullmatch(key) is not None
+
+
+def day_of_anchor(key: str) -> date | None:
+    """The day (UTC) whose anchor is under `key`; None for another key."""
+    named = _ANCHOR.fullmatch(key)
+    try:
+        return None if named is None else date.fromisoformat(named[1])
+    except ValueError:
+        return None
 
 
 def anchor_prefix(database: str) -> str:

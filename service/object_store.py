@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from service.buckets import BucketReport, apply_declaration, bucket_problems, compare_bucket, declare_buckets
 from service.errors import NotFound, StorageRefused, TemporarilyUnavailable, TooLarge
+from service.locked_objects import LockedObjects
 from service.models import StoredObject
 from service.multipart import MultipartUploads
 from service.object_deletion import delete_for_good
@@ -52,6 +53,7 @@ class ObjectStore:
         self._client = self._calls.client
         self._call, self._call_or_none = self._calls.call, self._calls.call_or_none
         self.multipart = MultipartUploads(self._calls, settings.upload_bucket)
+        self.locked = LockedObjects(self._calls)
         self.presigner = Presigner(
             endpoint=settings.public_endpoint or self._calls.endpoint,
             region=settings.region,

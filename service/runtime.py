@@ -52,6 +52,7 @@ async def open_runtime(settings: Settings, metrics: Metrics) -> AsyncIterator[Ru
                 notes_events=settings.webhooks.notes_events,
                 keep_for=retention_periods(settings.retention).keep_for,
             )
+            stores.audit.after_appends(metrics.audit.count_appended)
             yield Runtime(settings, database, stores, object_store, metrics, hints)
     finally:
         refreshing.cancel()

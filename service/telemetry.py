@@ -14,6 +14,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from service.audit_metrics import AuditMetrics
 from service.lifecycle import MediaStatus
 from service.models import JobKind, Lane, MediaPurpose
 from service.redaction import redact
@@ -100,7 +101,7 @@ def configure_logging(level: str) -> None:
     root.setLevel(level)
     _take_over_loggers()
     # PyMongo logs whole commands and boto3 whole requests at DEBUG: positions and signatures included.
-    for chatty in ("pymongo", "botocore", "boto3", "urllib3", "PIL", "asyncio"):
+    for chatty in ("pymongo", "botocore", "boto3", "urllib3", "httpcore", "PIL", "asyncio"):
         logging.getLogger(chatty).setLevel(max(logging.INFO, root.level))
 
 
@@ -133,6 +134,7 @@ class Metrics:
             ["route", "operation"], registry=self.registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )  # fmt: skip
+        self.audit = AuditMetrics(self.registry)
         self._request_series: dict[tuple[str, str, int, str], tuple[Counter, Histogram]] = {}
         self.sockets = Gauge("media_websocket_connections", "Open GraphQL WebSockets.", registry=self.registry)
         self.event_streams = Gauge("media_event_streams", "Open streams of Server-Sent Events.", registry=self.registry)
@@ -203,6 +205,22 @@ class Metrics:
             "media_issuer_keys_age_seconds", "How long ago an issuer's published keys were fetched.",
             ["issuer"], registry=self.registry,
         )  # fmt: skip
+        self.webhooks = Counter(
+            "media_webhooks", "Attempts to tell a receiver of an event, by what came of them.",
+            ["receiver", "outcome"], registry=self.registry,
+        )  # fmt: skip
+        self.webhooks_waiting = Gauge(
+            "media_webhooks_waiting", "Events that a receiver is still to be sent; 10000 stands for that many or more.",
+            ["receiver"], registry=self.registry,
+        )  # fmt: skip
+        self.webhooks_dead = Gauge(
+            "media_webhooks_dead", "Events that were given up and can be replayed.",
+            ["receiver"], registry=self.registry,
+        )  # fmt: skip
+        self.webhook_age = Gauge(
+            "media_webhook_age_seconds", "For how long the oldest event has waited for its receiver.",
+            ["receiver"], registry=self.registry,
+        )  # fmt: skip
 
     def count_request(self, *, route: str, method: str, status: int, operation: str, seconds: float) -> None:
         """Count one HTTP answer. `route` is the pattern, never the raw path; `operation` is `none` off GraphQL."""
@@ -265,22 +283,6 @@ class Metrics:
         """Seconds since the oldest request that edges have not confirmed; 0 without one."""
         self.invalidation_age.set(seconds)
 
-    def measure_change_stream(self, lag_s: Callable[[], float]) -> None:
-        """Ask `lag_s` at every look how late the change stream is, in seconds."""
-        self.change_stream_lag.set_function(lag_s)
-
-    def measure_issuer_keys(self, age_s: Mapping[str, Callable[[], float]]) -> None:
-        """Ask at every look how old the published keys of each issuer are, in seconds."""
-        for issuer, age in age_s.items():
-            self.issuer_keys_age.labels(issuer).set_function(age)
-
-    def count_status(self, status: MediaStatus, purpose: MediaPurpose) -> None:
-        """Count one media entering `status`, and what that means for its upload session."""
-        self.statuses.labels(status.value, purpose.value).inc()
-        if status in _UPLOAD_OUTCOMES:
-            self.count_upload(purpose, _UPLOAD_OUTCOMES[status])
-
-    def render(self) -> tuple[bytes, str]:
     def count_deletion_check(self, outcome: str) -> None:
         """Count one look at a deleted media.
 
@@ -305,5 +307,21 @@ class Metrics:
         self.webhook_age.labels(receiver).set(oldest_s)
         self.webhooks_dead.labels(receiver).set(dead)
 
+    def measure_change_stream(self, lag_s: Callable[[], float]) -> None:
+        """Ask `lag_s` at every look how late the change stream is, in seconds."""
+        self.change_stream_lag.set_function(lag_s)
+
+    def measure_issuer_keys(self, age_s: Mapping[str, Callable[[], float]]) -> None:
+        """Ask at every look how old the published keys of each issuer are, in seconds."""
+        for issuer, age in age_s.items():
+            self.issuer_keys_age.labels(issuer).set_function(age)
+
+    def count_status(self, status: MediaStatus, purpose: MediaPurpose) -> None:
+        """Count one media entering `status`, and what that means for its upload session."""
+        self.statuses.labels(status.value, purpose.value).inc()
+        if status in _UPLOAD_OUTCOMES:
+            self.count_upload(purpose, _UPLOAD_OUTCOMES[status])
+
+    def render(self) -> tuple[bytes, str]:
         """The exposition for `GET /metrics`: body and content type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST

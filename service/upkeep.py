@@ -61,7 +61,11 @@ async def _settle_quotas(runtime: Runtime) -> None:
 
 
 async def _settle_audit(runtime: Runtime) -> None:
-    await runtime.stores.audit.settle_all()
+    stores = runtime.stores
+    await stores.audit.settle_all()
+    backlog = await stores.audit_reads.backlog()
+    waited = None if backlog.oldest is None else await stores.media.server_time() - backlog.oldest
+    runtime.metrics.audit.set_backlog(backlog.number, 0.0 if waited is None else waited.total_seconds())
 
 
 async def _announce_jobs(runtime: Runtime) -> None:
@@ -70,8 +74,10 @@ async def _announce_jobs(runtime: Runtime) -> None:
 
 
 async def _anchor(runtime: Runtime) -> None:
-    database = runtime.settings.mongo.database
-    await anchor_heads(stores=runtime.stores, object_store=runtime.object_store, database=database)
+    settings, object_store = runtime.settings, runtime.object_store
+    await anchor_heads(
+        stores=runtime.stores, object_store=object_store, database=settings.mongo.database, settings=settings.audit
+    )
 
 
 # In this order: deletions that go on are then looked after.

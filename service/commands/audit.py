@@ -54,7 +54,9 @@ async def verify_database(settings: Settings) -> int:
             stack.push_async_callback(object_store.close)
             stores = bind_stores(await stack.enter_async_context(open_database(settings.mongo)))
             # First: what is anchored later may be of entries that are appended later.
-            anchors = await read_anchors(object_store=object_store, database=settings.mongo.database)
+            anchors = await read_anchors(
+                object_store=object_store, database=settings.mongo.database, settings=settings.audit
+            )
             for problem in anchors.problems:
                 tally.take(problem)
             async for told in verify_chains(stores.audit, anchors.heads):

@@ -41,6 +41,24 @@ def verify(
 
 
 @group.command()
+def show(
+    media: Annotated[str | None, typer.Option(metavar="ID", help="Of one media.")] = None,
+    owner: Annotated[str | None, typer.Option(metavar="ID", help="Of all media of one owner.")] = None,
+    actor: Annotated[str | None, typer.Option(metavar="ID", help="Of what one person has done.")] = None,
+    action: Annotated[str | None, typer.Option(help="Only this, such as original.accessed.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As it is stored, a line of JSON each.")] = False,
+) -> None:
+    """Show what is on record, oldest first: under a media, an owner or an actor, or several of them at once."""
+    from service.commands.audit_show import Asked, show_entries
+
+    if media is None and owner is None and actor is None:
+        raise typer.BadParameter("Say of whom: --media, --owner or --actor.")
+    with explained():
+        asked = Asked.of(media=media, owner=owner, actor=actor, action=action)
+        raise typer.Exit(asyncio.run(show_entries(settings_of_deployment(), asked, as_json=as_json)))
+
+
+@group.command()
 def export() -> None:
     """Write all chains to stdout as JSON Lines, with their heads last: `audit verify --file` needs nothing else."""
     from service.commands.audit import export_chains

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.failpoints import Failpoint
 from service.models import Lane
+from service.settings.audit import AuditSettings as AuditSettings
 from service.settings.auth import AuthSettings as AuthSettings
 from service.settings.auth import IssuerSettings as IssuerSettings
 from service.settings.delivery import CdnSettings as CdnSettings
@@ -228,3 +229,4 @@ class Settings(BaseSettings):
     limits: LimitsSettings = LimitsSettings()
     retention: RetentionSettings = RetentionSettings()
     webhooks: WebhookSettings = WebhookSettings()
+    audit: AuditSettings = AuditSettings()

@@ -11,6 +11,7 @@ from service.models import MediaPurpose
 from service.stores.annotation_rows import AnnotationRowStore
 from service.stores.annotations import AnnotationStore
 from service.stores.audit import AuditStore
+from service.stores.audit_reads import AuditReads
 from service.stores.blocked_deletions import BlockedDeletionStore
 from service.stores.certificates import CertificateStore
 from service.stores.contents import ContentStore
@@ -63,6 +64,7 @@ class Stores:
     embeddings: EmbeddingStore
     migrations: MigrationStore
     audit: AuditStore
+    audit_reads: AuditReads
     webhooks: WebhookStores
     holds: HoldStore
     blocked_deletions: BlockedDeletionStore
@@ -111,6 +113,7 @@ def bind_stores(
         embeddings=EmbeddingStore(database),
         migrations=MigrationStore(database),
         audit=AuditStore(database),
+        audit_reads=AuditReads(database),
         webhooks=bind_webhooks(database),
         holds=HoldStore(database),
         blocked_deletions=BlockedDeletionStore(database, keep_for=keep_for, on_stage=on_stage),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -60,6 +60,11 @@ class AuditStore:
         self._outboxes = {name: database.handle[name] for name in OUTBOXES}
         self._settled_outboxes = {name: database.handle[name].with_options(read_concern=majority) for name in OUTBOXES}
         self._lines = [_Line() for _ in range(BUCKETS)]
+        self._count_appended: Callable[[int], None] | None = None
+
+    def after_appends(self, callback: Callable[[int], None]) -> None:
+        """Have `callback` told how many entries this process has appended together, every time."""
+        self._count_appended = callback
 
     async def settle(self, collection: str, ids: Collection[UUID]) -> None:
         """Append what writes to these documents have noted. For those that wrote: what goes wrong is put off.
@@ -171,6 +176,8 @@ class AuditStore:
             ):
                 raise
             return False
+        if self._count_appended is not None:
+            self._count_appended(len(documents))
         return True
 
     async def _absent(self, bucket: int, entries: Sequence[PendingEntry]) -> list[PendingEntry]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from service.annotation_places import place_of
 from service.models import JobKind, JobState, Lane, Workload
 from service.stores.annotation_rows import AnnotationRowStore, Wanted
 from service.stores.audit import AuditStore
+from service.stores.audit_reads import AuditReads
 from service.stores.contents import ContentStore
 from service.stores.database import Database
 from service.stores.embeddings import EmbeddingStore
@@ -20,6 +21,7 @@ from service.stores.invalidation_batches import InvalidationBatchStore
 from service.stores.invalidations import InvalidationStore
 from service.stores.job_inspection import JobInspection
 from service.stores.jobs import JobStore
+from service.stores.quotas import QuotaStore
 from tests.integration.index_cases import Case
 
 NOW = datetime.now(UTC)
@@ -186,6 +188,17 @@ async def _audit_entry(database: Database) -> object:
     return await AuditStore(database).append(entries[:20])
 
 
+def _on_record(**asked: Any) -> Case:
+    async def show(database: Database) -> object:
+        pending: list[Any] = [{**_noted(5_000 + number), "owner": f"owner {number}"} for number in range(40)]
+        for number, entry in enumerate(pending):
+            entry.update({"actor": f"actor {number}", "subject": UUID(int=number)})
+        await AuditStore(database).append(pending)
+        return [entry async for entry in AuditReads(database).entries(**asked)]
+
+    return show
+
+
 def _outbox(collection: str, first: int) -> Case:
     async def settle(database: Database) -> object:
         documents = database.handle[collection]
@@ -202,10 +215,19 @@ def _outbox(collection: str, first: int) -> Case:
     return settle
 
 
+async def _quotas_due(database: Database) -> object:
+    later, since = NOW + timedelta(hours=1), NOW - timedelta(hours=1)
+    await database.quotas.insert_many([{"_id": f"rest {n}"} for n in range(50)])
+    await database.quotas.insert_many([{"_id": f"later {n}", "due_at": later} for n in range(50)])
+    await database.quotas.insert_many([{"_id": f"due {n}", "due_at": since} for n in range(5)])
+    return await QuotaStore(database).list_due(limit=5)
+
+
 OTHER_CASES: Mapping[str, Mapping[str, Case]] = {
     "contents": {"object": _object, "refs": _refs},
     "jobs": {"claim_by_workload": _claim, "inspection": _inspection},
     "invalidations": {"gathering": _gathering, "by_batch": _by_batch, "by_media": _by_media},
+    "quotas": {"due": _quotas_due},
     "invalidation_batches": {"due": _due},
     "annotations": {
         "segment": _segment,
@@ -213,7 +235,12 @@ OTHER_CASES: Mapping[str, Mapping[str, Case]] = {
         "annotation": _row_by_annotation,
         "media": _rows_of_media,
     },
-    "audit": {"entry": _audit_entry},
+    "audit": {
+        "entry": _audit_entry,
+        "by_subject": _on_record(media_id=UUID(int=7)),
+        "by_owner": _on_record(owner_id="owner 7"),
+        "by_actor": _on_record(actor="actor 7"),
+    },
     "deletions": {"audit_pending": _outbox("deletions", 1_000)},
     "embeddings": {
         "by_media": _embeddings_of_media,
