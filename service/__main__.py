@@ -20,9 +20,10 @@ from service.commands.hold_group import group as hold_commands
 from service.commands.job_group import group as jobs
 from service.commands.keeping import erase_owner, quarantine_owner, retention
 from service.commands.options import JsonOption, PurposeOption, TokenOption, UrlOption
+from service.commands.quota_command import quotas
 from service.commands.target import adopt_stack_settings, client_of, explained, settings_of_deployment
-from service.commands.webhook_group import group as webhook_commands
 from service.commands.upkeep import indexes, migrate
+from service.commands.webhook_group import group as webhook_commands
 from service.errors import ConfigurationError
 from service.failpoints import arm
 from service.models import MediaPurpose
@@ -44,6 +45,7 @@ app.command()(indexes)
 app.command()(migrate)
 app.command()(quarantine_owner)
 app.command()(retention)
+app.command()(quotas)
 app.command()(erase_owner)
 
 

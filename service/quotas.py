@@ -135,7 +135,7 @@ async def count(owner_id: str, media_id: UUID, *, stores: Stores) -> None:
         marks = await stores.quotas.marks([media_id]) if entry is None else {}
         media = await stores.media.get(media_id, fields=("content.bytes",))
         before = marks[media_id] if entry is None else counted_of(entry)
-        after = _due(media, before, entry)
+        after = _what_is_due(media, before, entry)
         if (after.held, after.bytes) == (before.held, before.bytes) or await stores.quotas.move(
             owner_id,
             media_id,
@@ -166,17 +166,19 @@ async def watch(owner_id: str, media_id: UUID, *, stores: Stores) -> None:
     raise TemporarilyUnavailable(_BUSY)
 
 
-def _due(media: MediaDocument | None, before: Counted, entry: EntryDocument | None) -> Counted:
-    """What should be counted of an upload."""
+def due(status: MediaStatus, size: int) -> Counted:
+    """What should be counted of the upload of a media in that status, of so many bytes."""
+    if status in _HOLDS_NOTHING:
+        return Counted()
+    return Counted(Holding.RESERVED if status in AWAITING_BYTES else Holding.STORED, size)
+
+
+def _what_is_due(media: MediaDocument | None, before: Counted, entry: EntryDocument | None) -> Counted:
     if media is None:
         # Reserved a moment ago, by a request that is about to write its media; or by one that died first.
         is_dead = entry is None or datetime.now(UTC) - entry.get("at", datetime.now(UTC)) > _UNWRITTEN
         return Counted() if is_dead else before
-    status = MediaStatus(media["status"])
-    if status in _HOLDS_NOTHING:
-        return Counted()
-    size = media.get("content", {}).get("bytes", before.bytes)
-    return Counted(Holding.RESERVED if status in AWAITING_BYTES else Holding.STORED, size)
+    return due(MediaStatus(media["status"]), media.get("content", {}).get("bytes", before.bytes))
 
 
 async def look_after_quotas(*, stores: Stores) -> int:
@@ -200,8 +202,8 @@ async def look_after(owner_id: str, *, stores: Stores) -> None:
         resting: dict[UUID, Counted] = {}
         for media_id, entry in chunk.items():
             counted, found = counted_of(entry), media.get(media_id)
-            due = _due(found, counted, entry)
-            if (due.held, due.bytes) != (counted.held, counted.bytes):
+            should_be = _what_is_due(found, counted, entry)
+            if (should_be.held, should_be.bytes) != (counted.held, counted.bytes):
                 await count(owner_id, media_id, stores=stores)
             elif counted.held is Holding.NOTHING or (found is not None and found["status"] in TERMINAL):
                 resting[media_id] = counted

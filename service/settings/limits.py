@@ -55,10 +55,10 @@ class LimitsSettings(Group):
     )
     total_bytes: PerOwner = Field(default=PerOwner(), description="Bytes an owner may have stored")
     max_queue_age_s: float = Field(
-        default=900, ge=0, description="No more uploads while somebody's picture waits longer for a worker; 0: never"
+        default=900.0, ge=0, description="No more uploads while somebody's picture waits longer for a worker; 0: never"
     )
     max_database_ms: float = Field(
-        default=2_000, ge=0, description="No more work while the database takes longer to answer; 0: never"
+        default=2_000.0, ge=0, description="No more work while the database takes longer to answer; 0: never"
     )
 
     @field_validator("store")

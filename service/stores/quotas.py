@@ -7,7 +7,7 @@ same; `generation` grows with it, so that nobody who looked before takes what is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NotRequired, TypedDict
@@ -79,8 +79,18 @@ def counted_of(entry: EntryDocument) -> Counted:
     return Counted(Holding(entry["held"]), entry["bytes"], entry["step"])
 
 
+@dataclass(frozen=True, slots=True)
+class OwnedUpload:
+    """A media as its bytes are counted."""
+
+    media_id: UUID
+    status: str
+    bytes: int
+
+
 class QuotaStore:
     def __init__(self, database: Database) -> None:
+        self._media = database.media
         self._quotas = database.quotas
         self._uploads = database.uploads
 
@@ -228,6 +238,18 @@ class QuotaStore:
         is_empty = {"$eq": ["$entries", {}]}
         due = {"$cond": [is_empty, "$$REMOVE", after_now(after_s)]}
         await self._quotas.update_one({"_id": owner_id}, [{"$set": {"due_at": due}}])
+
+    async def next_owner(self, after: str | None) -> str | None:
+        """The first owner of media after another, in the order of their ids; None at the end."""
+        query = {} if after is None else {"owner_id": {"$gt": after}}
+        found = await self._media.find_one(query, {"owner_id": 1}, sort=[("owner_id", 1)], hint="owner_newest")
+        return None if found is None else str(found["owner_id"])
+
+    async def uploads_of(self, owner_id: str) -> AsyncIterator[OwnedUpload]:
+        """Every media of an owner, in no order."""
+        fields = {"status": 1, "content.bytes": 1}
+        async for media in self._media.find({"owner_id": owner_id}, fields).hint("owner_newest"):
+            yield OwnedUpload(media["_id"], media["status"], media.get("content", {}).get("bytes", 0))
 
     async def correct(self, owner_id: str, seen: QuotaDocument, *, stored: int) -> bool:
         """Replace a sum that is wrong, if nothing has changed since it was `seen`."""
