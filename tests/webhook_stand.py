@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import orjson
 import uvicorn
@@ -20,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from service.lifecycle import MediaStatus
 from service.settings import ReceiverSettings, WebhookSettings
 from service.stores import Stores, bind_stores
 from service.stores.database import Database
@@ -27,12 +29,22 @@ from service.telemetry import Metrics
 from service.webhooks.courier import Courier
 from service.webhooks.gathering import gather_events
 from service.webhooks.sending import Sender
+from tests.documents import ready_media
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def new_secret() -> str:
     return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Return once `condition` holds; AssertionError after ten seconds."""
+    for _ in range(1_000):
+        if await condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it has not come about")
 
 
 @dataclass(frozen=True)
@@ -170,3 +182,15 @@ class Post:
     async def close(self) -> None:
         for sender in self._senders:
             await sender.close()
+
+
+async def initiated(post: Post, **changed: Any) -> UUID:
+    """A media that has just been announced, but for what is `changed`."""
+    media = ready_media(**changed)
+    await post.stores.media.insert_initiated([media])
+    return media["_id"]
+
+
+async def ready(post: Post, media_id: UUID) -> None:
+    for status in (MediaStatus.UPLOADED, MediaStatus.PROCESSING, MediaStatus.READY):
+        assert await post.stores.media.transition(media_id, status) is not None

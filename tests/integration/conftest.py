@@ -34,6 +34,7 @@ from tests.audit_storage import Auditor
 from tests.integration.effects import Witness
 from tests.invalidation_stand import ROOT, Distribution, Stand, create_distribution
 from tests.servers import StorageServer
+from tests.webhook_stand import Post, ReceiverStand, receiving
 
 
 @asynccontextmanager
@@ -159,6 +160,23 @@ async def connected(settings: Settings) -> AsyncIterator[tuple[Database, ObjectS
         await ensure(database.handle)
         yield database, object_store
     await object_store.close()
+
+
+@pytest.fixture
+async def post(connected: tuple[Database, ObjectStore]) -> AsyncIterator[Post]:
+    """What workers do for webhooks, on a database without media, deletions or receivers."""
+    database, _ = connected
+    opened = Post(database)
+    yield opened
+    await opened.close()
+    for name in ("webhook_receivers", "webhook_streams", "webhook_deliveries", "media", "deletions"):
+        await database.handle[name].delete_many({})
+
+
+@pytest.fixture
+async def receiver(ports: Iterator[int]) -> AsyncIterator[ReceiverStand]:
+    async with receiving(next(ports), "orders") as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -1,69 +1,61 @@
-"""Webhooks against a real receiver: what it is told, in which order, and what becomes of it when things go wrong."""
+"""Webhooks against a real receiver: what it is told, in which order, by whom, and what operators see of it."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator
+import logging
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import orjson
 import pytest
+import structlog
 from jsonschema import Draft202012Validator
 from standardwebhooks.webhooks import Webhook
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
+from typer.testing import CliRunner
 
 from indexes.ensure import ensure
+from service.__main__ import app
 from service.dev.environment import environment_of
+from service.doctor.findings import Finding, Level
+from service.doctor.webhooks import check_webhooks
 from service.lifecycle import MediaStatus
-from service.settings import ReceiverSettings, Settings
+from service.settings import Settings, WebhookSettings
 from service.stores import bind_stores
-from service.stores.database import Database, open_database
-from service.stores.webhook_inspection import Choice
-from service.stores.webhook_receivers import DOWN_AFTER
-from service.webhooks.dispatch import look_at_receivers
-from service.webhooks.sending import Sender
+from service.stores.database import open_database
+from service.telemetry import configure_logging
+from service.webhooks.dispatch import WebhookDispatch
 from tests.documents import ready_media
-from tests.webhook_stand import LONG_AGO, Arrival, Post, ReceiverStand, accept, answering, new_secret, receiving
+from tests.webhook_stand import (
+    LONG_AGO,
+    Arrival,
+    Post,
+    ReceiverStand,
+    accept,
+    answering,
+    eventually,
+    initiated,
+    new_secret,
+    ready,
+    receiving,
+)
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "webhook-events.schema.json"
 
 
-@pytest.fixture(scope="module")
-async def database(settings: Settings) -> AsyncIterator[Database]:
-    async with open_database(settings.mongo) as opened:
-        await ensure(opened.handle)
-        yield opened
-
-
 @pytest.fixture
-async def post(database: Database) -> AsyncIterator[Post]:
-    opened = Post(database)
-    yield opened
-    await opened.close()
-    for name in ("webhook_receivers", "webhook_streams", "webhook_deliveries", "media", "deletions"):
-        await database.handle[name].delete_many({})
-
-
-@pytest.fixture
-async def receiver(ports: Iterator[int]) -> AsyncIterator[ReceiverStand]:
-    async with receiving(next(ports), "orders") as stand:
-        yield stand
-
-
-async def initiated(post: Post, **changed: Any) -> UUID:
-    media = ready_media(**changed)
-    await post.stores.media.insert_initiated([media])
-    return media["_id"]
-
-
-async def ready(post: Post, media_id: UUID) -> None:
-    for status in (MediaStatus.UPLOADED, MediaStatus.PROCESSING, MediaStatus.READY):
-        assert await post.stores.media.transition(media_id, status) is not None
+def logged(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
+    """Logging as in production, with everything that libraries have to say."""
+    before = logging.getLogger().handlers, logging.getLogger().level
+    configure_logging("DEBUG")
+    yield capsys
+    structlog.reset_defaults()
+    logging.getLogger().handlers, level = before
+    logging.getLogger().setLevel(level)
 
 
 async def test_a_receiver_is_told_of_a_whole_life_in_order_and_of_nothing_that_people_wrote(
@@ -154,73 +146,6 @@ async def test_only_what_is_wanted_is_sent_and_everything_only_once_by_three_at_
     assert set(map(tuple, by_media.values())) == {(1, 2, 3, 4)}, "each once, and in order"
 
 
-async def test_what_is_refused_holds_up_its_own_media_alone_and_comes_again_in_order_under_the_same_id(
-    post: Post, receiver: ReceiverStand
-) -> None:
-    wanted = receiver.settings()
-    await post.register(wanted)
-    stubborn, other = await initiated(post), await initiated(post)
-    await asyncio.gather(ready(post, stubborn), ready(post, other))
-    refused = 0
-
-    async def answer(arrival: Arrival) -> Response:
-        nonlocal refused
-        if arrival.sequence == 2 and arrival.id.startswith(f"evt_{stubborn.hex}") and refused < 2:
-            refused += 1
-            return Response(status_code=400 if refused == 1 else 302, headers={"location": "/elsewhere"})
-        return Response(status_code=200)
-
-    receiver.answer = answer
-    await post.deliver(wanted)
-    assert Counter(each.id.split("_")[1] for each in receiver.accepted) == {other.hex: 4, stubborn.hex: 1}
-    for _ in range(2):
-        await post.let_time_pass()
-        await post.deliver(wanted)
-    assert [each.sequence for each in receiver.accepted if stubborn.hex in each.id] == [1, 2, 3, 4]
-    tries = [each for each in receiver.arrivals if each.id == f"evt_{stubborn.hex}_2"]
-    assert (len(tries), len({each.text for each in tries}), receiver.others) == (3, 1, 0)
-
-
-async def test_a_receiver_that_asks_for_a_pause_gets_it_and_one_that_is_down_is_probed_once_at_a_time(
-    post: Post, receiver: ReceiverStand, ports: Iterator[int]
-) -> None:
-    wanted = receiver.settings()
-    async with receiving(next(ports), "healthy") as second:
-        healthy = second.settings()
-        for each in (wanted, healthy):
-            await post.register(each)
-        for _ in range(20):
-            await initiated(post)
-        receiver.answer = answering(503, retry_after="120")
-        await post.deliver(wanted)
-        paused = len(receiver.arrivals)
-        assert 1 <= paused <= post.settings.concurrency
-        await post.let_time_pass(probes=False)
-        await post.deliver(wanted)
-        assert len(receiver.arrivals) == paused, "not before its time"
-        for _ in range(3):
-            await post.let_time_pass()
-            await post.deliver(wanted)
-        [down, _] = await sorted_receivers(post)
-        assert down.failures >= DOWN_AFTER
-        before = len(receiver.arrivals)
-        await post.let_time_pass()
-        await asyncio.gather(*(post.deliver(wanted) for _ in range(3)))
-        assert len(receiver.arrivals) == before + 1, "one probe, of all processes together"
-        await post.deliver(healthy)
-        assert len(second.accepted) == 20
-    receiver.answer = accept
-    await post.let_time_pass()
-    await post.deliver(wanted)
-    assert len({each.id for each in receiver.accepted}) == 20
-    [_, back] = await sorted_receivers(post)
-    assert (back.failures, back.down_since) == (0, None)
-
-
-async def sorted_receivers(post: Post) -> list[Any]:
-    return sorted(await post.stores.webhooks.receivers.list_all(), key=lambda each: -each.failures)
-
-
 async def test_during_rotation_either_key_verifies(post: Post, receiver: ReceiverStand) -> None:
     coming = new_secret()
     wanted = receiver.settings(secrets=(coming, receiver.secret))
@@ -235,123 +160,6 @@ async def test_during_rotation_either_key_verifies(post: Post, receiver: Receive
     }
     for secret in (coming, receiver.secret):
         Webhook(secret).verify(arrival.text, headers)
-
-
-async def test_what_is_given_up_lets_the_next_go_and_can_be_replayed(post: Post, receiver: ReceiverStand) -> None:
-    wanted = receiver.settings()
-    await post.register(wanted)
-    media_id = await initiated(post)
-    await ready(post, media_id)
-    await post.gather()
-    await post.database.handle["webhook_deliveries"].update_many({"sequence": 1}, {"$set": {"opened_at": LONG_AGO}})
-
-    async def answer(arrival: Arrival) -> Response:
-        return Response(status_code=422 if arrival.sequence == 1 else 200)
-
-    receiver.answer = answer
-    await post.deliver(wanted)
-    assert [each.sequence for each in receiver.arrivals] == [1, 2, 3, 4]
-    [dead] = await post.rows(receiver.name, state="dead")
-    assert (dead["sequence"], dead["last_error"]) == (1, "it answered 422")
-    receiver.answer = accept
-    inspection = post.stores.webhooks.inspection
-    replayed = [page async for page in inspection.replay(Choice(receiver=receiver.name, state="dead"), limit=10)]
-    assert replayed == [1]
-    await post.deliver(wanted)
-    assert receiver.arrivals[-1].id == dead["event_id"]
-    assert [page async for page in inspection.replay(Choice(media_id=media_id), limit=10)] == [4]
-    await post.deliver(wanted)
-    assert [each.sequence for each in receiver.arrivals[-4:]] == [1, 2, 3, 4]
-    assert len({each.id for each in receiver.arrivals}) == 4
-
-
-async def test_of_one_that_stays_down_what_is_too_old_is_given_up_unsent(post: Post, receiver: ReceiverStand) -> None:
-    wanted = receiver.settings()
-    await post.register(wanted)
-    await initiated(post)
-    await post.gather()
-    receivers = post.database.handle["webhook_receivers"]
-    await receivers.update_one({"_id": receiver.name}, {"$set": {"failures": DOWN_AFTER, "reason": "refused"}})
-    await look_at_receivers(post.stores.webhooks, post.settings, post.metrics)
-    assert not await post.rows(receiver.name, state="dead"), "not that old"
-    await post.database.handle["webhook_deliveries"].update_many({}, {"$set": {"opened_at": LONG_AGO}})
-    await look_at_receivers(post.stores.webhooks, post.settings, post.metrics)
-    [dead] = await post.rows(receiver.name, state="dead")
-    assert dead["last_error"] == "given up unsent, as the receiver was down: refused"
-    assert post.metrics.registry.get_sample_value("media_webhooks_dead", {"receiver": receiver.name}) == 1
-    assert not receiver.arrivals
-
-
-async def test_answers_that_never_end_or_never_come_cost_their_time_and_no_more(
-    database: Database, receiver: ReceiverStand, ports: Iterator[int]
-) -> None:
-    post = Post(database, timeout_s=0.5)
-    over = asyncio.Event()
-
-    async def endless() -> AsyncIterator[bytes]:
-        while not over.is_set():
-            yield b"x" * 65_536
-            await asyncio.sleep(0)
-
-    async def hang(_: Arrival) -> Response:
-        await over.wait()
-        return Response()
-
-    async def flood(_: Arrival) -> Response:
-        return StreamingResponse(endless())
-
-    sender = Sender(receiver.settings(), post.settings, only_public=False)
-    try:
-        body = '{"type":"x","data":{"sequence":1,"mediaId":"m"}}'
-        now = asyncio.get_running_loop().time
-        server_time = (await post.stores.media.server_time()).timestamp()
-        receiver.answer = flood
-        answer = await sender.send("evt_1", body, at=server_time)
-        assert answer.is_accepted, "what it says beyond its status is of no interest"
-        receiver.answer = hang
-        begun = now()
-        answer = await sender.send("evt_2", body, at=server_time)
-        assert (answer.is_accepted, answer.reason) == (False, "there was no answer within 0.5 s")
-        assert now() - begun < 5
-        nobody = ReceiverSettings(name="nobody", url=f"http://127.0.0.1:{next(ports)}/hook", secrets=(new_secret(),))
-        unheard = Sender(nobody, post.settings, only_public=False)
-        assert (await unheard.send("evt_3", body, at=server_time)).is_down
-        await unheard.close()
-    finally:
-        over.set()
-        await sender.close()
-    # In production, neither by its address nor by a name that leads to it.
-    count = len(receiver.arrivals)
-    for url in (receiver.url, receiver.url.replace("127.0.0.1", "localhost")):
-        inward = Sender(receiver.settings(url=url), post.settings, only_public=True)
-        assert (await inward.send("evt_4", body, at=server_time)).reason == "its address is a private one"
-        await inward.close()
-    assert len(receiver.arrivals) == count
-
-
-@pytest.mark.parametrize("where", ["accepted", "added", "woken"])
-async def test_a_worker_killed_on_the_way_loses_nothing_and_changes_no_id(
-    where: str, post: Post, receiver: ReceiverStand, settings: Settings
-) -> None:
-    wanted = receiver.settings()
-    await post.register(wanted)
-    media_id = await initiated(post)
-    await ready(post, media_id)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.webhook_killable", where, receiver.name, receiver.url, receiver.secret),
-        env=environment_of(settings, ("mongo",)),
-    )
-    assert await process.wait() == -signal.SIGKILL
-    assert [each.sequence for each in receiver.accepted] == ([1] if where == "accepted" else [])
-    await post.deliver(wanted)
-    if where == "accepted":
-        assert len(receiver.accepted) == 1, "its lease has not run out"
-        await post.let_time_pass()
-        await post.deliver(wanted)
-    ids = [each.id for each in receiver.accepted]
-    again = [f"evt_{media_id.hex}_1"] if where == "accepted" else []
-    assert ids == again + [f"evt_{media_id.hex}_{sequence}" for sequence in (1, 2, 3, 4)]
-    assert len(await post.rows(receiver.name)) == 4
 
 
 async def test_of_an_owner_who_leaves_only_what_waits_is_kept_until_it_is_sent(
@@ -378,21 +186,107 @@ async def test_of_an_owner_who_leaves_only_what_waits_is_kept_until_it_is_sent(
     assert await post.rows(receiver.name) == []
 
 
-async def test_what_this_release_does_not_know_waits_and_holds_up_no_others(
-    post: Post, receiver: ReceiverStand
-) -> None:
-    wanted = receiver.settings()
-    await post.register(wanted)
-    strange, other = await initiated(post), await initiated(post)
-    await post.database.media.update_one({"_id": strange}, {"$set": {"webhook_pending.0.status": "FROM_THE_FUTURE"}})
-    await post.deliver(wanted)
-    assert [each.id for each in receiver.accepted] == [f"evt_{other.hex}_1"]
-    assert await post.stores.webhooks.outbox.count_waiting() == 1
-
-
-async def test_nothing_is_noted_where_nobody_listens(database: Database, post: Post) -> None:
+async def test_nothing_is_noted_where_nobody_listens(post: Post) -> None:
     media = ready_media()
-    await bind_stores(database).media.insert_initiated([media])
-    stored = await database.media.find_one({"_id": media["_id"]})
+    await bind_stores(post.database).media.insert_initiated([media])
+    stored = await post.database.media.find_one({"_id": media["_id"]})
     assert stored is not None
     assert "webhook_pending" not in stored
+
+
+async def test_a_worker_sends_by_itself_and_says_how_it_goes_without_secrets(
+    fresh_settings: Settings, receiver: ReceiverStand, logged: pytest.CaptureFixture[str]
+) -> None:
+    webhooks = WebhookSettings(receivers=(receiver.settings(),), poll_s=0.02, timeout_s=2, backoff_s=(0.01,))
+    settings = fresh_settings.model_copy(update={"webhooks": webhooks})
+    once = iter([500])
+
+    async def answer(_: Arrival) -> Response:
+        return Response(status_code=next(once, 204))
+
+    receiver.answer = answer
+    async with open_database(settings.mongo) as opened:
+        await ensure(opened.handle)
+        post = Post(opened)
+        dispatch = WebhookDispatch(settings, webhooks=post.stores.webhooks, metrics=post.metrics, holder="w")
+        assert (await doctor(settings))[:1] == []
+
+        async def is_registered() -> bool:
+            return bool(await post.stores.webhooks.receivers.list_all())
+
+        async def is_told() -> bool:
+            streams = post.database.handle["webhook_streams"]
+            return len(receiver.accepted) == 4 and not await streams.count_documents({})
+
+        working = asyncio.create_task(dispatch.run())
+        await eventually(is_registered)
+        await ready(post, await initiated(post))
+        await eventually(is_told)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        said = logged.readouterr().out
+        assert "webhook failed" in said
+        assert "interrupted" not in said
+        assert not any(word in said for word in (receiver.secret, receiver.secret[6:], "webhook-signature", "v1,"))
+        labels = {"receiver": receiver.name, "outcome": "delivered"}
+        assert post.metrics.registry.get_sample_value("media_webhooks_total", labels) == 4
+        found = await doctor(settings)
+        assert [each.text for each in found] == ["orders takes what it is sent; 0 events wait."]
+        # Another process that was not told of webhooks, and one that knows them without the receiver.
+        [*_, silent] = await doctor(fresh_settings)
+        assert (silent.level, "these settings note none" in silent.text) == (Level.PROBLEM, True)
+        noting = fresh_settings.model_copy(update={"webhooks": WebhookSettings(enabled=True)})
+        assert all(each.level is Level.OK for each in await doctor(noting))
+        await post.close()
+
+
+async def doctor(settings: Settings) -> list[Finding]:
+    found = await check_webhooks(settings.webhooks, settings.mongo, settings.environment)
+    return [each for each in found if settings.webhooks.receivers == () or "is found" not in each.text]
+
+
+async def command(settings: Settings, *words: str) -> Any:
+    environment = environment_of(settings, ("mongo", "webhooks"))
+    return await asyncio.to_thread(CliRunner().invoke, app, ["webhooks", *words], env=environment)
+
+
+async def test_commands_show_replay_and_try(post: Post, receiver: ReceiverStand, settings: Settings) -> None:
+    wanted = receiver.settings()
+    settings = settings.model_copy(update={"webhooks": WebhookSettings(receivers=(wanted,))})
+    await post.register(wanted)
+    media_id = await initiated(post)
+    await ready(post, media_id)
+    await post.gather()
+    await post.database.handle["webhook_deliveries"].update_many({"sequence": 2}, {"$set": {"opened_at": LONG_AGO}})
+
+    async def answer(arrival: Arrival) -> Response:
+        return Response(status_code=403 if arrival.event["type"] == "media.uploaded" else 200)
+
+    receiver.answer = answer
+    await post.deliver(wanted)
+    listed = await command(settings, "list")
+    assert "orders    up" in listed.output
+    assert "it answered 403" in listed.output
+    dead = await command(settings, "list", "--state", "dead", "--receiver", "orders", "--json")
+    [_, row] = [orjson.loads(line) for line in dead.stdout.splitlines()]
+    assert (row["type"], row["state"]) == ("media.uploaded", "dead")
+    shown = await command(settings, "show", row["event_id"])
+    assert orjson.loads(shown.stdout)["body"]["data"]["sequence"] == 2
+    assert (await command(settings, "show", "evt_0")).exit_code == 1
+    receiver.answer = accept
+    replayed = await command(settings, "replay", "--receiver", "orders", "--dead", "--since", "2026-01-01")
+    assert "1 events will be sent again" in replayed.output
+    await post.deliver(wanted)
+    assert receiver.arrivals[-1].id == row["event_id"]
+    of_media = await command(settings, "replay", "--media", receiver.arrivals[-1].media)
+    assert "4 events" in of_media.output
+    receiver.arrivals.clear()
+    assert "accepted it with 204" in (await command(settings, "ping", "orders")).output
+    receiver.answer = answering(401)
+    refused = await command(settings, "ping", "orders")
+    assert (refused.exit_code, [each.type for each in receiver.arrivals]) == (1, ["webhook.ping"] * 2)
+    assert (await command(settings, "ping", "nobody")).exit_code == 1
+    assert (await command(settings, "forget", "orders")).exit_code == 2, "it is configured"
+    assert await post.stores.webhooks.receivers.list_all()
+    unconfigured = settings.model_copy(update={"webhooks": WebhookSettings(enabled=True)})
+    assert [(await command(unconfigured, "forget", "orders")).exit_code for _ in range(2)] == [0, 1]
