@@ -27,7 +27,7 @@ class Rule(enum.Enum):
     MODERATORS = ("moderators", Action.MODERATE)
     # Of fields of objects alone:
     WITH_OBJECT = ("whoever was given the object", None)
-    PARTLY = ("whoever was given the object; some of it as READ_DETAILS says", None)
+    PARTLY = ("whoever was given the object; all of it only some", None)
     DETAILS = ("who may read the media's details", Action.READ_DETAILS)
     ORIGINAL = ("who may read the original", Action.READ_ORIGINAL)
 
@@ -90,7 +90,7 @@ FIELD_RULES: Mapping[str, Fields] = {
     "MediaStatusEvent": {Rule.WITH_OBJECT: "cursor media progress sequence status"},
     "MetadataHandling": {Rule.WITH_OBJECT: "field policy"},
     "ModerationRecord": {Rule.WITH_OBJECT: "at by decision reason"},
-    "NearestMedia": {Rule.WITH_OBJECT: "media similarity"},
+    "NearestMedia": {Rule.WITH_OBJECT: "media", Rule.PARTLY: "similarity"},
     "Node": {Rule.WITH_OBJECT: "id"},
     "PageInfo": {Rule.WITH_OBJECT: "endCursor hasNextPage hasPreviousPage startCursor"},
     "Rendition": {

@@ -176,6 +176,10 @@ async def test_lists_and_searches_show_what_the_rules_say(
     assert hold(data["walk"]) == hold(data["similar"]) == stored
     assert hold(data["twins"]) == details & set(STORED)
     assert hold(data["nearest"]) == stored
+    exact = SHOWN[Rule.ANNOTATORS][identity]
+    for each in data["nearest"]:
+        [label] = [label for label in STORED if world.id(label) == each["media"]["id"]]
+        assert label in exact or each["similarity"] == round(each["similarity"], 3)
     assert data["counts"]["mediaCounted"] == len(readable)
     assert data["twinCounts"]["mediaCounted"] == len(details & set(STORED))
     labels = {each["label"] for each in data["counts"]["labels"]} - {"near-duplicate"}
