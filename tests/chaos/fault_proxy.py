@@ -48,7 +48,8 @@ class _Link:
     def reset(self) -> None:
         for writer in self.writers:
             raw = writer.get_extra_info("socket")
-            with suppress(OSError):
+            # It may have been closed by its other end in the meantime: ValueError, of uvloop.
+            with suppress(OSError, ValueError):
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             writer.transport.abort()
 
