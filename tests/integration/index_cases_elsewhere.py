@@ -16,6 +16,7 @@ from service.stores.audit import AuditStore
 from service.stores.audit_reads import AuditReads
 from service.stores.contents import ContentStore
 from service.stores.database import Database
+from service.stores.deletion_proofs import DeletionProofStore
 from service.stores.embeddings import EmbeddingStore
 from service.stores.invalidation_batches import InvalidationBatchStore
 from service.stores.invalidations import InvalidationStore
@@ -223,6 +224,26 @@ async def _quotas_due(database: Database) -> object:
     return await QuotaStore(database).list_due(limit=5)
 
 
+async def _deletions_due(database: Database) -> object:
+    later, since = NOW + timedelta(hours=1), NOW - timedelta(hours=1)
+    looks = {"later": later, "due": since}
+    rows = [
+        {"_id": uuid7(), "stage": stage, "look_at": looks[when]}
+        for stage in ("HIDDEN", "CDN_INVALIDATED", "VERIFIED")
+        for when in ("later", *(["due"] if stage != "VERIFIED" else []))
+        for _ in range(20)
+    ]
+    rest: list[Any] = [{"_id": uuid7(), "stage": "VERIFIED"} for _ in range(60)]
+    await database.deletions.insert_many([*rows, *rest])
+    store = DeletionProofStore(database)
+    taken = await store.take_due(limit=100)
+    assert len(taken) == 40
+    # What is asked is asked again, of some that are due.
+    ids = [deletion["_id"] for deletion, _ in taken]
+    await database.deletions.update_many({"_id": {"$in": ids}}, {"$set": {"look_at": since}})
+    return taken
+
+
 OTHER_CASES: Mapping[str, Mapping[str, Case]] = {
     "contents": {"object": _object, "refs": _refs},
     "jobs": {"claim_by_workload": _claim, "inspection": _inspection},
@@ -241,7 +262,7 @@ OTHER_CASES: Mapping[str, Mapping[str, Case]] = {
         "by_owner": _on_record(owner_id="owner 7"),
         "by_actor": _on_record(actor="actor 7"),
     },
-    "deletions": {"audit_pending": _outbox("deletions", 1_000)},
+    "deletions": {"audit_pending": _outbox("deletions", 1_000), "upkeep": _deletions_due},
     "embeddings": {
         "by_media": _embeddings_of_media,
         "places": _embedding_places,
