@@ -96,14 +96,12 @@ class WebhookDeliveryStore:
             row["_id"], receiver, row["media_id"], claim=row["claim"], wakes=row["wakes"], claimed_at=row["claimed_at"]
         )
 
-    async def next_of(self, stream: ClaimedStream) -> DueDelivery | None:
-        """The earliest event of a stream that was neither accepted nor given up."""
-        row = await self._deliveries.find_one(
-            {"receiver": stream.receiver, "media_id": stream.media_id, "state": "open"},
-            dict.fromkeys(("event_id", "body", "failures", "opened_at"), 1),
-            sort=[("sequence", 1)],
-        )
-        return None if row is None else DueDelivery(row.pop("_id"), **row)
+    async def next_of(self, stream: ClaimedStream, *, limit: int) -> list[DueDelivery]:
+        """The earliest events of a stream that were neither accepted nor given up, in their order."""
+        query = {"receiver": stream.receiver, "media_id": stream.media_id, "state": "open"}
+        fields = dict.fromkeys(("event_id", "body", "failures", "opened_at"), 1)
+        rows = await self._deliveries.find(query, fields).sort("sequence", 1).limit(limit).to_list(limit)
+        return [DueDelivery(row.pop("_id"), **row) for row in rows]
 
     async def close(self, stream: ClaimedStream) -> None:
         """Nothing is left of a stream; or something was added meanwhile, and it is due again."""

@@ -36,7 +36,7 @@ async def _in_order(database: Database) -> object:
     webhooks, deliveries = await _filled(database)
     stream = await webhooks.deliveries.claim(deliveries[0].receiver, lease_s=60)
     assert stream is not None
-    return await webhooks.deliveries.next_of(stream)
+    return await webhooks.deliveries.next_of(stream, limit=20)
 
 
 async def _due(database: Database) -> object:
