@@ -67,7 +67,7 @@ def create_app(
     delivery = Delivery(settings.delivery)
     authenticator = Authenticator(settings.auth)
     operations = Operations(build_schema(), settings.http)
-    admission = Admission(settings.limits)
+    admission = Admission(settings.limits, remembers=authenticator.remembers)
 
     def context_of(app: Starlette, viewer: Viewer) -> Context:
         state = app.state
@@ -87,16 +87,20 @@ def create_app(
         token = token_of_headers(request.headers)
         if token is None:
             return context_of(request.app, ANONYMOUS)
-        return context_of(request.app, await admission.authenticated(request.scope, token, authenticator))
+        return context_of(request.app, await admission.guarded(request.scope, token, authenticator.authenticate))
 
     async def viewer_context(connection: HTTPConnection, viewer: Viewer) -> Context:
         return context_of(connection.app, viewer)
 
-    streams = EventStreams(operations, authenticator.authenticate, viewer_context, settings.http, metrics)
+    streams = EventStreams(
+        operations, authenticator.authenticate, viewer_context, settings.http, metrics, admission=admission
+    )
     over_http = GraphQLOverHTTP(
         operations, http_context, settings.http, streams=streams, graphiql=graphiql, admission=admission
     )
-    over_socket = GraphQLOverWebSocket(operations, authenticator.authenticate, viewer_context, settings.http, metrics)
+    over_socket = GraphQLOverWebSocket(
+        operations, authenticator.authenticate, viewer_context, settings.http, metrics, admission=admission
+    )
 
     def end_withdrawn() -> None:
         streams.end_withdrawn(authenticator.still_holds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Final, Protocol
@@ -12,7 +12,7 @@ from graphql import OperationType
 from starlette.types import Scope
 
 from service.access import Viewer
-from service.auth import Authenticator, Unauthenticated
+from service.auth import Unauthenticated
 from service.errors import RateLimited
 from service.rate_limits import Budget, Portion, RateLimiter, key_of_viewer
 from service.settings import LimitsSettings, PerRole
@@ -53,11 +53,12 @@ class OverBudget(RateLimited):
 class Admission:
     """Charges operations to their viewers, or to the addresses of those who do not say who they are.
 
-    Nothing is counted before `count_by` names the limiter.
+    Nothing is counted before `count_by` names the limiter. `remembers`: whether a token is known to hold.
     """
 
-    def __init__(self, settings: LimitsSettings) -> None:
+    def __init__(self, settings: LimitsSettings, *, remembers: Callable[[str], bool] = lambda _token: False) -> None:
         self._settings = settings
+        self._remembers = remembers
         self._limits = {Budget.READS: settings.reads, Budget.WRITES: settings.writes, Budget.LIVE: settings.live}
         self._address_of = client_addresses(settings.trusted_proxies)
         self._limiter: RateLimiter | None = None
@@ -91,22 +92,24 @@ class Admission:
             if not self._under_way[key]:
                 del self._under_way[key]
 
-    async def authenticated(self, scope: Scope, token: str | None, authenticator: Authenticator) -> Viewer:
+    async def guarded(
+        self, scope: Scope, token: str, authenticate: Callable[[str | None], Awaitable[Viewer]]
+    ) -> Viewer:
         """The viewer of a token, unless too many from the same address did not hold.
 
-        Raises what the authenticator does, and OverBudget, also for a token that would hold, unless this process
+        Raises what `authenticate` does, and OverBudget, also for a token that would hold, unless this process
         remembers that it did: others behind the same address are not shut out by one of them, and guesses are not
         looked at.
         """
         limit = self._settings.failed_authentications
-        if token is None or not limit or self._limiter is None:
-            return await authenticator.authenticate(token)
+        if not limit or self._limiter is None:
+            return await authenticate(token)
         key = f"address:{self._address_of(scope)}"
         wait_s = self._limiter.refused_for_s(Budget.FAILED_AUTHENTICATIONS, key)
-        if wait_s and not authenticator.remembers(token):
+        if wait_s and not self._remembers(token):
             await self._take(Budget.FAILED_AUTHENTICATIONS, key, 1, limit)
         try:
-            return await authenticator.authenticate(token)
+            return await authenticate(token)
         except Unauthenticated:
             await self._take(Budget.FAILED_AUTHENTICATIONS, key, 1, limit)
             raise

@@ -7,6 +7,7 @@ line, because urql's own reader splits the stream at "\n\n" and looks for one `d
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from service.access import Viewer
 from service.errors import TemporarilyUnavailable
 from service.settings import HttpSettings
 from service.telemetry import Metrics
+from service.transport.admission import Admission
 from service.transport.bearer import token_of_headers
 from service.transport.documents import GraphQLRequest, Operation
 from service.transport.http_request import RequestRefused, stream_quality
@@ -95,7 +97,7 @@ def resumed(read: GraphQLRequest, request: Request) -> GraphQLRequest:
 
 
 class EventStreams:
-    """Opens streams and ends them. `authenticate` and `get_context` are those of WebSockets."""
+    """Opens streams and ends them. `authenticate`, `get_context` and `admission` are those of WebSockets."""
 
     def __init__(
         self,
@@ -104,8 +106,11 @@ class EventStreams:
         get_context: MakeContext,
         settings: HttpSettings,
         metrics: Metrics,
+        *,
+        admission: Admission | None = None,
     ) -> None:
         self._operations = operations
+        self._admission = admission
         self._authenticate = authenticate
         self._get_context = get_context
         self._settings = settings
@@ -114,11 +119,16 @@ class EventStreams:
         self._draining = False
 
     async def open(self, request: Request, operation: Operation) -> ASGIApp:
-        """The stream of an operation's answers. Raises RequestRefused (503), and what `authenticate` raises."""
+        """The stream of an operation's answers. Raises RequestRefused, RateLimited, and as `authenticate` does."""
         viewer = await self._authenticate(token_of_headers(request.headers))
         if self._draining or len(self._open) >= self._settings.max_sockets:
             text = "No more streams can be opened here; try again."
             raise RequestRefused(503, "TEMPORARILY_UNAVAILABLE", text, {"Retry-After": "1"})
+
+        admitted = contextlib.ExitStack()
+        if self._admission is not None:
+            await self._admission.admit(request.scope, viewer, operation)
+            admitted.enter_context(self._admission.under_way(request.scope, viewer))
 
         async def make_context() -> object:
             return await self._get_context(request, viewer)
@@ -139,6 +149,7 @@ class EventStreams:
                     await stream.serve(receive, send)
             finally:
                 self._open.discard(stream)
+                admitted.close()
 
         return serve
 

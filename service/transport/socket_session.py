@@ -16,8 +16,9 @@ from uuid6 import uuid7
 
 from service.access import Viewer
 from service.auth import Unauthenticated
-from service.errors import MediaServiceError, TemporarilyUnavailable
+from service.errors import MediaServiceError, RateLimited, TemporarilyUnavailable
 from service.settings import HttpSettings
+from service.transport.admission import Admission
 from service.transport.bearer import token_of_params
 from service.transport.documents import DocumentRefused, GraphQLRequest, Operation
 from service.transport.http_request import RequestRefused, parse_parameters
@@ -69,6 +70,8 @@ class SocketSession:
         get_context: Callable[[WebSocket, Viewer], Awaitable[object]],
         settings: HttpSettings,
         count: Callable[[OperationType], None],
+        *,
+        admission: Admission | None = None,
     ) -> None:
         self._socket = socket
         self._operations = operations
@@ -76,6 +79,7 @@ class SocketSession:
         self._get_context = get_context
         self._settings = settings
         self._count = count
+        self._admission = admission
         self._viewer: Viewer | None = None
         self._init_received = False
         # In the event loop's time; None while the token, if any, does not run out.
@@ -182,8 +186,8 @@ class SocketSession:
         self._init_received = True
         payload = _check_payload(payload)
         try:
-            viewer = await self._authenticate(token_of_params(payload))
-        except TemporarilyUnavailable as error:
+            viewer = await self._authenticated(token_of_params(payload))
+        except (TemporarilyUnavailable, RateLimited) as error:
             raise _Close(TRY_AGAIN_LATER, error.message) from None
         except (Unauthenticated, MediaServiceError):
             raise _Close(FORBIDDEN, "Forbidden") from None
@@ -192,6 +196,11 @@ class SocketSession:
             left = (viewer.expires_at - datetime.now(UTC)).total_seconds()
             self._expiry = asyncio.get_running_loop().time() + left
         await self._send({"type": "connection_ack"})
+
+    async def _authenticated(self, token: str | None) -> Viewer:
+        if self._admission is None or token is None:
+            return await self._authenticate(token)
+        return await self._admission.guarded(self._socket.scope, token, self._authenticate)
 
     async def _start(self, message: dict[str, Any]) -> None:
         if self._viewer is None:
@@ -219,7 +228,11 @@ class SocketSession:
         try:
             operation = self._operations.prepare(request)
             self._count(operation.type)
-            await self._answer(operation_id, operation, viewer)
+            with contextlib.ExitStack() as admitted:
+                if self._admission is not None:
+                    await self._admission.admit(self._socket.scope, viewer, operation)
+                    admitted.enter_context(self._admission.under_way(self._socket.scope, viewer))
+                await self._answer(operation_id, operation, viewer)
         except DocumentRefused as refused:
             await self._finish(operation_id, {"type": "error", "payload": format_errors(refused.errors)})
         except Exception as error:  # noqa: BLE001 - the edge: clients get a masked error, the log gets the trace

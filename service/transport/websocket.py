@@ -18,6 +18,7 @@ from strawberry.http.websocket_origin import is_same_origin, normalize_allowed_o
 from service.access import Viewer
 from service.settings import HttpSettings
 from service.telemetry import Metrics
+from service.transport.admission import Admission
 from service.transport.operations import Operations
 from service.transport.socket_session import GOING_AWAY, SocketSession
 
@@ -31,7 +32,8 @@ class GraphQLOverWebSocket:
 
     Where it raises Unauthenticated or a MediaServiceError the socket closes with 4403, or with 1013 where the client
     may try again. `get_context` makes the context of one operation, and of every event of a subscription, so that
-    nothing is remembered across them.
+    nothing is remembered across them. `admission` charges each operation to the viewer; what it refuses is an error of
+    that operation alone.
     """
 
     def __init__(
@@ -41,12 +43,15 @@ class GraphQLOverWebSocket:
         get_context: Callable[[WebSocket, Viewer], Awaitable[object]],
         settings: HttpSettings,
         metrics: Metrics,
+        *,
+        admission: Admission | None = None,
     ) -> None:
         self._operations = operations
         self._authenticate = authenticate
         self._get_context = get_context
         self._settings = settings
         self._metrics = metrics
+        self._admission = admission
         self._allowed_origins = normalize_allowed_origins(settings.allowed_origins)
         self._sessions: set[SocketSession] = set()
         self._ending: set[asyncio.Task[None]] = set()
@@ -65,7 +70,13 @@ class GraphQLOverWebSocket:
             return
         await socket.accept(SUBPROTOCOL)
         session = SocketSession(
-            socket, self._operations, self._authenticate, self._get_context, self._settings, self._count
+            socket,
+            self._operations,
+            self._authenticate,
+            self._get_context,
+            self._settings,
+            self._count,
+            admission=self._admission,
         )
         self._sessions.add(session)
         try:

@@ -1,0 +1,175 @@
+"""Limits as clients meet them: what is refused, how it is said over each transport, and what goes on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+import websockets
+
+from indexes.ensure import ensure
+from service.app import create_app
+from service.dev.tokens import mint_token
+from service.runtime import open_runtime
+from service.settings import LimitsSettings, PerOwner, PerRole, Settings
+from service.telemetry import Metrics
+from tests.api_client import ApiClient
+from tests.integration.conftest import served
+from tests.photos import small_photo
+
+HELLO = "{ viewer { id bytesStored bytesAllowed } }"
+DELETE_NOTHING = 'mutation { deleteMedia(input: {ids: [], idempotencyKey: "k"}) { userErrors { code } } }'
+FOLLOW = "subscription { feedUpdates(purpose: COMMUNITY) { id } }"
+
+
+@pytest.fixture(scope="module")
+def limited(settings: Settings) -> Settings:
+    limits = LimitsSettings(
+        window_s=3_600,
+        reads=PerRole(anonymous=20, user=60),
+        writes=PerRole(anonymous=10, user=40_000),
+        live=PerRole(user=2),
+        failed_authentications=3,
+        total_bytes=PerOwner(user=100_000),
+        trusted_proxies=("127.0.0.0/8",),
+    )
+    return settings.model_copy(update={"limits": limits})
+
+
+@pytest.fixture(scope="module")
+async def url(limited: Settings, ports: Iterator[int]) -> AsyncIterator[str]:
+    async with open_runtime(limited, Metrics()) as runtime:
+        await ensure(runtime.database.handle)
+    async with served(create_app(limited), next(ports)) as address:
+        yield address
+
+
+def token_of(settings: Settings, subject: str) -> str:
+    return mint_token(settings.auth.issuers[0], subject)
+
+
+async def ask(url: str, query: str = HELLO, **headers: str) -> httpx.Response:
+    async with httpx.AsyncClient(timeout=30) as client:
+        return await client.post(f"{url}/graphql", json={"query": query}, headers=headers)
+
+
+async def until_refused(url: str, query: str = HELLO, **headers: str) -> tuple[list[httpx.Response], httpx.Response]:
+    answers: list[httpx.Response] = []
+    for _ in range(100):
+        answer = await ask(url, query, **headers)
+        if answer.status_code == 429:
+            return answers, answer
+        answers.append(answer)
+    raise AssertionError("nothing was refused")
+
+
+def refusal(answer: httpx.Response) -> dict[str, Any]:
+    [error] = answer.json()["errors"]
+    extensions: dict[str, Any] = error["extensions"]
+    return extensions
+
+
+async def test_a_viewer_who_asks_for_too_much_is_told_when_to_come_back(url: str, limited: Settings) -> None:
+    token = {"Authorization": f"Bearer {token_of(limited, 'anna')}", "Origin": "https://app.example"}
+    answers, refused = await until_refused(url, **token)
+    cost = answers[0].json()["extensions"]["cost"]["requested"]
+    assert len(answers) == 60 // cost
+    lefts = [int(re.fullmatch(r'"reads";r=(\d+);t=\d+', each.headers["ratelimit"])[1]) for each in answers]  # type: ignore[index]
+    assert lefts == [60 - cost * n for n in range(1, len(answers) + 1)]
+    assert {each.headers["ratelimit-policy"] for each in [*answers, refused]} == {'"reads";q=60;w=3600'}
+    assert refused.headers["ratelimit"].startswith('"reads";r=0;t=')
+    told = refusal(refused)
+    assert (told["code"], told["retryable"]) == ("RATE_LIMITED", True)
+    assert 0 <= int(refused.headers["retry-after"]) - told["retryAfterMs"] / 1_000 < 1
+    # Other viewers, and what this one changes, have budgets of their own.
+    assert (await ask(url, Authorization=f"Bearer {token_of(limited, 'ben')}")).status_code == 200
+    written = await ask(url, DELETE_NOTHING, **token)
+    assert written.status_code == 200
+    assert written.headers["ratelimit-policy"] == '"writes";q=40000;w=3600'
+
+
+async def test_browsers_may_read_the_headers(settings: Settings, url: str) -> None:
+    answer = await ask(url, Origin=settings.http.allowed_origins[0], **{"X-Forwarded-For": "198.51.100.30"})
+    exposed = {each.strip() for each in answer.headers["access-control-expose-headers"].split(",")}
+    assert {"ratelimit", "ratelimit-policy", "retry-after"} <= exposed
+
+
+async def test_who_does_not_say_who_they_are_is_counted_by_address(url: str) -> None:
+    first, _ = await until_refused(url, **{"X-Forwarded-For": "203.0.113.1"})
+    assert first
+    assert (await ask(url, **{"X-Forwarded-For": "203.0.113.2"})).status_code == 200
+    # A client that says more than its proxy does is still itself.
+    made_up = {"X-Forwarded-For": "9.9.9.9, 203.0.113.1"}
+    assert (await ask(url, **made_up)).status_code == 429
+    await until_refused(url, **{"X-Forwarded-For": "2001:db8::1"})
+    assert (await ask(url, **{"X-Forwarded-For": "2001:db8::ffff"})).status_code == 429
+
+
+async def test_documents_that_are_refused_cost_something(url: str) -> None:
+    answers, _ = await until_refused(url, "{ nonsense }", **{"X-Forwarded-For": "203.0.113.40"})
+    assert len(answers) == 1
+
+
+async def test_guesses_at_tokens_end_but_not_for_others_behind_the_same_address(url: str, limited: Settings) -> None:
+    here = {"X-Forwarded-For": "203.0.113.50"}
+    known = {"Authorization": f"Bearer {token_of(limited, 'carla')}", **here}
+    assert (await ask(url, **known)).status_code == 200
+    answers, refused = await until_refused(url, Authorization="Bearer guess", **here)
+    assert [each.status_code for each in answers] == [401] * 3
+    assert refused.headers["ratelimit-policy"] == '"failed_authentications";q=3;w=3600'
+    # Not even looked at, though it would hold; one that was seen before is.
+    assert (await ask(url, Authorization=f"Bearer {token_of(limited, 'dora')}", **here)).status_code == 429
+    assert (await ask(url, **known)).status_code == 200
+    assert (await ask(url, Authorization=f"Bearer {token_of(limited, 'dora')}")).status_code == 200
+
+
+async def test_on_a_socket_and_a_stream_it_is_the_operation_that_is_refused(url: str, limited: Settings) -> None:
+    token = token_of(limited, "emil")
+    sent = {"authorization": f"Bearer {token}"}
+    address = f"{url.replace('http', 'ws')}/graphql"
+    async with websockets.connect(address, subprotocols=["graphql-transport-ws"]) as socket:  # type: ignore[list-item]
+        await socket.send(orjson.dumps({"type": "connection_init", "payload": sent}).decode())
+        assert orjson.loads(await socket.recv())["type"] == "connection_ack"
+        for number in range(3):
+            message = {"id": str(number), "type": "subscribe", "payload": {"query": FOLLOW}}
+            await socket.send(orjson.dumps(message).decode())
+        # Nothing happens that the first two could tell.
+        refused = orjson.loads(await socket.recv())
+        assert refused["type"] == "error"
+        [error] = refused["payload"]
+        assert error["extensions"]["code"] == "RATE_LIMITED"
+        assert error["extensions"]["retryAfterMs"] > 0
+        # The socket itself stays, and so do other kinds of operations.
+        await socket.send(orjson.dumps({"id": "q", "type": "subscribe", "payload": {"query": HELLO}}).decode())
+        while (answer := orjson.loads(await socket.recv())).get("id") != "q":
+            pass
+        assert answer["payload"]["data"]["viewer"]["id"] == "emil"
+    streamed = await ask(url, FOLLOW, Authorization=f"Bearer {token}", Accept="text/event-stream")
+    assert streamed.status_code == 429
+    assert refusal(streamed)["code"] == "RATE_LIMITED"
+
+
+async def test_files_that_do_not_fit_are_refused_and_the_viewer_sees_what_is_stored(
+    url: str, limited: Settings
+) -> None:
+    client = ApiClient(url, token_of(limited, "frida"))
+    small, large = small_photo(1), small_photo(2) + b"\0" * 100_000
+    payload = await client.create(large, small, key="quota")
+    refused, granted = payload["outcomes"]
+    assert refused["upload"] is None
+    [problem] = refused["userErrors"]
+    assert (problem["code"], problem["field"]) == ("QUOTA_EXCEEDED", ["files", "0", "byteSize"])
+    await client.put(granted["upload"], small)
+    assert not (await client.complete(granted["upload"]["id"]))["userErrors"]
+    viewer = (await client.run(HELLO))["viewer"]
+    assert int(viewer["bytesStored"]) == len(small)
+    assert int(viewer["bytesAllowed"]) == 100_000
+    await client.run(
+        'mutation($ids: [ID!]!) { deleteMedia(input: {ids: $ids, idempotencyKey: "gone"}) { userErrors { code } } }',
+        ids=[granted["upload"]["media"]["id"]],
+    )
+    assert int((await client.run(HELLO))["viewer"]["bytesStored"]) == 0
