@@ -188,7 +188,8 @@ class MediaStore(MediaReads):
             return None
         self.tell(media_id)
         self._count_status(target, MediaPurpose(after["purpose"]))
-        [written] = after["status_history"]
+        # Not necessarily the only one: a write that the driver repeats is answered with the document, unprojected.
+        written = after["status_history"][-1]
         return StatusChange(media_id, target, written["sequence"], written["at"] - after["created_at"])
 
     async def hold(self, media_id: UUID, fence: int, *, attempt: int, lane: str) -> bool:
