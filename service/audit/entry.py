@@ -49,7 +49,6 @@ class AuditAction(enum.StrEnum):
     OBJECTS_REMOVED = "deletion.objects_removed"
     DELETION_VERIFIED = "deletion.verified"
     REMNANT_REMOVED = "deletion.remnant_removed"
-    COMMAND_RUN = "command.run"
     DELETION_BLOCKED = "deletion.blocked"
     HOLD_PLACED = "hold.placed"
     HOLD_LIFTED = "hold.lifted"

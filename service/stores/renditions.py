@@ -9,8 +9,10 @@ from uuid import UUID
 
 from pymongo import ReturnDocument
 
+from service.audit import SERVICE_ACTOR, AuditAction
 from service.documents import MediaDocument, RenditionDocument
 from service.lifecycle import MediaStatus
+from service.stores.audit_outbox import noted
 from service.stores.database import Database
 from service.stores.expressions import NEXT_LOOK, NOW, RETIRED, REVISION, after_now, literals
 from service.stores.media_reads import Projection, projection
@@ -60,6 +62,8 @@ class RenditionStore:
             if each["key"] not in kept
         ]
         earlier = RETIRED if retire_after else _DUE_NOW
+        # The first ones of a media are part of its being processed.
+        on_record = _replacement(media["_id"], fence, listed=len(renditions), replaced=len(due)) if due else {}
         replaced = await self._media.update_one(
             {
                 "_id": media["_id"],
@@ -76,6 +80,7 @@ class RenditionStore:
                         # Until now, addresses of the replaced ones were given out.
                         "processing.replaced_at": NOW,
                         "retired_renditions": {"$concatArrays": [earlier, due]},
+                        **on_record,
                     }
                 },
                 {"$set": {"waiting_since": NEXT_LOOK}},
@@ -142,3 +147,9 @@ class RenditionStore:
             {"_id": media_id, "status": MediaStatus.QUARANTINED.value, "status_sequence": sequence},
             {"$set": {"renditions": []}, "$unset": {"retired_renditions": "", "waiting_since": ""}},
         )
+
+
+def _replacement(media_id: UUID, fence: int, *, listed: int, replaced: int) -> Mapping[str, Any]:
+    # No claim replaces them twice: afterwards none of those that it lists is replaced.
+    entry_id, details = f"reprocessed:{media_id}:{fence}", {"renditions": listed, "replaced": replaced}
+    return noted(entry_id, AuditAction.MEDIA_REPROCESSED, actor=SERVICE_ACTOR, details=details)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 from service.audit import (
     Anchor,
+    AuditAction,
     ChainVerifier,
     Finding,
     Head,
@@ -165,6 +166,38 @@ def test_every_field_of_every_entry_is_covered(field: str, at: int) -> None:
     if field not in {"hash", "new"}:
         del rows[at][0][field]
         assert verify(rows)
+
+
+def leaves(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of everything in an entry that is no object or list."""
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if children is None:
+        yield path
+        return
+    for key, child in children:
+        yield from leaves(child, (*path, key))
+
+
+def test_nothing_in_an_entry_of_any_action_can_be_changed() -> None:
+    details = {
+        "fields": ["title", "tags"],
+        "renditions": 3,
+        "until": "2026-02-01T00:00:00.000Z",
+        "of": {"a": [1, None]},
+    }
+    entries = [{**pending(number), "action": action, "details": details} for number, action in enumerate(AuditAction)]
+    whole = [(dict(entry), hash_) for entry, hash_ in linked(entries, Head(BUCKET))]  # type: ignore[arg-type]
+    assert verify(whole) == []
+    for at, (entry, hash_) in enumerate(whole):
+        for *parents, last in leaves(entry):
+            altered = copy.deepcopy(entry)
+            holder: Any = altered
+            for key in parents:
+                holder = holder[key]
+            holder[last] = "another"
+            found = verify([*whole[:at], (altered, hash_), *whole[at + 1 :]])
+            assert found, (entry["action"], parents, last)
+            assert found[0].sequence == at + 1
 
 
 @pytest.mark.parametrize("at", range(5))
