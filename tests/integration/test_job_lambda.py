@@ -41,7 +41,7 @@ async def stand(opened: Stand, monkeypatch: pytest.MonkeyPatch) -> Stand:
     async def count(job: Job, **_: Any) -> None:
         await opened.do(job)
 
-    monkeypatch.setattr(worker_process, "remove_objects", count)
+    monkeypatch.setattr(worker_process, "remove_unless_kept", count)
     return opened
 
 
@@ -94,7 +94,7 @@ async def test_a_job_that_fails_is_announced_for_its_next_attempt(
     async def fail(job: Job, **_: Any) -> None:
         raise StorageRefused("Not this time.")
 
-    monkeypatch.setattr(worker_process, "remove_objects", fail)
+    monkeypatch.setattr(worker_process, "remove_unless_kept", fail)
     media_id, hint = await enqueue(stand)
     await stand.announced()
     await stand.queues[Lane.BACKFILL].drain()
@@ -121,7 +121,7 @@ async def test_what_outlasts_the_invocation_has_failed_and_does_not_come_for_eve
         begun.append(job)
         await asyncio.sleep(600)
 
-    monkeypatch.setattr(worker_process, "remove_objects", never_end)
+    monkeypatch.setattr(worker_process, "remove_unless_kept", never_end)
     # Opening the container would take up the time there is.
     assert await invoke(warm="rubbish") == ["warm"]
     media_id, hint = await enqueue(stand)
