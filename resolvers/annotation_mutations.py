@@ -17,6 +17,7 @@ from schema.context import Info
 from schema.global_id import id_of
 from schema.payloads import user_error
 from service.annotations import annotate_media, delete_annotations
+from service.backpressure import Strain
 from service.errors import ErrorCode, Problem
 
 
@@ -28,7 +29,7 @@ class AnnotationMutations:
         del given["media_id"]
         media_id = id_of("Media", input.media_id)
         work = annotate_media(info.context.viewer, media_id, given, stores=info.context.runtime.stores)
-        written, problems = await outcome_of(work)
+        written, problems = await outcome_of(info.context.backpressure.unless(work, Strain.DATABASE))
         media_id, annotations = (None, []) if written is None else written
         media = {} if media_id is None else await load_media(info, [media_id])
         return AnnotateMediaPayload(

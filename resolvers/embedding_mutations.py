@@ -19,6 +19,7 @@ from schema.embeddings import Embedding
 from schema.global_id import id_of
 from schema.payloads import user_error
 from service.access import Action, granted_filters
+from service.backpressure import Strain
 from service.embeddings import delete_embeddings, embed_media
 
 
@@ -30,7 +31,7 @@ class EmbeddingMutations:
         work = embed_media(
             info.context.viewer, id_of("Media", input.media_id), given, stores=info.context.runtime.stores
         )
-        media_id, problems = await outcome_of(work)
+        media_id, problems = await outcome_of(info.context.backpressure.unless(work, Strain.DATABASE))
         if media_id is None:
             return EmbedMediaPayload(user_errors=list(map(user_error, problems)))
         return EmbedMediaPayload(

@@ -19,6 +19,7 @@ from schema.media_changes import (
 )
 from schema.moderation import ModerateMediaInput, ModerateMediaPayload
 from schema.payloads import DeleteMediaPayload, user_error
+from service.backpressure import Strain
 from service.deletion import request_deletions
 from service.errors import ErrorCode, Problem
 from service.media_changes import update_media
@@ -45,7 +46,7 @@ class MediaMutations:
             stores=runtime.stores,
             object_store=runtime.object_store,
         )
-        media, errors = await changed_media(info, work)
+        media, errors = await changed_media(info, info.context.backpressure.unless(work, *Strain))
         return RetryProcessingPayload(media=media, user_errors=errors)
 
     @strawberry.mutation(description="Take a READY media out of sight, or have a QUARANTINED one processed again.")

@@ -30,6 +30,7 @@ from schema.upload_inputs import (
     SignUploadPartsInput,
 )
 from service.assembly import ClaimedPart
+from service.backpressure import Strain
 from service.errors import ErrorCode, Problem
 from service.finalisation import complete_upload
 from service.quotas import byte_limits
@@ -58,7 +59,7 @@ class UploadMutations:
             largest_file=runtime.settings.scanner.largest_file,
             limits=byte_limits(info.context.viewer, runtime.settings.limits),
         )
-        planned, problems = await outcome_of(work)
+        planned, problems = await outcome_of(info.context.backpressure.unless(work, *Strain))
         if problems:
             runtime.metrics.count_upload(input.purpose, "refused")
         return CreateUploadsPayload(

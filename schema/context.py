@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from strawberry.types import Info as StrawberryInfo
 
 from service.access import Viewer
+from service.backpressure import Backpressure
 from service.change_feed import ChangeFeed
 from service.delivery import Delivery
 from service.first_pages import FirstPages
@@ -27,6 +28,7 @@ class Context:
     change_feed: ChangeFeed
     viewer: Viewer
     originals: OriginalAccess
+    backpressure: Backpressure
     first_pages: FirstPages | None = None
     media_memory: MediaMemory | None = None
     vector_search: VectorSearch | None = None

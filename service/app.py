@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
 import structlog
 from starlette.applications import Starlette
@@ -18,6 +19,7 @@ from resolvers.api import build_schema
 from schema.context import Context
 from service.access import ANONYMOUS, Viewer
 from service.auth import Authenticator
+from service.backpressure import Backpressure, Strain
 from service.cancellation import end
 from service.change_feed import ChangeFeed
 from service.delivery import Delivery
@@ -77,6 +79,7 @@ def create_app(
             state.change_feed,
             viewer,
             state.originals,
+            state.backpressure,
             state.first_pages,
             state.media_memory,
             state.vector_search,
@@ -175,7 +178,12 @@ def _lifespan(
                 FirstPages(runtime.stores.media, change_feed, capacity=first_pages) if first_pages else None
             )
             search = app.state.vector_search = open_vector_search(settings.vectors, runtime.database)
-            watching = asyncio.create_task(change_feed.run())
+            app.state.backpressure = pressure = Backpressure(
+                settings.limits, runtime.stores.job_inspection.waiting_s, on_held_back=limit_metrics.count_held_back
+            )
+            for strain in Strain:
+                limit_metrics.measure_pressure(strain.value, partial(pressure.is_strained, strain))
+            watching, sampling = asyncio.create_task(change_feed.run()), asyncio.create_task(pressure.run())
             hashes = open_look_alike_memory(
                 runtime.stores.look_alikes, change_feed, capacity=settings.look_alikes.hashes_in_memory
             )
@@ -183,7 +191,7 @@ def _lifespan(
                 async with hashes as app.state.look_alike_memory:
                     yield
             finally:
-                await end(watching)
+                await end(watching, sampling)
                 if search is not None:
                     await search.close()
 

@@ -19,6 +19,7 @@ from schema.global_id import decode_id, encode_id
 from service.access import MODERATOR_ROLE, SERVICE_ROLE, Viewer
 from service.annotation_layout import MAX_EMBEDDED
 from service.annotation_writes import replace_annotations
+from service.backpressure import Backpressure
 from service.change_feed import ChangeFeed
 from service.documents import AnnotationDocument, MediaDocument
 from service.labels import summarise
@@ -73,7 +74,9 @@ class AnnotationStand:
 
     async def post(self, query: str, viewer: Viewer, **variables: Any) -> Any:
         """The whole result of an operation."""
-        context = Context(self.runtime, None, ChangeFeed(self.runtime.database), viewer, None)  # type: ignore[arg-type]
+        pressure = Backpressure(self.runtime.settings.limits, self.runtime.stores.job_inspection.waiting_s)
+        feed = ChangeFeed(self.runtime.database)
+        context = Context(self.runtime, None, feed, viewer, None, pressure)  # type: ignore[arg-type]
         return await self.schema.execute(query, variable_values=variables, context_value=context)
 
     async def run(self, query: str, viewer: Viewer, **variables: Any) -> Any:

@@ -10,9 +10,11 @@ import httpx
 import orjson
 import pytest
 import websockets
+from starlette.applications import Starlette
 
 from indexes.ensure import ensure
 from service.app import create_app
+from service.backpressure import Strain
 from service.dev.tokens import mint_token
 from service.runtime import open_runtime
 from service.settings import LimitsSettings, PerOwner, PerRole, Settings
@@ -41,10 +43,15 @@ def limited(settings: Settings) -> Settings:
 
 
 @pytest.fixture(scope="module")
-async def url(limited: Settings, ports: Iterator[int]) -> AsyncIterator[str]:
+def app(limited: Settings) -> Starlette:
+    return create_app(limited)
+
+
+@pytest.fixture(scope="module")
+async def url(app: Starlette, limited: Settings, ports: Iterator[int]) -> AsyncIterator[str]:
     async with open_runtime(limited, Metrics()) as runtime:
         await ensure(runtime.database.handle)
-    async with served(create_app(limited), next(ports)) as address:
+    async with served(app, next(ports)) as address:
         yield address
 
 
@@ -154,7 +161,7 @@ async def test_on_a_socket_and_a_stream_it_is_the_operation_that_is_refused(url:
 
 
 async def test_files_that_do_not_fit_are_refused_and_the_viewer_sees_what_is_stored(
-    url: str, limited: Settings
+    url: str, app: Starlette, limited: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = ApiClient(url, token_of(limited, "frida"))
     small, large = small_photo(1), small_photo(2) + b"\0" * 100_000
@@ -163,6 +170,12 @@ async def test_files_that_do_not_fit_are_refused_and_the_viewer_sees_what_is_sto
     assert refused["upload"] is None
     [problem] = refused["userErrors"]
     assert (problem["code"], problem["field"]) == ("QUOTA_EXCEEDED", ["files", "0", "byteSize"])
+    # From now on workers are far behind: what has begun is finished, and what is deleted goes.
+    monkeypatch.setattr(app.state.backpressure._gauges[Strain.QUEUE], "is_strained", True)
+    held_back = await client.create(small_photo(3))
+    [problem] = held_back["userErrors"]
+    assert (problem["code"], problem["retryable"]) == ("TEMPORARILY_UNAVAILABLE", True)
+    assert held_back["outcomes"] == []
     await client.put(granted["upload"], small)
     assert not (await client.complete(granted["upload"]["id"]))["userErrors"]
     viewer = (await client.run(HELLO))["viewer"]
