@@ -181,7 +181,7 @@ async def stuck(*_args, **_more):
     print("begun", flush=True)
     await asyncio.sleep(600)
 
-worker_process.remove_objects = stuck
+worker_process.remove_unless_kept = stuck
 asyncio.run(worker_process.run_worker(load_settings(Role.WORKER)))
 """
 
