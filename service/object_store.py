@@ -193,8 +193,7 @@ class ObjectStore:
 
         A server may answer for its buckets and yet have lost what keeps their objects.
         """
-        body = key.encode()
-        digest = hashlib.sha256(body).hexdigest()
+        body, digest = key.encode(), hashlib.sha256(key.encode()).hexdigest()
         await self.put(
             bucket, key, body, content_type="text/plain", cache_control="no-store", metadata={}, sha256=digest
         )

@@ -12,14 +12,15 @@ from uuid import UUID
 
 from service.deletion import remove_objects
 from service.deletion_verification import verify_deletion
+from service.errors import TemporarilyUnavailable
 from service.failpoints import Failpoint, arm
 from service.models import JobKind
 from service.object_store import ObjectStore
 from service.settings import Settings
 from service.stores import Stores, bind_stores
-from service.stores.database import open_database
+from service.stores.database import OUTAGE_ERRORS, open_database
 
-# The places on the way of a deletion, which tests/integration/test_deletion_proof.py walks.
+# The places on the way of a deletion, which tests/integration/test_deletion_upkeep.py walks.
 DELETING = (
     Failpoint.OBJECTS_REMOVED_WRITTEN,
     Failpoint.VERIFICATION_WRITTEN,
@@ -39,8 +40,13 @@ async def work(media_id: UUID, *, stores: Stores, object_store: ObjectStore) -> 
         if not jobs:
             return
         for job in jobs:
-            await (remove if job.kind is JobKind.DELETE else verify)(job)
-            await stores.jobs.complete(job)
+            try:
+                await (remove if job.kind is JobKind.DELETE else verify)(job)
+            except (TemporarilyUnavailable, *OUTAGE_ERRORS):
+                # As a worker would: what does not answer now is asked again.
+                await stores.jobs.release(job)
+            else:
+                await stores.jobs.complete(job)
 
 
 async def main(failpoint: str, media_id: str) -> None:
