@@ -62,6 +62,9 @@ format: $(TEST) ## Put the code into its format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench-limits: $(TEST) ## What charging a request to its viewer costs
+	$(BIN)/python -m benchmarks.limits
+
 bench-uploads: $(TEST) ## Load the service with a burst of uploads while clients and workers die
 	$(BIN)/python -m benchmarks.uploads
 

@@ -24,7 +24,6 @@ from service.cancellation import end
 from service.change_feed import ChangeFeed
 from service.delivery import Delivery
 from service.first_pages import FirstPages
-from service.limit_metrics import LimitMetrics
 from service.look_alike_memory import open_look_alike_memory
 from service.media_memory import MediaMemory
 from service.original_access import OriginalAccess
@@ -156,13 +155,12 @@ def _lifespan(
         async with authenticator.following(), open_runtime(settings, metrics) as runtime:
             await runtime.database.require_replica_set()
             await _tell_missing_indexes(runtime.database)
-            limit_metrics = LimitMetrics(metrics.registry)
             admission.count_by(
                 RateLimiter(
                     open_rate_limit_store(settings.limits, runtime.database),
                     window_s=settings.limits.window_s,
-                    on_refused=limit_metrics.count_refused,
-                    on_away=limit_metrics.count_uncounted,
+                    on_refused=metrics.limits.count_refused,
+                    on_away=metrics.limits.count_uncounted,
                 )
             )
             change_feed = ChangeFeed(runtime.database)
@@ -179,10 +177,10 @@ def _lifespan(
             )
             search = app.state.vector_search = open_vector_search(settings.vectors, runtime.database)
             app.state.backpressure = pressure = Backpressure(
-                settings.limits, runtime.stores.job_inspection.waiting_s, on_held_back=limit_metrics.count_held_back
+                settings.limits, runtime.stores.job_inspection.waiting_s, on_held_back=metrics.limits.count_held_back
             )
             for strain in Strain:
-                limit_metrics.measure_pressure(strain.value, partial(pressure.is_strained, strain))
+                metrics.limits.measure_pressure(strain.value, partial(pressure.is_strained, strain))
             watching, sampling = asyncio.create_task(change_feed.run()), asyncio.create_task(pressure.run())
             hashes = open_look_alike_memory(
                 runtime.stores.look_alikes, change_feed, capacity=settings.look_alikes.hashes_in_memory

@@ -64,6 +64,15 @@ def key_of_viewer(viewer_id: str) -> str:
     return f"viewer:{viewer_id}"
 
 
+def keys_of_viewer(viewer_id: str) -> list[str]:
+    """Every key under which a store counts a signed-in viewer."""
+    return [_name(budget, key_of_viewer(viewer_id)) for budget in Budget]
+
+
+def _name(budget: Budget, key: str) -> str:
+    return f"{budget.value}:{key}"
+
+
 class StoreAway(Exception):
     """The store did not answer, or not in time."""
 
@@ -181,7 +190,7 @@ class RateLimiter:
             self._count_alone(portion, budget, limit)
 
     async def _take_shared(self, portion: Portion, budget: Budget, key: str, cost: int, limit: int) -> None:
-        name = f"{budget.value}:{key}"
+        name = _name(budget, key)
         for _ in range(_MOST_TRIES):
             # Before anything is asked: this clock never ends a window later than the store's does.
             asked_at = self._clock()

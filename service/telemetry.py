@@ -16,6 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from service.audit_metrics import AuditMetrics
 from service.lifecycle import MediaStatus
+from service.limit_metrics import LimitMetrics
 from service.models import JobKind, Lane, MediaPurpose
 from service.redaction import redact
 
@@ -188,6 +189,7 @@ class Metrics:
             "media_invalidation_age_seconds", "For how long edges have been due to forget the oldest request.",
             registry=self.registry,
         )  # fmt: skip
+        self.limits = LimitMetrics(self.registry)
         self.deletion_checks = Counter(
             "media_deletion_checks", "Looks at deleted media by what came of them.", ["outcome"], registry=self.registry
         )

@@ -15,6 +15,7 @@ from service.doctor.findings import Finding, Level, ok, problem
 from service.doctor.issuers import check_issuers
 from service.doctor.jail import check_jail
 from service.doctor.keys import check_keys
+from service.doctor.load import check_load
 from service.doctor.queue import check_job_queues, check_queue
 from service.doctor.scanner import check_scanner
 from service.doctor.storage import check_storage
@@ -36,8 +37,9 @@ async def examine(settings: Settings, *, roles: Collection[Role] = BOTH) -> Asyn
         yield finding
     of_database = await check_database(settings.mongo, settings.environment)
     is_readable = all(finding.level is not Level.PROBLEM for finding in of_database if finding.check == "database")
+    of_load = await check_load(settings.limits, settings.mongo) if is_readable else []
     of_webhooks = await check_webhooks(settings.webhooks, settings.mongo, settings.environment) if is_readable else []
-    for finding in [*of_database, *of_webhooks]:
+    for finding in [*of_database, *of_load, *of_webhooks]:
         yield finding
     for finding in await check_storage(settings.storage, writes=Role.WORKER in roles):
         yield finding

@@ -44,6 +44,9 @@ WatchedDatabase = AsyncDatabase[Any]
 
 _BAD_VALUE = 2
 
+# A library counts there, which wants it by name.
+RATE_LIMITS = "rate_limits"
+
 # The outcome is unknown and the same call may be made again.
 OUTAGE_ERRORS: tuple[type[Exception], ...] = (
     ConnectionFailure,
@@ -97,6 +100,7 @@ class Database:
     deletions: Collection
     idempotency: Collection
     quotas: Collection
+    rate_limits: Collection
     embeddings: Collection
     embedding_models: Collection
     handle: AsyncIOMotorDatabase[Any]
@@ -139,6 +143,7 @@ def _bind(
         deletions=handle["deletions"],
         idempotency=handle["idempotency"],
         quotas=handle["quotas"],
+        rate_limits=handle[RATE_LIMITS],
         embeddings=handle["embeddings"],
         embedding_models=handle["embedding_models"],
         handle=handle,

@@ -16,6 +16,7 @@ from uuid import UUID
 from pymongo import UpdateOne
 
 from service.models import Holding
+from service.rate_limits import keys_of_viewer
 from service.stores.database import Database
 from service.stores.expressions import NOW, after_now
 
@@ -93,6 +94,7 @@ class QuotaStore:
         self._media = database.media
         self._quotas = database.quotas
         self._uploads = database.uploads
+        self._rate_limits = database.rate_limits
 
     async def get(self, owner_id: str, media_ids: Collection[UUID] | None = ()) -> QuotaDocument | None:
         """An owner's sums, with the entries of `media_ids` (None: all of them)."""
@@ -261,8 +263,9 @@ class QuotaStore:
         return bool(written.matched_count)
 
     async def forget_owner(self, owner_id: str) -> None:
-        """Remove what is counted of an owner."""
+        """Remove what is counted of an owner, and of what they have asked for lately."""
         await self._quotas.delete_one({"_id": owner_id})
+        await self._rate_limits.delete_many({"_id": {"$in": keys_of_viewer(owner_id)}})
 
 
 def _share(held: Holding, before: Counted, after: Counted) -> int:

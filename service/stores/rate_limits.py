@@ -20,12 +20,10 @@ from limits.storage import storage_from_string
 from pymongo.errors import PyMongoError
 
 from service.errors import ConfigurationError
-from service.rate_limits import STORE_TIMEOUT_S, Budget, RateLimitStore, Standing, StoreAway, key_of_viewer
+from service.rate_limits import STORE_TIMEOUT_S, RateLimitStore, Standing, StoreAway
 from service.settings import LimitsSettings
-from service.stores.database import Database
+from service.stores.database import RATE_LIMITS, Database
 from service.stores.expressions import NOW
-
-COLLECTION = "rate_limits"
 
 
 class SharedWindows:
@@ -53,7 +51,7 @@ class _OurDatabase(MongoDBStorage):
 
     def __init__(self, database: Database) -> None:
         # It makes a client of its own, which never connects.
-        super().__init__("async+mongodb://127.0.0.1", window_collection_name=COLLECTION)
+        super().__init__("async+mongodb://127.0.0.1", window_collection_name=RATE_LIMITS)
         self._ours = database.handle
 
     @property
@@ -68,7 +66,7 @@ class DatabaseWindows:
     """Windows in MongoDB, read in its own time: clocks of processes may differ by more than a window is long."""
 
     def __init__(self, database: Database) -> None:
-        self._windows = database.handle[COLLECTION]
+        self._windows = database.rate_limits
         self._storage = _OurDatabase(database)
 
     async def standing(self, key: str, *, limit: int, window_s: int) -> Standing:
@@ -90,11 +88,6 @@ class DatabaseWindows:
     async def take(self, key: str, amount: int, *, limit: int, window_s: int) -> bool:
         async with _answering():
             return await self._storage.acquire_sliding_window_entry(key, limit, window_s, amount)
-
-    async def forget_owner(self, owner_id: str) -> None:
-        """Remove what is counted of a signed-in viewer."""
-        keys = [f"{budget.value}:{key_of_viewer(owner_id)}" for budget in Budget]
-        await self._windows.delete_many({"_id": {"$in": keys}})
 
 
 def _until(expires_at: str, window_s: int) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -50,6 +49,24 @@ class OverBudget(RateLimited):
         self.headers = headers
 
 
+class UnderWay:
+    """An operation that is counted under `key` until the block ends."""
+
+    __slots__ = ("_key", "_running")
+
+    def __init__(self, running: Counter[str], key: str) -> None:
+        self._running = running
+        self._key = key
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *_: object) -> None:
+        self._running[self._key] -= 1
+        if not self._running[self._key]:
+            del self._running[self._key]
+
+
 class Admission:
     """Charges operations to their viewers, or to the addresses of those who do not say who they are.
 
@@ -77,20 +94,14 @@ class Admission:
         """Charge a document that is not run. Raises OverBudget."""
         await self._charge(Budget.READS, self._key(scope, viewer), viewer, REFUSED_DOCUMENT)
 
-    @contextmanager
-    def under_way(self, scope: Scope, viewer: Viewer) -> Iterator[None]:
-        """Count an operation while it runs. Raises RateLimited if too many of the viewer's are running here."""
+    def under_way(self, scope: Scope, viewer: Viewer) -> UnderWay:
+        """Count an operation until the end of the block. Raises RateLimited if too many of the viewer's run here."""
         key, most = self._key(scope, viewer), self._settings.operations_at_once
         if most and self._under_way[key] >= most:
             text = f"{most} operations of yours are under way; send this one again when one of them is done."
             raise RateLimited(text, retry_after_ms=_ONE_IS_DONE_MS)
         self._under_way[key] += 1
-        try:
-            yield
-        finally:
-            self._under_way[key] -= 1
-            if not self._under_way[key]:
-                del self._under_way[key]
+        return UnderWay(self._under_way, key)
 
     async def guarded(
         self, scope: Scope, token: str, authenticate: Callable[[str | None], Awaitable[Viewer]]

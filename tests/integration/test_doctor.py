@@ -79,7 +79,7 @@ async def test_a_healthy_service_has_nothing_but_ok(service: RunningService) -> 
     assert [finding for finding in findings if finding.level is not Level.OK] == []
     checks = dict.fromkeys(finding.check for finding in findings)
     assert list(checks) == [
-        *("settings", "database", "writes", "clock", "indexes", "documents"),
+        *("settings", "database", "writes", "clock", "indexes", "documents", "load"),
         *("storage", "cors", "issuers", "keys", "edge", "cdn", "jail"),
     ]
     assert "Opens the newest public picture." in [finding.text for finding in findings]

@@ -38,7 +38,7 @@ from tests.killable import IN_PARTS, send_small_files_in_parts
 from tests.photos import small_photo
 
 FINALISING = (P.BYTES_CONFIRMED, P.COMPLETION_NOTED, P.UPLOADED_WRITTEN, P.PROCESSING_ENQUEUED)
-OPENING = (P.UPLOADS_PLANNED, P.MEDIA_INITIATED, P.SESSIONS_WRITTEN)
+OPENING = (P.UPLOADS_PLANNED, P.QUOTA_RESERVED, P.MEDIA_INITIATED, P.SESSIONS_WRITTEN)
 FETCHING = (P.JOB_CLAIMED, P.MEDIA_HELD, P.ORIGINAL_KEPT, P.ORIGINAL_FETCHED, P.CONTENT_REGISTERED)
 RENDERING = (
     *(P.RENDITION_STORED, P.RENDITIONS_CONFIRMED, P.READY_WRITTEN, P.RENDERING_ENQUEUED),
@@ -296,7 +296,7 @@ def expected(path: str, step: str, point: P, afterwards: str) -> list[str]:
         return []
     if afterwards == "client_returns" or step in {"complete", "work"}:
         return ["READY"]
-    if point is P.UPLOADS_PLANNED:
+    if point in {P.UPLOADS_PLANNED, P.QUOTA_RESERVED}:
         return []
     is_linked = path == "linked" and point not in {P.MEDIA_INITIATED, P.CONTENT_LINKED}
     return ["READY" if is_linked else "EXPIRED"]

@@ -24,10 +24,12 @@ from service.models import Holding
 from service.processing_retry import RETRY_FIELDS, step_back
 from service.quota_recounts import recount_owners
 from service.quotas import MOST_OPEN, Wanted, count, look_after, look_after_quotas, reserve, settle
+from service.rate_limits import Budget, RateLimiter, key_of_viewer, keys_of_viewer
 from service.settings import Settings
 from service.stores import Stores, bind_stores
 from service.stores.database import Database, open_database
 from service.stores.quotas import ByteLimits, Counted
+from service.stores.rate_limits import DatabaseWindows
 
 S = MediaStatus
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
@@ -183,7 +185,12 @@ async def test_owners_of_earlier_releases_and_sums_that_were_altered_are_counted
     [altered] = [each async for each in recount_owners(repair=True, owner_id=owner, stores=stores)]
     assert (altered.counted, altered.stored, altered.is_right) == (99, 357, False)
     assert await stored(stores, owner) == (357, 0, 0)
+    limiter = RateLimiter(DatabaseWindows(database), window_s=600)
+    for whose in (owner, "somebody else"):
+        await limiter.take(Budget.READS, key_of_viewer(whose), 1, limit=10)
     await stores.quotas.forget_owner(owner)
+    assert {row["_id"] async for row in database.rate_limits.find()} & {*keys_of_viewer(owner)} == set()
+    assert await database.rate_limits.find_one({"_id": "reads:viewer:somebody else"}) is not None
     assert await stores.quotas.get(owner) is None
 
 

@@ -24,13 +24,15 @@ CLIENT_GUIDE = (REPOSITORY / "docs" / "client-guide.md").read_text()
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 
 
-def _leaves(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Any]]:
+def _leaves(model: type[BaseModel], prefix: str, given: BaseModel | None = None) -> Iterator[tuple[str, Any]]:
+    """What each variable stands for without it. `given`: what the group around the model has for it."""
     for name, field in model.model_fields.items():
         variable = f"{prefix}{name.upper()}"
-        if isinstance(field.default, BaseModel):
-            yield from _leaves(type(field.default), f"{variable}__")
+        default = field.default if given is None else getattr(given, name)
+        if isinstance(default, BaseModel):
+            yield from _leaves(type(default), f"{variable}__", default)
         else:
-            yield variable, field.default
+            yield variable, default
 
 
 def _as_written(default: object) -> str:
