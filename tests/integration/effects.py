@@ -22,9 +22,11 @@ class Witness:
     auditor: Auditor
 
     async def look(self) -> Snapshot:
-        """Every document but for what keys were used, the versions of every object, and the multipart uploads begun."""
+        """Every document but for what keys were used and how often somebody asked, the versions of every object, and
+        the multipart uploads begun.
+        """
         storage = asyncio.create_task(asyncio.to_thread(self.auditor.look_at_storage))
-        names = sorted(set(await self.database.list_collection_names()) - {"idempotency"})
+        names = sorted(set(await self.database.list_collection_names()) - {"idempotency", "rate_limits"})
         found: Snapshot = {
             name: {document["_id"]: document async for document in self.database[name].find()} for name in names
         }

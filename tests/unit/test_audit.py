@@ -185,19 +185,16 @@ def test_nothing_in_an_entry_of_any_action_can_be_changed() -> None:
         "until": "2026-02-01T00:00:00.000Z",
         "of": {"a": [1, None]},
     }
-    entries = [{**pending(number), "action": action, "details": details} for number, action in enumerate(AuditAction)]
-    whole = [(dict(entry), hash_) for entry, hash_ in linked(entries, Head(BUCKET))]  # type: ignore[arg-type]
-    assert verify(whole) == []
-    for at, (entry, hash_) in enumerate(whole):
+    for action in AuditAction:
+        [(entry, hash_)] = linked([{**pending(0), "action": action, "details": details}], Head(BUCKET))
+        assert verify([(dict(entry), hash_)]) == []
         for *parents, last in leaves(entry):
             altered = copy.deepcopy(entry)
             holder: Any = altered
             for key in parents:
                 holder = holder[key]
             holder[last] = "another"
-            found = verify([*whole[:at], (altered, hash_), *whole[at + 1 :]])
-            assert found, (entry["action"], parents, last)
-            assert found[0].sequence == at + 1
+            assert verify([(dict(altered), hash_)]), (action, parents, last)
 
 
 @pytest.mark.parametrize("at", range(5))
