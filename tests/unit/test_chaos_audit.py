@@ -107,9 +107,9 @@ def test_nothing_is_found_where_all_went_well(planted: Planted) -> None:
 
 
 def _loses_media(planted: Planted) -> None:
-    lost = Life("anna", "lost", {encode_id("Media", uuid7())})
-    planted.ledger.lives.append(lost)
-    planted.more["ledger"] = planted.ledger
+    lost_id = uuid7()
+    planted.ledger.lives.append(Life("anna", "lost", {encode_id("Media", lost_id)}))
+    planted.pending.append({**entry(planted.kept, "upload.created", 2), "subject": lost_id})
 
 
 def _loses_title(planted: Planted) -> None:
