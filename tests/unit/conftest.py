@@ -12,6 +12,7 @@ import strawberry
 from resolvers.api import build_schema
 from schema.context import Context
 from service.access import ANONYMOUS, Viewer
+from service.backpressure import Backpressure
 from service.change_feed import ChangeFeed
 from service.delivery import Delivery, SignedUrl
 from service.dev.environment import dev_delivery
@@ -66,7 +67,9 @@ class Library:
     async def post(self, query: str, viewer: Viewer = ANONYMOUS, **variables: Any) -> Any:
         """The whole result of an operation."""
         originals = OriginalAccess(self.runtime.stores.audit)
-        context = Context(self.runtime, self.delivery, ChangeFeed(self.runtime.database), viewer, originals)
+        pressure = Backpressure(self.runtime.settings.limits, self.runtime.stores.job_inspection.waiting_s)
+        feed = ChangeFeed(self.runtime.database)
+        context = Context(self.runtime, self.delivery, feed, viewer, originals, pressure)
         return await self.schema.execute(query, variable_values=variables, context_value=context)
 
     async def run(self, query: str, viewer: Viewer = ANONYMOUS, **variables: Any) -> Any:

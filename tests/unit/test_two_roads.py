@@ -19,6 +19,7 @@ from schema.context import Context
 from schema.cursors import encode_cursor
 from service import presigning, upload_sessions
 from service.access import ANONYMOUS, MODERATOR_ROLE, Viewer
+from service.backpressure import Backpressure
 from service.change_feed import ChangeFeed
 from service.delivery import Delivery, SignedUrl
 from service.dev.environment import dev_delivery
@@ -132,7 +133,9 @@ class Stand:
             recorded = replace(database, **watched)  # type: ignore[arg-type]
             self.delivery.calls = calls
             runtime = replace(self.runtime, database=recorded, stores=bind_stores(recorded))
-            return Context(runtime, self.delivery, ChangeFeed(recorded), viewer, OriginalAccess(runtime.stores.audit))
+            originals = OriginalAccess(runtime.stores.audit)
+            pressure = Backpressure(runtime.settings.limits, runtime.stores.job_inspection.waiting_s)
+            return Context(runtime, self.delivery, ChangeFeed(recorded), viewer, originals, pressure)
 
         return [
             await self.roads.compare(generated, lambda calls, viewer=viewer: make_context(viewer, calls))
