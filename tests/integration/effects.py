@@ -39,11 +39,26 @@ def effects(before: Snapshot, after: Snapshot) -> Counter[str]:
     counted: Counter[str] = Counter()
     for name in before.keys() | after.keys():
         old, new = before.get(name, {}), after.get(name, {})
+        if name == "quotas":
+            counted += _counted_otherwise(old, new)
+            continue
         for key in old.keys() | new.keys():
             if old.get(key) != new.get(key):
                 verb = "new" if key not in old else "gone" if key not in new else "changed"
                 counted[f"{verb} {name}{_statuses(old.get(key), new.get(key))}"] += 1
     return counted
+
+
+def _counted_otherwise(old: dict[Any, Any], new: dict[Any, Any]) -> Counter[str]:
+    """How many uploads count as what for their owners, and as what before; owners are counted once they ask."""
+    ways = Counter[str]()
+    for owner, quota in new.items():
+        earlier = old.get(owner, {"entries": {}})["entries"]
+        for key, entry in quota["entries"].items():
+            was = earlier[key]["held"] if key in earlier else "nothing"
+            if was != entry["held"]:
+                ways[f"counted as {entry['held']} that was {was}"] += 1
+    return ways
 
 
 def on_record(before: Snapshot, after: Snapshot) -> list[dict[str, Any]]:
