@@ -16,7 +16,6 @@ import structlog
 from service.access import Viewer
 from service.documents import MediaDocument
 from service.errors import Problem, QuotaExceeded, TemporarilyUnavailable
-from service.failpoints import Failpoint, reach
 from service.lifecycle import AWAITING_BYTES, TERMINAL, MediaStatus
 from service.models import Holding
 from service.settings import LimitsSettings, PerOwner
@@ -83,7 +82,6 @@ async def reserve(
         new = [each for each in wanted if entry_key(each.media_id) not in sums["entries"]]
         fitting, problems = _choose([each for each in new if each.media_id not in written], sums, limits)
         if not fitting or await stores.quotas.reserve(owner_id, fitting, generation=sums["generation"], limits=limits):
-            reach(Failpoint.QUOTA_RESERVED)
             return problems
     if wanted:
         raise TemporarilyUnavailable(_BUSY)

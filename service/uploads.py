@@ -95,6 +95,7 @@ async def create_uploads(
         is_repeat=plan != proposed,
         stores=stores,
     )
+    reach(Failpoint.QUOTA_RESERVED)
     openings = [each for each in openings if each.media_id not in refused]
     linked = await _carry_out(viewer.id, batch, openings, plan, stores=stores, object_store=object_store)
     return [_outcome(decision, linked, refused) for decision in plan["files"]]
