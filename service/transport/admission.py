@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -89,6 +90,11 @@ class Admission:
         # What a subscription will send is not known; it is counted by its number.
         cost = 1 if operation.type is OperationType.SUBSCRIPTION else max(1, operation.cost)
         return await self._charge(_BUDGETS[operation.type], self._key(scope, viewer), viewer, cost)
+
+    async def begin(self, scope: Scope, viewer: Viewer, operation: Operation, until: ExitStack) -> None:
+        """Charge an operation, and count it as under way `until` its end. Raises RateLimited."""
+        await self.admit(scope, viewer, operation)
+        until.enter_context(self.under_way(scope, viewer))
 
     async def charge_refusal(self, scope: Scope, viewer: Viewer) -> None:
         """Charge a document that is not run. Raises OverBudget."""

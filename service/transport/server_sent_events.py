@@ -44,6 +44,7 @@ _COMMENT = b":\n\n"
 _COMPLETE = b"event: complete\ndata: \n\n"
 _RESUME_VARIABLE = "after"
 _MAX_EVENT_ID = 4_096
+_SOON = {"Retry-After": "1"}
 
 _HEADERS = raw_headers(
     {
@@ -122,13 +123,11 @@ class EventStreams:
         """The stream of an operation's answers. Raises RequestRefused, RateLimited, and as `authenticate` does."""
         viewer = await self._authenticate(token_of_headers(request.headers))
         if self._draining or len(self._open) >= self._settings.max_sockets:
-            text = "No more streams can be opened here; try again."
-            raise RequestRefused(503, "TEMPORARILY_UNAVAILABLE", text, {"Retry-After": "1"})
+            raise RequestRefused(503, "TEMPORARILY_UNAVAILABLE", "No more streams fit here; try again.", _SOON)
 
         admitted = contextlib.ExitStack()
-        if self._admission is not None:
-            await self._admission.admit(request.scope, viewer, operation)
-            admitted.enter_context(self._admission.under_way(request.scope, viewer))
+        if self._admission:
+            await self._admission.begin(request.scope, viewer, operation, admitted)
 
         async def make_context() -> object:
             return await self._get_context(request, viewer)

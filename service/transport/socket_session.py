@@ -230,8 +230,7 @@ class SocketSession:
             self._count(operation.type)
             with contextlib.ExitStack() as admitted:
                 if self._admission is not None:
-                    await self._admission.admit(self._socket.scope, viewer, operation)
-                    admitted.enter_context(self._admission.under_way(self._socket.scope, viewer))
+                    await self._admission.begin(self._socket.scope, viewer, operation, admitted)
                 await self._answer(operation_id, operation, viewer)
         except DocumentRefused as refused:
             await self._finish(operation_id, {"type": "error", "payload": format_errors(refused.errors)})

@@ -32,6 +32,7 @@ from service.client import (
     inspect_file,
     see_complete,
 )
+from service.client import retrying as retrying_module
 from service.client.connection import Connection
 from service.client.local_file import CHUNK_BYTES
 from service.client.retrying import DELAYS_S, MAX_WAIT_S, pause_s, retrying
@@ -252,6 +253,22 @@ async def test_answers_become_typed_errors(
     assert "the-token" not in raised.value.message
     assert len(requests) == (3 if retryable else 1)
     assert {request.url.host for request in requests} == {"api.example"}
+
+
+async def test_a_client_that_asks_too_much_waits_as_long_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(retrying_module.asyncio, "sleep", sleep)
+    page = {"data": {"feed": {"nodes": [], "pageInfo": {"hasNextPage": False, "endCursor": None}}}}
+    told = refused(429, "RATE_LIMITED", retryable=True, retryAfterMs=7_000)
+    client, _ = answering(told, httpx.Response(200, json=page))
+    async with client:
+        await client.feed(purpose="COMMUNITY")
+    [waited] = slept
+    assert 7 <= waited <= 7 * 1.25
 
 
 async def test_a_passing_failure_is_not_noticed() -> None:

@@ -127,6 +127,22 @@ test('it waits as long as the service asks', async () => {
   assert.equal(upload.state, 'sent');
 });
 
+test('it waits as long as the service asks that has refused the whole operation', async () => {
+  const { service } = new Page();
+  const original = service.fetch;
+  let refused = 0;
+  service.fetch = (url, options) => {
+    if (!options.body.includes('CreateUploads') || refused++) return original(url, options);
+    const extensions = { code: 'RATE_LIMITED', retryable: true, retryAfterMs: 9_000 };
+    return Promise.resolve({ status: 429, json: async () => ({ errors: [{ message: 'Slower.', extensions }] }) });
+  };
+  const page = new Page({ service });
+  const [upload] = await page.add([file(1_000)]);
+  await over([upload]);
+  assert.deepEqual(page.slept, [9_000]);
+  assert.equal(upload.state, 'sent');
+});
+
 test('a part that fails is the only one that is sent again', async () => {
   const page = new Page();
   let failures = 0;
