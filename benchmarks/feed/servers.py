@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from benchmarks.feed.pages import Page
-from benchmarks.stack import REPOSITORY
+from benchmarks.stack import REPOSITORY, UNLIMITED
 from service import policies
 from service.cloudfront import HashAlgorithm, Signer
 from service.dev.edge.verification import PublicKey
@@ -110,7 +110,7 @@ def keys_of(settings: Settings) -> Keys:
 def our_server(settings: Settings, folder: Path, name: str = OURS, **http: int) -> Server:
     """`python -m service api` as it is shipped, its access log included, but for these settings of its HTTP side."""
     settings = settings.model_copy(update={"http": settings.http.model_copy(update=http)})
-    environment = {**environment_of(settings, GROUPS["api"]), "TMPDIR": str(folder)}
+    environment = {**environment_of(settings, GROUPS["api"]), **UNLIMITED, "TMPDIR": str(folder)}
     port = settings.http.port
     part = Part(name, [sys.executable, "-m", "service", "api"], environment, f"http://127.0.0.1:{port}/healthz")
     return Server(part, port)

@@ -48,7 +48,7 @@ class LimitsSettings(Group):
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(), description="Whose word is taken on where a request comes from (X-Forwarded-For)"
     )
-    operations_at_once: Limit = Field(default=200, description="Of one viewer in one process")
+    operations_at_once: Limit = Field(default=1_000, description="Of one viewer in one process")
     daily_bytes: PerOwner = Field(
         default=PerOwner(user=50_000_000_000, moderator=50_000_000_000),
         description="Bytes an owner may send a day",
