@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -25,6 +26,7 @@ from service.stores.deletions import DeletionDocument
 from service.stores.invalidations import InvalidationDocument
 
 MAX_IDS = 100
+_AT_ONCE = 8
 
 # What `hide` needs of a media.
 DELETION_FIELDS = (*KEPT_FIELDS, "original", "renditions.key")
@@ -47,12 +49,27 @@ async def request_deletions(
     )
     wanted = [media_id for media_id in dict.fromkeys(media_ids) if media_id is not None]
     found = await stores.media.get_many(wanted, fields=DELETION_FIELDS, access=granted_filters(viewer, Action.DELETE))
-    deletions = {
-        media_id: await hide(found[media_id], viewer.id, stores, media_bucket)
-        for media_id in wanted
-        if media_id in found
-    }
+    deletions = await _hide_all([found[each] for each in wanted if each in found], viewer.id, stores, media_bucket)
     await stores.audit.settle("deletions", deletions)
+    return deletions
+
+
+async def _hide_all(
+    media: Sequence[MediaDocument], requested_by: str, stores: Stores, media_bucket: str
+) -> dict[UUID, DeletionDocument]:
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def hide_in_turn(each: MediaDocument) -> DeletionDocument:
+        async with slots:
+            return await hide(each, requested_by, stores, media_bucket)
+
+    outcomes = await asyncio.gather(*map(hide_in_turn, media), return_exceptions=True)
+    # Not before all have ended: what is repeated after an error must not meet what still goes on.
+    deletions = {}
+    for each, outcome in zip(media, outcomes, strict=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+        deletions[each["_id"]] = outcome
     return deletions
 
 

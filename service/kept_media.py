@@ -14,6 +14,7 @@ from service.lifecycle import MediaStatus
 from service.models import DeletionStage, MediaPurpose
 from service.stores import Stores
 from service.stores.deletions import DeletionDocument
+from service.stores.holds import subject_of
 
 # What this module reads of a media.
 KEPT_FIELDS: Final = ("owner_id", "purpose", "created_at")
@@ -61,13 +62,15 @@ async def removal_of(media_id: UUID, *, stores: Stores) -> AsyncIterator[Kept | 
 async def hold_back(deletion: DeletionDocument, media: MediaDocument, *, stores: Stores) -> DeletionDocument:
     """Have the `deletion` of `media` (with `KEPT_FIELDS`), which was just asked for, say so if it has to wait.
 
-    What decides is the same question, asked again by whoever is about to remove something.
+    What decides is the same question, asked again by whoever is about to remove something. While somebody removes who
+    began before there was a hold, the deletion does not wait: it may be that nothing is left to keep.
     """
     if deletion["stage"] != DeletionStage.HIDDEN:
         return deletion
     hold_id = await stores.holds.on(media["_id"], media["owner_id"])
     kept = await what_keeps(media, hold_id=hold_id, stores=stores)
-    if kept is None:
+    # In this order: what begins after the hold was seen finds it, and says itself that the deletion waits.
+    if kept is None or (hold_id is not None and await stores.holds.removals_of(subject_of(media_id=media["_id"]))):
         return deletion
     await block(media["_id"], kept, stores=stores)
     return (await stores.deletions.get_many([media["_id"]])).get(media["_id"], deletion)

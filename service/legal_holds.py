@@ -11,19 +11,27 @@ from uuid import UUID
 from uuid6 import uuid7
 
 from service.errors import InvalidInput, NotFound
+from service.lifecycle import MediaStatus
+from service.models import DeletionStage
 from service.stores import Stores
 from service.stores.holds import HoldDocument, subject_of
 
 MAX_TEXT: Final = 1_000
 _POLL_S: Final = 0.1
+_WITHOUT_BYTES: Final = frozenset({MediaStatus.EXPIRED, MediaStatus.DELETED})
+_BYTES_STAY: Final = frozenset({DeletionStage.HIDDEN, DeletionStage.BLOCKED_BY_RETENTION})
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A new hold, and the media of which something was being removed before it was there, and still is."""
+    """A new hold, and the media of which something was being removed before it was there, and still is.
+
+    `keeps_nothing`: there are no bytes that it could keep, or not yet: they are gone, or nobody has such an owner's id.
+    """
 
     hold: HoldDocument
     being_removed: Collection[UUID]
+    keeps_nothing: bool
 
 
 async def place_hold(
@@ -51,7 +59,24 @@ async def place_hold(
         holder = owner_id
     hold = await stores.holds.place(uuid7(), subject, owner_id=holder, by=by, reason=reason)
     await stores.audit.settle("holds", [hold["_id"]])
-    return Placed(hold, await _removals_seen_out(subject, patience_s, stores))
+    being_removed = await _removals_seen_out(subject, patience_s, stores)
+    is_kept = await (_is_left_of_owner(holder, stores) if media_id is None else _is_left(media_id, stores))
+    return Placed(hold, being_removed, keeps_nothing=not is_kept)
+
+
+async def _is_left(media_id: UUID, stores: Stores) -> bool:
+    deletion = (await stores.deletions.get_many([media_id])).get(media_id)
+    if deletion is not None:
+        return deletion["stage"] in _BYTES_STAY
+    media = await stores.media.get(media_id, fields=())
+    return media is not None and media["status"] not in _WITHOUT_BYTES
+
+
+async def _is_left_of_owner(owner_id: str, stores: Stores) -> bool:
+    media = await stores.owner_data.count_media(owner_id)
+    if media.keys() - _WITHOUT_BYTES:
+        return True
+    return bool(_BYTES_STAY & (await stores.owner_data.count_deletions(owner_id)).keys())
 
 
 def _check(by: str, reason: str) -> None:

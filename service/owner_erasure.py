@@ -183,6 +183,8 @@ def _forgetful(stores: Stores) -> Iterator[Forgetful]:
 async def _seal(owner_id: str, erasure: ErasureDocument, stores: Stores) -> None:
     # What was noted under the name leaves for its chain before the name goes.
     await stores.audit.settle_all()
+    # Those that waited for it.
+    await stores.holds.forget_owner(owner_id)
     deletions, digest = await stores.owner_data.sum_up([owner_id, erasure["pseudonym"]])
     await stores.owner_data.rename(owner_id, erasure["pseudonym"])
     await stores.erasures.seal(erasure, deletions=deletions, certificates_sha256=digest)

@@ -13,6 +13,10 @@ from service.stores.database import OUTAGE_ERRORS
 from service.telemetry import Metrics
 
 _AWAY: tuple[type[Exception], ...] = (MediaServiceError, *OUTAGE_ERRORS)
+_NOTHING_OF_MEDIA = (
+    "It keeps nothing: the bytes of this media are gone. Lift it, unless it is to say that it was asked for."
+)
+_NOTHING_OF_OWNER = "It keeps nothing so far: storage has nothing of this owner's. Is the id right? What comes is kept."
 _COLUMNS = ("Hold", "On", "Placed", "By", "Reason", "Lifted", "Deletions that wait")
 
 
@@ -23,7 +27,7 @@ def stopped(error: Exception) -> int:
 
 
 async def run_place(settings: Settings, *, media_id: UUID | None, owner_id: str | None, by: str, reason: str) -> int:
-    """Print the id of the new hold; on stderr the media that were being removed already. The exit code."""
+    """Print the id of the new hold; on stderr what it cannot keep, since it is gone or going. The exit code."""
     async with open_runtime(settings, Metrics()) as runtime:
         try:
             placed = await place_hold(media_id=media_id, owner_id=owner_id, by=by, reason=reason, stores=runtime.stores)
@@ -32,6 +36,8 @@ async def run_place(settings: Settings, *, media_id: UUID | None, owner_id: str 
     result_console().print(str(placed.hold["_id"]), markup=False)
     for each in sorted(placed.being_removed):
         problem_console().print(f"Media {each} was being removed before, and still is: look at its deletion.")
+    if placed.keeps_nothing:
+        problem_console().print(_NOTHING_OF_MEDIA if owner_id is None else _NOTHING_OF_OWNER)
     return 0
 
 

@@ -19,6 +19,9 @@ from service.stores.expressions import NOW, after_now, insert_if_absent
 # How long a deletion is left to its first job before the sweeper looks after it.
 _FIRST_LOOK_S = 60
 
+# A removal that had begun goes on when a hold is placed, and others may have noted by then that the deletion waits.
+_BEING_REMOVED = {"$in": [DeletionStage.HIDDEN.value, DeletionStage.BLOCKED_BY_RETENTION.value]}
+
 
 class DeletionDocument(TypedDict):
     """`objects`: what is to be removed, as far as known. `awaits_cdn`: edges were to be told when storage was empty.
@@ -95,7 +98,7 @@ class DeletionStore:
     async def add_objects(self, media_id: UUID, keys: Collection[tuple[str, str]]) -> None:
         """One run of a deletion removes `keys` (bucket, key), which a later one has to know of once they are gone."""
         await self._deletions.update_one(
-            {"_id": media_id, "stage": DeletionStage.HIDDEN.value},
+            {"_id": media_id, "stage": _BEING_REMOVED},
             {"$addToSet": {"objects": {"$each": _objects(sorted(keys))}}},
         )
 
@@ -108,11 +111,12 @@ class DeletionStore:
     ) -> None:
         """Storage was asked for every one of `keys` (bucket, key) and no longer holds one of them.
 
-        `awaits_cdn`: edges are being told. `keeps_original`: that stays, since another media has the same content.
+        `awaits_cdn`: edges are being told. `keeps_original`: that stays, since another media has the same content. A
+        deletion that is said to wait meanwhile waits no longer: nothing is left to keep.
         """
         objects = _objects(keys)
         await self._deletions.update_one(
-            {"_id": media_id, "stage": DeletionStage.HIDDEN.value},
+            {"_id": media_id, "stage": _BEING_REMOVED},
             [
                 {
                     "$set": {
@@ -122,6 +126,9 @@ class DeletionStore:
                         "awaits_cdn": {"$literal": awaits_cdn},
                         "keeps_original": {"$literal": keeps_original},
                         "objects_removed_at": NOW,
+                        "blocked_until": "$$REMOVE",
+                        "blocked_by": "$$REMOVE",
+                        "look_at": {"$min": ["$look_at", after_now(_FIRST_LOOK_S)]},
                         **noted(
                             f"objects-removed:{media_id}",
                             AuditAction.OBJECTS_REMOVED,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, NotRequired, TypedDict
 from uuid import UUID
 
@@ -16,12 +16,12 @@ from pymongo import ReturnDocument
 from uuid6 import uuid7
 
 from service.audit import AuditAction
-from service.stores.audit_outbox import noted
+from service.stores.audit_outbox import OUTBOX, noted
 from service.stores.database import OUTAGE_ERRORS, Database
-from service.stores.expressions import NOW, insert_if_absent
+from service.stores.expressions import NOW, after_now, insert_if_absent, literals
 
 # A process that was killed while it removed has not said that it is over.
-FORGOTTEN_AFTER = timedelta(hours=1)
+FORGOTTEN_AFTER_S = 3_600
 
 
 class HoldDocument(TypedDict):
@@ -113,19 +113,17 @@ class HoldStore:
 
         A hold that is placed afterwards is told of this removal.
         """
-        claim = {
-            "_id": uuid7(),
-            "subjects": _subjects(media_id, owner_id),
-            "media_id": media_id,
-            "expires_at": datetime.now(UTC) + FORGOTTEN_AFTER,
-        }
-        await self._removals.insert_one(claim)
+        claim_id = uuid7()
+        claim = literals({"subjects": _subjects(media_id, owner_id), "media_id": media_id})
+        # In server time, like the index that ends it: a clock that is behind must not hide what is still under way.
+        claim["expires_at"] = after_now(FORGOTTEN_AFTER_S)
+        await self._removals.update_one({"_id": claim_id}, [{"$set": claim}], upsert=True)
         try:
             yield await self.on(media_id, owner_id)
         finally:
             # Of one that cannot be ended, no more is known than of a process that was killed.
             with suppress(*OUTAGE_ERRORS):
-                await self._removals.delete_one({"_id": claim["_id"]})
+                await self._removals.delete_one({"_id": claim_id})
 
     async def removals_of(self, subject: str, *, among: Collection[UUID] | None = None) -> dict[UUID, UUID]:
         """The removals of something that `subject` names which are under way, each with its media.
@@ -138,8 +136,8 @@ class HoldStore:
         return {claim: media for claim, media in found.items() if among is None or claim in among}
 
     async def forget_owner(self, owner_id: str) -> None:
-        """Remove the lifted holds on an owner and on their media."""
-        await self._holds.delete_many({"owner_id": owner_id, "active": {"$exists": False}})
+        """Remove the lifted holds on an owner and on their media, once it is on record that they were lifted."""
+        await self._holds.delete_many({"owner_id": owner_id, "active": {"$exists": False}, OUTBOX: {"$exists": False}})
 
 
 def owners_of(media: Iterable[Mapping[str, Any]]) -> dict[UUID, str]:

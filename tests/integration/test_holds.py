@@ -159,6 +159,36 @@ async def test_a_removal_that_had_begun_is_waited_for_or_named(
     assert (await placing).being_removed == set()
 
 
+async def test_a_hold_that_comes_too_late_blocks_nothing(
+    service: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client asks once more while the last removal runs, then another attempt of the job notes that it waits."""
+    media, barrier, stores = await stored_media(service), Barrier(), service.runtime.stores
+    await delete(service, media["_id"])
+    job = await next_job(service, JobKind.DELETE)
+    monkeypatch.setattr(ObjectStore, "delete", barrier.before(ObjectStore.delete))
+    removing = asyncio.create_task(run_job(service, job))
+    await barrier.reached.wait()
+    late = await place_hold(media_id=media["_id"], by="counsel", reason=REASON, stores=stores, patience_s=0)
+    assert not late.keeps_nothing, "it is not gone yet"
+    await delete(service, media["_id"])
+    assert (await deletion_of(service, media["_id"]))["stage"] == "HIDDEN", "the same question is asked by the job"
+    await run_job(service, job)
+    waits = await deletion_of(service, media["_id"])
+    assert (waits["stage"], waits["blocked_by"]) == ("BLOCKED_BY_RETENTION", late.hold["_id"])
+    barrier.opened.set()
+    await removing
+    assert await left_of(service, media) == set()
+    gone = await deletion_of(service, media["_id"])
+    assert gone["stage"] == "OBJECTS_REMOVED"
+    assert gone.keys().isdisjoint({"blocked_by", "blocked_until"})
+    after = [
+        await place_hold(**on, by="counsel", reason=REASON, stores=stores)
+        for on in ({"media_id": media["_id"]}, {"owner_id": "nobody"})
+    ]
+    assert [each.keeps_nothing for each in after] == [True, True]
+
+
 Way = Callable[[RunningService, Any], Awaitable[Any]]
 
 
@@ -274,6 +304,11 @@ async def test_the_command_places_lists_and_lifts(service: RunningService) -> No
     await run("lift", hold_id, "--by", "counsel")
     assert hold_id not in await run("list")
     assert f'"_id":"{hold_id}"' in await run("list", "--all", "--json")
+    said = await asyncio.to_thread(
+        CliRunner().invoke, app, ["hold", "place", "--owner", "anne", "--by", "c", "--reason", "x"], env=environment
+    )
+    assert "Is the id right?" in said.stderr
+    await run("lift", said.stdout.strip(), "--by", "counsel")
     await run("place", "--media", str(uuid7()), "--by", "counsel", "--reason", REASON, code=1)
     await run("place", "--by", "counsel", "--reason", REASON, code=2)
     assert await service.runtime.stores.holds.find() == []
