@@ -26,12 +26,15 @@ from service.dev.processes import Children
 from service.dev.seaweed import PORT_NAMES, SeaweedSetup, start_seaweed
 from service.dev.tokens import dev_issuer
 from service.object_store import ObjectStore
-from service.settings import AuthSettings, Environment, HttpSettings, MongoSettings, Settings
+from service.settings import AuthSettings, Environment, HttpSettings, LimitsSettings, MongoSettings, Settings
+from service.settings.limits import PerRole
 from tests.antivirus import Clamd, find_clamd, start_clamd
 from tests.memory_folder import SERVER_FOLDERS, SHARED_MEMORY, has_room, remove_abandoned
 from tests.servers import ORIGIN, StorageServer, start_ministack
 
 REPOSITORY = Path(__file__).parent.parent
+# Tests ask as one owner within seconds what people ask within hours; those of limits have their own.
+UNHURRIED = LimitsSettings(reads=PerRole(), writes=PerRole(), live=PerRole())
 # Below those of the embedded stack, and so are their partners for gRPC.
 FIRST_PORT = 13_000
 MINISTACK = REPOSITORY / ".venv-ministack" / "bin" / "python"
@@ -193,6 +196,7 @@ async def settings(mongod: str, database_name: str, seaweed: StorageServer, dev_
         http=HttpSettings(allowed_origins=(ORIGIN,), introspection=True),
         delivery=dev_delivery(dev_keys, "http://127.0.0.1:8090"),
         auth=AuthSettings(issuers=(dev_issuer(dev_keys.token_secret),)),
+        limits=UNHURRIED,
     )
 
 

@@ -60,6 +60,9 @@ async def _check_anchors(settings: Settings, stores: Stores, object_store: Objec
     if not heads and not anchors.heads:
         return ok(_CHECK, "Nothing is on record yet.")
     if anchors.newest is None:
+        begun, now = await stores.audit_reads.begun(), await stores.media.server_time()
+        if begun is not None and now - begun < _LATE:
+            return ok(_CHECK, "The chains have just begun; where they end is written down with the next sweep.")
         return warning(_CHECK, "Where the chains end is written down nowhere yet.", _NO_ANCHOR)
     for anchor in anchors.heads:
         if anchor.head.sequence > heads.get(anchor.head.bucket, Head(anchor.head.bucket)).sequence:

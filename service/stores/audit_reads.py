@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from service.audit import BUCKETS
 from service.stores.audit import OUTBOXES
 from service.stores.audit_outbox import OUTBOX
 from service.stores.database import Database
@@ -15,6 +16,7 @@ from service.stores.database import Database
 # So many outboxes are looked at for the oldest entry: at rest there are none.
 _LOOKED_AT = 1_000
 _WAITING = {f"{OUTBOX}.id": {"$gt": ""}}
+_FIRST = "{:03d}:000000000001"
 
 
 # What is counted; it stands for that many or more.
@@ -43,6 +45,13 @@ class AuditReads:
         index = "subject" if media_id is not None else "owner" if owner_id is not None else "actor"
         async for row in self._audit.find(query).sort([("at", 1), ("_id", 1)]).hint(f"by_{index}"):
             yield row
+
+    async def begun(self) -> datetime | None:
+        """The moment of the oldest first entry of a chain, as it says itself; None before there is one."""
+        places = [_FIRST.format(bucket) for bucket in range(BUCKETS)]
+        firsts = await self._audit.find({"_id": {"$in": places}}, {"at": 1}).to_list(None)
+        moments = [str(first.get("at", "")) for first in firsts]
+        return datetime.fromisoformat(min(moments)) if moments else None
 
     async def backlog(self) -> Backlog:
         """What still waits in outboxes. Of very many the oldest may not be found."""
