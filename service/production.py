@@ -136,7 +136,7 @@ Rule = Callable[[Settings], str | None]
 
 _RULES: tuple[Rule, ...] = (_failpoint, _storage_secret, _replica_set, _cors, _events, _job_queues, _webhooks)
 
-# A worker signs nothing and answers nobody.
+# A worker answers nobody, and signs only to ask edges for what was deleted.
 _API_RULES: tuple[Rule, ...] = (
     *_RULES,
     _issuers,
