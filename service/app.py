@@ -177,7 +177,10 @@ def _lifespan(
             )
             search = app.state.vector_search = open_vector_search(settings.vectors, runtime.database)
             app.state.backpressure = pressure = Backpressure(
-                settings.limits, runtime.stores.job_inspection.waiting_s, on_held_back=metrics.limits.count_held_back
+                settings.limits,
+                runtime.stores.job_inspection.waiting_s,
+                on_held_back=metrics.limits.count_held_back,
+                on_unsampled=metrics.limits.count_unsampled,
             )
             for strain in Strain:
                 metrics.limits.measure_pressure(strain.value, partial(pressure.is_strained, strain))

@@ -23,11 +23,16 @@ from service.stores.database import OUTAGE_ERRORS
 log = structlog.get_logger(__name__)
 
 SAMPLE_S: Final = 5.0
+# The database's own deadline is shorter; whatever else may hang must not end the sampling.
+_ANSWER_S: Final = 30.0
+# Nothing is refused for what was seen longer ago.
+STALE_S: Final = 60.0
 # So many samples in a row decide: one slow answer is an accident.
 _IN_A_ROW: Final = 2
 # It ends at half of what it begins at, so that what is let in then does not bring it back at once.
 _ENDS_AT: Final = 0.5
 _RETRY_MS: Final = (10_000, 30_000)
+_NO_ANSWER: tuple[type[Exception], ...] = (*OUTAGE_ERRORS, TimeoutError)
 
 T = TypeVar("T")
 Waiting = Callable[[], Awaitable[Mapping[Lane, float]]]
@@ -65,11 +70,15 @@ class _Gauge:
         self._in_a_row, self.is_strained = 0, not self.is_strained
         return True
 
+    def forget(self) -> None:
+        self._in_a_row, self.is_strained = 0, False
+
 
 class Backpressure:
     """Samples how long jobs have waited and how long the database takes to say so.
 
-    `waiting_s` asks the database for the age of each lane's oldest job. `on_held_back` is told of each refusal.
+    `waiting_s` asks the database for the age of each lane's oldest job. `on_held_back` is told of each refusal,
+    `on_unsampled` of each sample that failed otherwise than by an outage.
     """
 
     def __init__(
@@ -78,26 +87,34 @@ class Backpressure:
         waiting_s: Waiting,
         *,
         on_held_back: Callable[[str], None] = lambda _reason: None,
+        on_unsampled: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._waiting_s = waiting_s
         self._on_held_back = on_held_back
+        self._on_unsampled = on_unsampled
         self._clock = clock
         self._slowest_s = settings.max_database_ms / 1_000
         self._gauges = {Strain.QUEUE: _Gauge(settings.max_queue_age_s), Strain.DATABASE: _Gauge(self._slowest_s)}
+        self._sampled_at = dict.fromkeys(Strain, clock())
 
     async def run(self) -> None:
-        """Sample until cancelled."""
+        """Sample until cancelled, whatever comes of it."""
         while True:
             await asyncio.sleep(SAMPLE_S)
-            await self.sample()
+            try:
+                await self.sample()
+            except Exception:
+                log.exception("how much is waiting cannot be asked; what was seen before holds for a minute")
+                self._on_unsampled()
 
     async def sample(self) -> None:
         """Look once. That the database does not answer is its strain; of the queue nothing is known then."""
         started = self._clock()
         try:
-            waiting = await self._waiting_s()
-        except OUTAGE_ERRORS:
+            async with asyncio.timeout(_ANSWER_S):
+                waiting = await self._waiting_s()
+        except _NO_ANSWER:
             self._add(Strain.DATABASE, max(self._clock() - started, self._slowest_s + 1))
             return
         self._add(Strain.DATABASE, self._clock() - started)
@@ -105,12 +122,13 @@ class Backpressure:
         self._add(Strain.QUEUE, waiting[Lane.FIRST_VISIBLE])
 
     def is_strained(self, strain: Strain) -> bool:
-        return self._gauges[strain].is_strained
+        """Whether work is refused for it; never for what has not been looked at for a minute."""
+        return self._gauges[strain].is_strained and self._clock() < self._sampled_at[strain] + STALE_S
 
     def require(self, *strains: Strain) -> None:
         """Raise TemporarilyUnavailable if one of `strains` is there."""
         for strain in strains:
-            if self._gauges[strain].is_strained:
+            if self.is_strained(strain):
                 self._on_held_back(strain.value)
                 # Those who are refused together must not come back together.
                 delay_ms = random.randint(*_RETRY_MS)  # noqa: S311 - spreads retries, no secret
@@ -126,6 +144,10 @@ class Backpressure:
         return await work
 
     def _add(self, strain: Strain, value: float) -> None:
+        now = self._clock()
+        if now >= self._sampled_at[strain] + STALE_S:
+            self._gauges[strain].forget()
+        self._sampled_at[strain] = now
         if self._gauges[strain].add(value):
             log.warning(
                 "new work is refused" if self._gauges[strain].is_strained else "new work is taken on again",

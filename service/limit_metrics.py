@@ -30,6 +30,11 @@ class LimitMetrics:
         self._pressure_refused = Counter(
             "media_backpressure_refused", "Mutations that were refused because of it.", ["reason"], registry=registry
         )
+        self._unsampled = Counter(
+            "media_backpressure_sample_failures",
+            "Times that how much is waiting could not be asked, other than for an outage of the database.",
+            registry=registry,
+        )
 
     def count_refused(self, budget: Budget) -> None:
         self._refused.labels(budget.value).inc()
@@ -39,6 +44,9 @@ class LimitMetrics:
 
     def count_held_back(self, reason: str) -> None:
         self._pressure_refused.labels(reason).inc()
+
+    def count_unsampled(self) -> None:
+        self._unsampled.inc()
 
     def measure_pressure(self, reason: str, pressed: Callable[[], float]) -> None:
         """Have `pressed` asked for whenever metrics are."""

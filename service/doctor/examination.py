@@ -15,7 +15,7 @@ from service.doctor.findings import Finding, Level, ok, problem
 from service.doctor.issuers import check_issuers
 from service.doctor.jail import check_jail
 from service.doctor.keys import check_keys
-from service.doctor.load import check_load
+from service.doctor.load import check_load, check_proxies
 from service.doctor.queue import check_job_queues, check_queue
 from service.doctor.scanner import check_scanner
 from service.doctor.storage import check_storage
@@ -47,7 +47,8 @@ async def examine(settings: Settings, *, roles: Collection[Role] = BOTH) -> Asyn
         of_cdn = await check_agreement(settings.cdn, settings.mongo) if is_readable else []
         of_vectors = await check_vectors(settings.vectors, settings.mongo) if is_readable else []
         of_delivery = await _check_delivery(settings, is_readable=is_readable)
-        for finding in [*await check_issuers(settings.auth), *of_delivery, *of_cdn, *of_vectors]:
+        of_clients = [*await check_issuers(settings.auth), *check_proxies(settings.limits, settings.environment)]
+        for finding in [*of_clients, *of_delivery, *of_cdn, *of_vectors]:
             yield finding
     if Role.WORKER in roles:
         of_events = await check_queue(settings.events, settings.storage)

@@ -41,6 +41,8 @@ class GracefulServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                # It would believe any peer on this machine; whom to believe is a setting of ours (client_address.py).
+                proxy_headers=False,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=max(1, round(settings.drain_s)),
             )

@@ -40,7 +40,15 @@ from tests.webhook_stand import Post, ReceiverStand, receiving
 @asynccontextmanager
 async def served(app: object, port: int) -> AsyncIterator[str]:
     """`app` on a loopback port until the block ends."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False, ws="websockets-sansio")  # type: ignore[arg-type]
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        host="127.0.0.1",
+        port=port,
+        log_config=None,
+        access_log=False,
+        ws="websockets-sansio",
+        proxy_headers=False,
+    )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve())
     while not server.started:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from pymongo.errors import AutoReconnect
+from pymongo.errors import AutoReconnect, OperationFailure
 
 from service.backpressure import Backpressure, Strain
 from service.errors import TemporarilyUnavailable
@@ -90,3 +92,48 @@ async def test_what_is_refused_has_not_begun_and_is_asked_for_again_later() -> N
     assert len(delays) > 5, "they would all come back together"
     assert stand.told == ["queue"] * 20
     assert await stand.pressure.unless(work(), Strain.DATABASE) == "done"
+
+
+async def test_an_answer_that_nobody_expected_ends_neither_the_sampling_nor_leaves_new_work_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stand = Stand()
+    stand.age = 200
+    await stand.sampled(2)
+    failed, back = 0, asyncio.Event()
+
+    async def waiting() -> dict[Lane, float]:
+        nonlocal failed
+        if failed < 3:
+            raise OperationFailure("hint provided does not correspond to an existing index", 2)
+        back.set()
+        return dict.fromkeys(Lane, 0.0)
+
+    def count() -> None:
+        nonlocal failed
+        failed += 1
+
+    pressure = stand.pressure
+    monkeypatch.setattr("service.backpressure.SAMPLE_S", 0)
+    monkeypatch.setattr(pressure, "_waiting_s", waiting)
+    monkeypatch.setattr(pressure, "_on_unsampled", count)
+    assert pressure.is_strained(Strain.QUEUE)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        running = group.create_task(pressure.run())
+        await back.wait()
+        running.cancel()
+    assert failed == 3
+
+
+async def test_what_is_not_looked_at_for_a_minute_holds_nothing_back() -> None:
+    stand = Stand()
+    stand.age = 200
+    assert await stand.sampled(2) == (True, False)
+    stand.is_away = True
+    stand.now += 59
+    assert await stand.sampled(2) == (True, True)
+    stand.now += 2
+    assert await stand.sampled() == (False, True), "of the queue nothing is known while the database is away"
+    stand.is_away = False
+    assert await stand.sampled() == (False, True), "decided anew, by two in a row"
+    assert await stand.sampled() == (True, False)

@@ -12,8 +12,9 @@ from service.dev.edge import Behavior, Edge, EdgeSettings
 from service.doctor.database import judge_server
 from service.doctor.edge import check_edge
 from service.doctor.findings import Level
+from service.doctor.load import check_proxies
 from service.http_probe import Answer
-from service.settings import Environment
+from service.settings import Environment, LimitsSettings
 from service.stores.inspection import ServerFacts
 from tests.edge_stand import BASE, Bucket, delivery_settings
 
@@ -94,3 +95,11 @@ async def test_an_edge_that_takes_the_public_key_for_private_pictures_is_told(
         [finding] = told
         assert "key of the public ones" in finding.text
         assert "*/private/*" in (finding.remedy or "")
+
+
+def test_in_production_it_is_said_that_clients_cannot_be_told_apart() -> None:
+    [finding] = check_proxies(LimitsSettings(), Environment.PRODUCTION)
+    assert finding.level is Level.WARNING
+    assert "MEDIA_LIMITS__TRUSTED_PROXIES" in (finding.remedy or "")
+    assert not check_proxies(LimitsSettings(), Environment.DEVELOPMENT)
+    assert not check_proxies(LimitsSettings(trusted_proxies=("10.0.0.0/8",)), Environment.PRODUCTION)  # type: ignore[arg-type]
