@@ -18,9 +18,13 @@ def canonical_json(value: object) -> bytes:
     """`value` as RFC 8785 writes it: no blanks, keys in the order of their UTF-16 code units, numbers as ECMAScript.
 
     Takes None, booleans, integers up to 2^53 - 1, floats, strings, lists, tuples, and mappings with strings as keys.
-    Raises ValueError for what has no canonical form: NaN, infinities, larger integers, lone surrogates, other types.
+    Raises ValueError for what has no canonical form: NaN, infinities, larger integers, lone surrogates, other types,
+    and hundreds of lists in one another.
     """
-    return _written(value).encode()
+    try:
+        return _written(value).encode()
+    except RecursionError:
+        raise ValueError("it is nested too deeply to have a canonical form") from None
 
 
 def _written(value: object) -> str:

@@ -36,7 +36,7 @@ def read_heads(body: bytes, source: str) -> list[Anchor]:
     try:
         rows = orjson.loads(body)["heads"]
         return [Anchor(Head(int(row["bucket"]), int(row["sequence"]), str(row["hash"])), source) for row in rows]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UnreadableFile(f"{source} is no anchor: it has no list of heads.") from error
 
 

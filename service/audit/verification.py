@@ -49,19 +49,25 @@ class ChainVerifier:
         try:
             actual = hash_of(entry)
         except ValueError:
-            actual = ""
+            # No text is the same: nothing beside it passes for its hash.
+            actual = None
+        if not isinstance(stored_hash, str):
+            stored_hash = ""
         problems = list(self._problems(entry, stored_hash, actual))
-        self._ids.add(str(entry.get("id")))
+        if isinstance(entry.get("id"), str):
+            self._ids.add(entry["id"])
         sequence = entry.get("sequence")
         # After a gap, whatever is as it was written is believed where it stood, so that one fault is not thousands.
         is_gap = stored_hash == actual and isinstance(sequence, int) and sequence > expected
         number: int = entry["sequence"] if is_gap else expected
-        self.head = Head(self.head.bucket, number, str(stored_hash))
+        self.head = Head(self.head.bucket, number, stored_hash)
         problems += self._contradictions(number, actual)
         return [Finding(self.head.bucket, number, problem) for problem in problems]
 
-    def _problems(self, entry: Mapping[str, Any], stored_hash: object, actual: str) -> Iterator[str]:
-        if stored_hash != actual:
+    def _problems(self, entry: Mapping[str, Any], stored_hash: str, actual: str | None) -> Iterator[str]:
+        if actual is None:
+            yield "it was altered: nothing was ever put on record that cannot be hashed"
+        elif stored_hash != actual:
             yield "it was altered: its hash is another"
         if entry.get("sequence") != self.head.sequence + 1:
             yield f"entry {self.head.sequence + 1} should stand here: some are missing or in another order"
@@ -74,10 +80,13 @@ class ChainVerifier:
             or bucket_of(owner) != self.head.bucket
         ):
             yield "it belongs to another chain"
-        if str(entry.get("id")) in self._ids:
+        entry_id = entry.get("id")
+        if not isinstance(entry_id, str):
+            yield "it has no id"
+        elif entry_id in self._ids:
             yield "it tells what an earlier entry tells already"
 
-    def _contradictions(self, sequence: int, actual: str) -> Iterator[str]:
+    def _contradictions(self, sequence: int, actual: str | None) -> Iterator[str]:
         for anchor in self._anchors.pop(sequence, ()):
             if anchor.head.hash != actual:
                 yield f"it is not what {anchor.source} says"

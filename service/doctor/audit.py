@@ -46,8 +46,12 @@ async def check_audit(settings: Settings) -> list[Finding]:
 
 async def _check_backlog(stores: Stores) -> Finding:
     backlog = await stores.audit_reads.backlog()
-    if backlog.oldest is None:
+    if not backlog.number:
         return ok(_CHECK, "Every entry is in its chain.")
+    if backlog.oldest is None:
+        return warning(
+            _CHECK, f"{backlog.number} documents hold what is no entry, and stays out of the chains.", _NO_SWEEP
+        )
     waited = await stores.media.server_time() - backlog.oldest
     text = f"{backlog.number} documents hold entries for their chains, the oldest for {waited.total_seconds():.0f} s."
     return warning(_CHECK, text, _NO_SWEEP) if waited > _LATE else ok(_CHECK, text)

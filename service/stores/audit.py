@@ -83,21 +83,30 @@ class AuditStore:
         """Append all that outboxes hold at this moment; the number of documents."""
         settled = 0
         for name, outbox in self._settled_outboxes.items():
+            left: list[Any] = []
             # Not again those that are noted in while others are moved: that could go on for ever.
             for _ in range(1 + await self._outboxes[name].count_documents(_WAITING) // PAGE):
-                documents = await outbox.find(_WAITING, {OUTBOX: 1}).limit(PAGE).to_list(PAGE)
-                await self._move(name, documents)
-                settled += len(documents)
+                query = _WAITING | ({"_id": {"$nin": left}} if left else {})
+                documents = await outbox.find(query, {OUTBOX: 1}).limit(PAGE).to_list(PAGE)
+                malformed = await self._move(name, documents)
+                left += malformed
+                settled += len(documents) - len(malformed)
         return settled
 
     async def count_waiting(self) -> int:
         """Documents whose outbox is not empty."""
         return sum([await outbox.count_documents(_WAITING) for outbox in self._outboxes.values()])
 
-    async def _move(self, collection: str, documents: Sequence[dict[str, Any]]) -> None:
+    async def _move(self, collection: str, documents: Sequence[dict[str, Any]]) -> list[Any]:
+        """The ids of those that stay as they are, since what they hold are no entries: they hold up no others."""
+        faults = {document["_id"]: _fault(document[OUTBOX]) for document in documents}
+        malformed = [each for each, fault in faults.items() if fault is not None]
+        for each in malformed:
+            log.error("what an outbox holds is no audit entry", collection=collection, id=str(each), why=faults[each])
+        documents = [document for document in documents if faults[document["_id"]] is None]
         pending = [entry for document in documents for entry in document[OUTBOX]]
         if not pending:
-            return
+            return malformed
         await self.append(pending)
         moved = {"$in": ["$$this.id", [entry["id"] for entry in pending]]}
         left = {"$filter": {"input": f"${OUTBOX}", "cond": {"$not": moved}}}
@@ -109,6 +118,7 @@ class AuditStore:
         ids = [document["_id"] for document in documents]
         query = {"_id": {"$in": ids}, f"{OUTBOX}.id": {"$gt": ""}}
         await self._outboxes[collection].update_many(query, emptied)
+        return malformed
 
     async def record(self, deeds: Sequence[Deed]) -> None:
         """Append what is about to be done, in server time; what is on record already is left out.
@@ -212,6 +222,20 @@ class AuditStore:
 
 
 _WAITING = {f"{OUTBOX}.id": {"$gt": ""}}
+
+
+def _fault(outbox: Any) -> str | None:
+    """Why what a document holds as its outbox cannot be appended; None if it can."""
+    try:
+        for entry in outbox:
+            bucket_of(entry["owner"])
+            linked([entry], Head(0))
+            if not isinstance(entry["id"], str) or not isinstance(entry["actor"], str):
+                return "its id and its actor are not both texts"
+    # All that becomes of a document that this service has not written.
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def _pending(deed: Deed, at: datetime) -> PendingEntry:

@@ -54,10 +54,17 @@ class AuditReads:
         return datetime.fromisoformat(min(moments)) if moments else None
 
     async def backlog(self) -> Backlog:
-        """What still waits in outboxes. Of very many the oldest may not be found."""
+        """What still waits in outboxes. Of very many the oldest may not be found, nor what does not say since when."""
         number, moments = 0, []
         for outbox in self._outboxes:
             number += await outbox.count_documents(_WAITING, limit=MOST_WAITING, hint="audit_pending")
             cursor = outbox.find(_WAITING, {f"{OUTBOX}.at": 1}).hint("audit_pending").limit(_LOOKED_AT)
-            moments += [entry["at"] async for row in cursor for entry in row[OUTBOX]]
+            moments += [moment async for row in cursor for moment in _moments(row[OUTBOX])]
         return Backlog(min(number, MOST_WAITING), min(moments, default=None))
+
+
+def _moments(outbox: Any) -> list[datetime]:
+    """Since when entries wait; nothing of what is no entry, which is for `settle_all` to tell."""
+    entries = outbox if isinstance(outbox, list) else []
+    moments = [entry.get("at") for entry in entries if isinstance(entry, Mapping)]
+    return [moment for moment in moments if isinstance(moment, datetime)]

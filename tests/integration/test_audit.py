@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import structlog
 from pymongo.errors import AutoReconnect
 from typer.testing import CliRunner
 from uuid6 import uuid7
@@ -128,6 +129,33 @@ async def test_a_write_is_not_refused_where_its_entry_cannot_be_appended_yet(
     assert [each["action"] for each in await on_record(database)] == ["media.changed", "deletion.requested"]
     assert await stores.audit.settle_all() == 0
     assert "audit_pending" not in (await database.media.find_one({"_id": media_id}) or {})
+
+
+async def test_what_is_no_entry_is_reported_and_holds_up_no_other(
+    database: Database, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.stores.audit.PAGE", 2)
+    at = await stores.media.server_time()
+    good = {**pending("anna", 1, at)}
+    malformed: list[Any] = [
+        [{"id": "broken"}],
+        {"id": "no list"},
+        [{**good, "at": "yesterday"}],
+        [{**good, "owner": 7}],
+        [{**good, "details": {"size": float("nan")}}],
+        [{**good, "id": 7}, {**good, "id": "x"}],
+    ]
+    ids = await stored(database, len(malformed) + 1)
+    for media_id, outbox in zip(ids, [*malformed, [good]], strict=True):
+        await database.media.update_one({"_id": media_id}, {"$set": {"audit_pending": outbox}})
+    await database.handle["holds"].insert_one({"_id": uuid7(), "audit_pending": [pending("ben", 1, at)]})
+    backlog = await stores.audit_reads.backlog()
+    assert (backlog.number, backlog.oldest) == (8, at)
+    with structlog.testing.capture_logs() as logs:
+        assert await stores.audit.settle_all() == 2
+    assert {each["id"] for each in logs if each["log_level"] == "error"} == {str(each) for each in ids[:-1]}
+    assert {each["id"] for each in await on_record(database)} == {"anna:1", "ben:1"}
+    assert (await waiting(database), await faults(stores)) == (len(malformed), [])
 
 
 async def start(settings: Settings, where: str, owner: str, ids: list[UUID]) -> asyncio.subprocess.Process:

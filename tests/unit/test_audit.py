@@ -296,6 +296,19 @@ def test_no_line_of_an_export_can_be_dropped_or_changed() -> None:
     assert problems([])
 
 
+@pytest.mark.parametrize("member", ["details", "id", "owner", "hash"])
+def test_what_is_nested_too_deeply_to_be_hashed_is_a_finding(member: str) -> None:
+    lines, deep = exported(), "[" * 900 + "]" * 900
+    row = json.loads(lines[1])
+    (row if member == "hash" else row["entry"])[member] = "DEEP"
+    lines[1] = json.dumps(row).replace('"DEEP"', deep).encode()
+    [first, *_] = problems(lines)
+    assert isinstance(first, Finding)
+    assert (first.sequence, "altered" in first.problem) == (2, True)
+    # No hash beside it makes it one that was put on record.
+    assert verify([({**pending(1), "details": json.loads(deep)}, "")])
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"heads":[{}]}', b'{"heads":1}', b"\xff"])
 def test_what_is_no_anchor_is_said_to_be_none(body: bytes) -> None:
     with pytest.raises(UnreadableFile, match="is no anchor"):
