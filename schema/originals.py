@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from graphql import (
@@ -32,12 +33,13 @@ ORIGINAL_PATH = "original.key"
 def original_of(info: Info, media: MediaDocument) -> Any:
     """The address of the original of `media`: a SignedUrl, or one to be awaited where it is not on record yet.
 
-    Whether the viewer may have it is decided before. Raises NotPermitted for nobody.
+    Whether the viewer may have it is decided before. Raises NotPermitted for nobody, ValueError for a document that
+    names another object than an original.
     """
     original = media.get("original")
     if original is None:
         return None
-    signed = info.context.delivery.original_url(media_id=media["_id"], key=original["key"])
+    signed = info.context.delivery.original_url(key=original["key"])
     access = _access(info, media, signed)
     shown = SignedUrl(url=URL(signed.url), expires_at=signed.expires_at)
     return shown if info.context.originals.is_on_record(access) else _once_on_record(info, access, shown)
@@ -62,12 +64,16 @@ async def record_originals(info: Info, documents: Iterable[MediaDocument], field
     """
     if ORIGINAL_PATH not in fields or not _selects_originals(info._raw_info):
         return
-    viewer, delivery = info.context.viewer, info.context.delivery
+    viewer = info.context.viewer
     shown = [media for media in documents if "original" in media and may(viewer, Action.READ_ORIGINAL, media)]
-    await info.context.originals.put_all_on_record(
-        _access(info, media, delivery.original_url(media_id=media["_id"], key=media["original"]["key"]))
-        for media in shown
-    )
+    await info.context.originals.put_all_on_record(_accesses(info, shown))
+
+
+def _accesses(info: Info, shown: Iterable[MediaDocument]) -> Iterator[Access]:
+    for media in shown:
+        # One that cannot be signed is not given out, and fails by itself when its field is completed.
+        with suppress(ValueError):
+            yield _access(info, media, info.context.delivery.original_url(key=media["original"]["key"]))
 
 
 @by_selection

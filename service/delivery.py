@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from service.cloudfront import HashAlgorithm, Signer
 from service.errors import ConfigurationError
@@ -18,7 +19,6 @@ from service.policies import ORIGINAL_URL_LIFETIME_S, POLICIES, UrlLifetime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from uuid import UUID
 
     from service.documents import MediaDocument, RenditionDocument
     from service.settings import DeliverySettings, SigningKey
@@ -117,14 +117,14 @@ class _Memory:
         self._entries: OrderedDict[str, tuple[int, int, int, SignedUrl]] = OrderedDict()
         self.get = self._entries.get
 
-    def find(self, key: str, media_id: UUID, now: float) -> SignedUrl | None:
-        """What was signed for `key` of this media in the window of `now`."""
+    def find(self, key: str, now: float) -> SignedUrl | None:
+        """What was signed for `key` in the window of `now`."""
         found = self.get(key)
         if found is None:
             return None
-        since, until, number, signed = found
+        since, until, _, signed = found
         # A clock that was ahead may be set back: hence both ends of the window.
-        return signed if since <= now < until and number == media_id.int else None
+        return signed if since <= now < until else None
 
     def keep(self, key: str, media_id: UUID, lifetime: UrlLifetime, expires: int, url: str) -> SignedUrl:
         # What is signed anew counts as new: it must not be the next to go because it was known before.
@@ -192,13 +192,19 @@ class Delivery:
         is_opened = self._has_cookies and is_public
         return f"{self._base_url}/{key}" if is_opened else None
 
-    def original_url(self, *, media_id: UUID, key: str) -> SignedUrl:
-        """The URL of an original, for minutes. ValueError if `key` is not the original of this media."""
+    def original_url(self, *, key: str) -> SignedUrl:
+        """The URL of an original, for minutes: of what the document of a media lists as its original.
+
+        Media of one owner that have the same content share the object of the first of them, whose id is in the key. So
+        the document decides which it is, and whoever asks has read it. ValueError if `key` is not that of an original.
+        """
         now = self._clock()
-        if (known := self._originals.find(key, media_id, now)) is not None:
+        if (known := self._originals.find(key, now)) is not None:
             return known
-        if media_of_original(key) != str(media_id):
-            raise ValueError(f"{key!r} is not the original of media {media_id}")
+        named = media_of_original(key)
+        if named is None:
+            raise ValueError(f"{key!r} is not the original of a media")
+        media_id = UUID(named)
         expires = window_end(now, media_id, _ORIGINAL_LIFETIME)
         return self._originals.keep(
             key, media_id, _ORIGINAL_LIFETIME, expires, self._signers.original.sign(key, expires)

@@ -100,7 +100,7 @@ async def test_a_rendition_opens_and_is_cached(served: Served) -> None:
 
 
 async def test_an_original_opens_with_its_own_signature_only(served: Served) -> None:
-    signed = served.delivery.original_url(media_id=served.media_id, key=served.original).url
+    signed = served.delivery.original_url(key=served.original).url
     async with httpx.AsyncClient() as client:
         assert (await client.get(signed)).content == SECRET
         borrowed = f"{served.base_url}/{served.original}?{served.url().partition('?')[2]}"

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from pymongo.errors import AutoReconnect
+from structlog.testing import capture_logs
 
 from schema.global_id import encode_id
 from service.perceptual_hash import bands_of
@@ -126,6 +127,28 @@ async def test_without_an_entry_there_is_no_address_and_all_else_is_answered(
     stand.service.app.state.originals._refused_until = 0.0
     assert all(await stand.page())
     assert await stand.on_record() == each_once(stand.owner, ids)
+
+
+async def test_shared_content_opens_for_each_of_its_media_and_a_broken_one_costs_itself_alone(stand: Stand) -> None:
+    """The second points to the object of the first, as sending a photo twice leaves it."""
+    [first] = await stand.store(1)
+    media = stand.service.runtime.database.media
+    content = (await media.find_one({"_id": first}))["original"]
+    [linked] = await stand.store(1, original=content)
+    for _ in range(2):
+        [second, one] = await stand.page(9)
+        assert one["url"] == second["url"]
+        assert str(first) in one["url"]
+    assert set(await stand.on_record()) == set(each_once(stand.owner, [linked, first]))
+    [broken] = await stand.store(1, original={**content, "key": f"community/processed/feed/{first}/1.webp"})
+    with capture_logs():
+        # Compiled from the third time on.
+        page = await stand.anna.post(PAGE, owner=stand.owner, first=9)
+        nodes = await stand.anna.post(NODES, ids=[encode_id("Media", each) for each in (broken, linked)])
+    assert [bool(each["original"]) for each in page["data"]["mediaList"]["nodes"]] == [False, True, True]
+    assert [each["path"] for each in page["errors"]] == [["mediaList", "nodes", 0, "original"]]
+    assert [bool(each["original"]) for each in nodes["data"]["nodes"]] == [False, True]
+    assert set(await stand.on_record()) == set(each_once(stand.owner, [linked, first]))
 
 
 async def test_a_page_of_a_hundred_is_one_append(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:

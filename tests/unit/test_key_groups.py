@@ -69,7 +69,7 @@ def handed_out(of: Settings, clock: Clock) -> set[str]:
     return {
         signed(delivery, ID, PUBLIC_KEY, visibility=PUBLIC).url,
         signed(delivery, ID, PRIVATE_KEY, visibility=PRIVATE).url,
-        delivery.original_url(media_id=ID, key=ORIGINAL).url,
+        delivery.original_url(key=ORIGINAL).url,
     }
 
 
