@@ -68,7 +68,7 @@ def create_app(
     delivery = Delivery(settings.delivery)
     authenticator = Authenticator(settings.auth)
     operations = Operations(build_schema(), settings.http)
-    admission = Admission(settings.limits, remembers=authenticator.remembers)
+    admission = Admission(settings.limits)
 
     def context_of(app: Starlette, viewer: Viewer) -> Context:
         state = app.state

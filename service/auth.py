@@ -101,11 +101,6 @@ class Authenticator:
                 self._verified.popitem(last=False)
         return viewer
 
-    def remembers(self, token: str) -> bool:
-        """Whether a token was verified before and holds: asking `authenticate` costs no verification."""
-        viewer = self._verified.get(hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest())
-        return viewer is not None and self._is_current(viewer)
-
     def _is_current(self, viewer: Viewer) -> bool:
         return viewer.expires_at is not None and viewer.expires_at.timestamp() > time.time() - self._leeway
 

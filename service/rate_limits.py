@@ -92,13 +92,17 @@ class Portion:
     """What this process may still admit of one budget by itself, until `ends_at` in its own monotonic time.
 
     `shared` was left for everybody when it was taken. `refused_from`: whatever costs as much is refused until
-    `refused_until`, without asking anybody. `alone`: the store was away, and nobody else knows of it.
+    `refused_until`, without asking anybody. `alone`: the store is away, and `borrowed` is the part of it that nobody
+    else knows of. `owed`: what was spent of that, to be taken from the store before anything else, until `owed_until`.
     """
 
     left: int = 0
     ends_at: float = 0.0
     shared: int = 0
     alone: bool = False
+    borrowed: int = 0
+    owed: int = 0
+    owed_until: float = 0.0
     refused_from: int = 0
     refused_until: float = 0.0
     taking: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -107,8 +111,10 @@ class Portion:
 class RateLimiter:
     """Budgets by name and key. `on_refused` and `on_away` are told of each refusal, and of each failure of the store.
 
-    While the store is away every process admits a whole budget by itself: an outage of what counts must not become one
-    of all that is counted, and no viewer gets more than the limit times the number of processes.
+    While the store is away every process goes on by itself with what was left for everybody when it last asked, or with
+    a whole budget where it knows of none in this window: an outage of what counts must not become one of all that is
+    counted. What was spent alone is taken from the store when it is back, so that it may be away as often as it likes:
+    no viewer gets more than the limit times the number of processes.
     """
 
     def __init__(
@@ -130,10 +136,12 @@ class RateLimiter:
 
     def spend(self, budget: Budget, key: str, cost: int) -> Portion | None:
         """Spend `cost` of what this process has taken already; None if `take` has to be asked."""
-        portion = self._portions.get((budget, key))
+        name = (budget, key)
+        portion = self._portions.get(name)
         if portion is None or portion.left < cost or self._clock() >= portion.ends_at:
             return None
         portion.left -= cost
+        self._portions.move_to_end(name)
         return portion
 
     async def take(self, budget: Budget, key: str, cost: int, *, limit: int) -> Portion:
@@ -151,15 +159,15 @@ class RateLimiter:
             if now >= portion.ends_at:
                 portion.left = 0
             if cost >= portion.refused_from and now < portion.refused_until:
-                raise self._refused(budget, portion.refused_until - now)
+                raise self.refused(budget, portion.refused_until - now)
             await self._enlarge(portion, budget, key, cost, limit)
             portion.left -= cost
             return portion
 
-    def refused_for_s(self, budget: Budget, key: str) -> float:
-        """For how many more seconds this process knows that not even a cost of one would be admitted; 0: not known."""
+    def refused_for_s(self, budget: Budget, key: str, cost: int, *, limit: int) -> float:
+        """For how many more seconds this process knows that `cost` would not be admitted; 0: not known."""
         portion = self._portions.get((budget, key))
-        if portion is None or portion.refused_from > 1:
+        if portion is None or portion.refused_from > min(cost, limit):
             return 0.0
         return max(0.0, portion.refused_until - self._clock())
 
@@ -179,7 +187,7 @@ class RateLimiter:
 
     async def _enlarge(self, portion: Portion, budget: Budget, key: str, cost: int, limit: int) -> None:
         if self._clock() < self._away_until:
-            self._count_alone(portion, budget, limit)
+            self._count_alone(portion, budget, cost, limit)
             return
         try:
             await self._take_shared(portion, budget, key, cost, limit)
@@ -187,7 +195,7 @@ class RateLimiter:
             log.warning("rate limits are not shared: their store does not answer", error=str(away))
             self._on_away()
             self._away_until = self._clock() + _AWAY_S
-            self._count_alone(portion, budget, limit)
+            self._count_alone(portion, budget, cost, limit)
 
     async def _take_shared(self, portion: Portion, budget: Budget, key: str, cost: int, limit: int) -> None:
         name = _name(budget, key)
@@ -196,29 +204,43 @@ class RateLimiter:
             asked_at = self._clock()
             # And before anything is taken: what is counted after the window's end is spent before it, or lapses.
             standing = await self._store.standing(name, limit=limit, window_s=self._window_s)
+            _come_back(portion, asked_at)
             ends_at = asked_at + standing.window_ends_s
-            if portion.alone or portion.ends_at <= asked_at:
-                portion.left = 0
+            # Whoever owes something still, after this, has nothing left.
+            if paid := min(portion.owed, standing.left):
+                if await self._store.take(name, paid, limit=limit, window_s=self._window_s):
+                    portion.owed -= paid
+                continue
+            portion.ends_at = min(ends_at, portion.ends_at) if portion.left else ends_at
+            portion.shared = standing.left
             need = cost - portion.left
             if need > standing.left:
                 wait = _seconds_until(need, standing, limit=limit, window_s=self._window_s)
+                if portion.owed:
+                    wait = min(wait, portion.owed_until - asked_at)
                 portion.refused_from, portion.refused_until = cost, asked_at + wait
-                raise self._refused(budget, wait)
+                raise self.refused(budget, wait)
             amount = max(need, min(limit // _LARGEST_PART, standing.left // _LATER_PART))
             if await self._store.take(name, amount, limit=limit, window_s=self._window_s):
-                portion.ends_at = min(ends_at, portion.ends_at) if portion.left else ends_at
                 portion.left += amount
-                portion.shared, portion.alone, portion.refused_until = standing.left - amount, False, 0.0
+                portion.shared, portion.refused_until = standing.left - amount, 0.0
                 return
-        raise self._refused(budget, 1.0)
+        raise self.refused(budget, 1.0)
 
-    def _count_alone(self, portion: Portion, budget: Budget, limit: int) -> None:
+    def _count_alone(self, portion: Portion, budget: Budget, cost: int, limit: int) -> None:
         now = self._clock()
-        if portion.alone and now < portion.ends_at:
-            raise self._refused(budget, portion.ends_at - now)
-        portion.left, portion.shared, portion.alone, portion.ends_at = limit, 0, True, now + self._window_s
+        if now >= portion.ends_at:
+            portion.left = portion.borrowed = limit - (portion.owed if now < portion.owed_until else 0)
+            portion.ends_at = now + self._window_s
+        elif not portion.alone:
+            portion.left += portion.shared
+            portion.borrowed = portion.shared
+        portion.shared, portion.alone = 0, True
+        if portion.left < cost:
+            raise self.refused(budget, portion.ends_at - now)
 
-    def _refused(self, budget: Budget, wait_s: float) -> RateLimited:
+    def refused(self, budget: Budget, wait_s: float) -> RateLimited:
+        """A refusal, counted."""
         self._on_refused(budget)
         # So that those who were refused together do not come back together.
         wait_ms = max(1, round(wait_s * 1_000 * random.uniform(1.0, 1.1)))  # noqa: S311 - spreads retries, no secret
@@ -231,6 +253,19 @@ _SENTENCES = {
     Budget.LIVE: "You have begun more subscriptions than one viewer may; begin it again in {seconds} s.",
     Budget.FAILED_AUTHENTICATIONS: "Too many tokens from this address did not hold; try again in {seconds} s.",
 }
+
+
+def _come_back(portion: Portion, now: float) -> None:
+    """The store answers again, if it was away: what was spent without it is owed, what was not is nobody's."""
+    if now >= portion.owed_until:
+        portion.owed = 0
+    if portion.alone and now < portion.ends_at:
+        portion.owed += max(0, portion.borrowed - portion.left)
+        portion.owed_until = portion.ends_at
+        portion.left = max(0, portion.left - portion.borrowed)
+    if now >= portion.ends_at:
+        portion.left = 0
+    portion.alone, portion.borrowed = False, 0
 
 
 def _seconds_until(need: int, standing: Standing, *, limit: int, window_s: int) -> float:

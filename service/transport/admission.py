@@ -17,7 +17,8 @@ from service.errors import RateLimited
 from service.rate_limits import Budget, Portion, RateLimiter, key_of_viewer
 from service.settings import LimitsSettings, PerRole
 from service.transport.client_address import client_addresses
-from service.transport.documents import Operation
+from service.transport.documents import DocumentRefused, GraphQLRequest, Operation
+from service.transport.operations import Operations
 from service.transport.reply import RawHeaders, raw_headers
 
 # What reading and refusing a document costs that is not run.
@@ -71,12 +72,11 @@ class UnderWay:
 class Admission:
     """Charges operations to their viewers, or to the addresses of those who do not say who they are.
 
-    Nothing is counted before `count_by` names the limiter. `remembers`: whether a token is known to hold.
+    Nothing is counted before `count_by` names the limiter.
     """
 
-    def __init__(self, settings: LimitsSettings, *, remembers: Callable[[str], bool] = lambda _token: False) -> None:
+    def __init__(self, settings: LimitsSettings) -> None:
         self._settings = settings
-        self._remembers = remembers
         self._limits = {Budget.READS: settings.reads, Budget.WRITES: settings.writes, Budget.LIVE: settings.live}
         self._address_of = client_addresses(settings.trusted_proxies)
         self._limiter: RateLimiter | None = None
@@ -96,9 +96,40 @@ class Admission:
         await self.admit(scope, viewer, operation)
         until.enter_context(self.under_way(scope, viewer))
 
-    async def charge_refusal(self, scope: Scope, viewer: Viewer) -> None:
-        """Charge a document that is not run. Raises OverBudget."""
-        await self._charge(Budget.READS, self._key(scope, viewer), viewer, REFUSED_DOCUMENT)
+    async def read(self, scope: Scope, viewer: Viewer, request: GraphQLRequest, operations: Operations) -> Operation:
+        """The operation that a request names. Raises DocumentRefused, which is charged, and OverBudget."""
+        try:
+            if operations.is_new(request):
+                self._require_reading(scope, viewer, request.query)
+            return operations.prepare(request)
+        except DocumentRefused:
+            await self._charge_refusal(scope, viewer, request.query)
+            raise
+
+    async def _charge_refusal(self, scope: Scope, viewer: Viewer, text: str) -> None:
+        for budget in _budgets_of(text):
+            try:
+                await self._charge(budget, self._key(scope, viewer), viewer, REFUSED_DOCUMENT)
+            except OverBudget as error:
+                over = error
+            else:
+                return
+        raise over
+
+    def _require_reading(self, scope: Scope, viewer: Viewer, text: str) -> None:
+        # Who has used up a budget could have new documents read all the same, one after the other, to be refused.
+        limiter = self._limiter
+        if limiter is None:
+            return
+        key, waits = self._key(scope, viewer), []
+        for budget in _budgets_of(text):
+            limit = widest(self._limits[budget], viewer)
+            wait_s = limiter.refused_for_s(budget, key, REFUSED_DOCUMENT, limit=limit) if limit else 0.0
+            if not wait_s:
+                return
+            waits.append((wait_s, budget, limit))
+        wait_s, budget, limit = min(waits)
+        raise self._over(budget, limit, limiter.refused(budget, wait_s))
 
     def under_way(self, scope: Scope, viewer: Viewer) -> UnderWay:
         """Count an operation until the end of the block. Raises RateLimited if too many of the viewer's run here."""
@@ -112,23 +143,18 @@ class Admission:
     async def guarded(
         self, scope: Scope, token: str, authenticate: Callable[[str | None], Awaitable[Viewer]]
     ) -> Viewer:
-        """The viewer of a token, unless too many from the same address did not hold.
+        """The viewer of a token.
 
-        Raises what `authenticate` does, and OverBudget, also for a token that would hold, unless this process
-        remembers that it did: others behind the same address are not shut out by one of them, and guesses are not
-        looked at.
+        Raises what `authenticate` does, and OverBudget for a token that does not hold where too many from the same
+        address did not. One that holds always does: to verify it costs less than to shut out all those who share an
+        address with one who guesses.
         """
-        limit = self._settings.failed_authentications
-        if not limit or self._limiter is None:
-            return await authenticate(token)
-        key = f"address:{self._address_of(scope)}"
-        wait_s = self._limiter.refused_for_s(Budget.FAILED_AUTHENTICATIONS, key)
-        if wait_s and not self._remembers(token):
-            await self._take(Budget.FAILED_AUTHENTICATIONS, key, 1, limit)
         try:
             return await authenticate(token)
         except Unauthenticated:
-            await self._take(Budget.FAILED_AUTHENTICATIONS, key, 1, limit)
+            limit = self._settings.failed_authentications
+            if limit and self._limiter is not None:
+                await self._take(Budget.FAILED_AUTHENTICATIONS, f"address:{self._address_of(scope)}", 1, limit)
             raise
 
     def _key(self, scope: Scope, viewer: Viewer) -> str:
@@ -152,9 +178,12 @@ class Admission:
         try:
             return await limiter.take(budget, key, cost, limit=limit)
         except RateLimited as error:
-            wait_s = -(-(error.retry_after_ms or 0) // 1_000)
-            told = raw_headers({"RateLimit": f'"{budget.value}";r=0;t={wait_s}'})
-            raise OverBudget(error, (_policy(budget, limit, self._settings.window_s), *told)) from None
+            raise self._over(budget, limit, error) from None
+
+    def _over(self, budget: Budget, limit: int, error: RateLimited) -> OverBudget:
+        wait_s = -(-(error.retry_after_ms or 0) // 1_000)
+        told = raw_headers({"RateLimit": f'"{budget.value}";r=0;t={wait_s}'})
+        return OverBudget(error, (_policy(budget, limit, self._settings.window_s), *told))
 
 
 def widest(limits: PerRole, viewer: Viewer) -> int:
@@ -169,6 +198,12 @@ def widest(limits: PerRole, viewer: Viewer) -> int:
     if viewer.is_service:
         theirs.append(limits.service)
     return max(theirs) if all(theirs) else 0
+
+
+def _budgets_of(text: str) -> tuple[Budget, ...]:
+    """Which budgets a document might be charged to, as far as that can be told without reading it."""
+    may_write = "mutation" in text or "subscription" in text
+    return (Budget.READS, Budget.WRITES) if may_write else (Budget.READS,)
 
 
 @lru_cache(maxsize=64)

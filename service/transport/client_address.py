@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+import structlog
 from starlette.types import Scope
 
 from service.transport.reply import header_of
+
+log = structlog.get_logger(__name__)
 
 UNKNOWN = "unknown"
 
@@ -21,8 +24,10 @@ def client_addresses(trusted: Sequence[IPv4Network | IPv6Network]) -> Callable[[
     """What tells the address of a scope's client: IPv4 as it is, IPv6 as its /64; UNKNOWN where there is none.
 
     `X-Forwarded-For` is read from its end, and only as far as each address that wrote to it is in `trusted`: what
-    stands before that the client may have made up.
+    stands before that the client may have made up. Where none is trusted, the first time that somebody sends the header
+    is logged: it may be a load balancer, all of whose clients look like one.
     """
+    is_told = bool(trusted)
 
     @lru_cache(maxsize=4_096)
     def address_of(peer: str, forwarded: str) -> str:
@@ -36,10 +41,20 @@ def client_addresses(trusted: Sequence[IPv4Network | IPv6Network]) -> Callable[[
         return UNKNOWN if address is None else _subscriber(address)
 
     def of_scope(scope: Scope) -> str:
+        nonlocal is_told
         client = scope.get("client")
         if client is None:
             return UNKNOWN
-        forwarded = header_of(scope, b"x-forwarded-for") if trusted else None
+        forwarded = None
+        if trusted or not is_told:
+            forwarded = header_of(scope, b"x-forwarded-for")
+        if forwarded is not None and not is_told:
+            is_told = True
+            log.warning(
+                "X-Forwarded-For is not believed; if a load balancer sent it, all its clients are counted as one",
+                peer=client[0],
+                remedy="name its networks in MEDIA_LIMITS__TRUSTED_PROXIES",
+            )
         return address_of(client[0], (forwarded or "")[-_MAX_HEADER:])
 
     return of_scope

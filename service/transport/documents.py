@@ -130,6 +130,10 @@ class Documents:
         self._remember(request.query, known)
         return Operation(known.document, chosen.node, request, cost)
 
+    def is_new(self, request: GraphQLRequest) -> bool:
+        """Whether its text would have to be read first."""
+        return bool(request.query) and request.query not in self._known and request.query not in self._trusted_texts
+
     def _find(self, request: GraphQLRequest) -> _Known | None:
         """The known document of a request, None for a text that is new; raises DocumentRefused."""
         query = request.query

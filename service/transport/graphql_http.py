@@ -126,12 +126,16 @@ class GraphQLOverHTTP:
     async def _prepared(
         self, request: Request, read: GraphQLRequest, context: object, *, streamed: bool = False
     ) -> Operation:
-        try:
-            return self._prepare(request, read, streamed=streamed)
-        except DocumentRefused:
-            if self._admission is not None:
-                await _permitted(self._admission.charge_refusal(request.scope, cast("Seen", context).viewer))
-            raise
+        if self._admission is None:
+            operation = self._operations.prepare(read)
+        else:
+            try:
+                viewer = cast("Seen", context).viewer
+                operation = await self._admission.read(request.scope, viewer, read, self._operations)
+            except RateLimited as error:
+                raise _refused_by(error) from None
+        _require_fitting(request, operation, streamed=streamed)
+        return operation
 
     def _with_cost(self, body: bytes, cost: int) -> bytes:
         """Add `extensions.cost` to an encoded answer, whoever encoded it: an object that has no extensions yet."""
@@ -145,19 +149,6 @@ class GraphQLOverHTTP:
             body = self._with_cost(body, refused.cost)
         return Reply(status, graphql_headers(media_type), body)
 
-    def _prepare(self, request: Request, read: GraphQLRequest, *, streamed: bool = False) -> Operation:
-        operation = self._operations.prepare(read)
-        note(request.scope, operation=operation.type.value)
-        if operation.type is OperationType.SUBSCRIPTION and not streamed:
-            message = (
-                "Subscriptions need a WebSocket (subprotocol graphql-transport-ws) at this address, "
-                "or `Accept: text/event-stream`."
-            )
-            raise RequestRefused(400, "SUBSCRIPTION_NEEDS_WEBSOCKET", message)
-        if operation.type is OperationType.MUTATION and request.method == "GET":
-            raise RequestRefused(405, "METHOD_NOT_ALLOWED", "Send mutations as POST.", {"Allow": "POST"})
-        return operation
-
 
 async def _permitted(entering: Awaitable[_T]) -> _T:
     try:
@@ -166,6 +157,18 @@ async def _permitted(entering: Awaitable[_T]) -> _T:
         raise RequestRefused(401, "UNAUTHENTICATED", str(error), {"WWW-Authenticate": "Bearer"}) from error
     except MediaServiceError as error:
         raise _refused_by(error) from error
+
+
+def _require_fitting(request: Request, operation: Operation, *, streamed: bool) -> None:
+    note(request.scope, operation=operation.type.value)
+    if operation.type is OperationType.SUBSCRIPTION and not streamed:
+        message = (
+            "Subscriptions need a WebSocket (subprotocol graphql-transport-ws) at this address, "
+            "or `Accept: text/event-stream`."
+        )
+        raise RequestRefused(400, "SUBSCRIPTION_NEEDS_WEBSOCKET", message)
+    if operation.type is OperationType.MUTATION and request.method == "GET":
+        raise RequestRefused(405, "METHOD_NOT_ALLOWED", "Send mutations as POST.", {"Allow": "POST"})
 
 
 def _is_browser_visit(request: Request) -> bool:

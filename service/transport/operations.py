@@ -64,6 +64,10 @@ class Operations:
         """The operation named by `request`, parsed, weighed and valid; raises DocumentRefused."""
         return self._documents.prepare(request)
 
+    def is_new(self, request: GraphQLRequest) -> bool:
+        """Whether `prepare` would have to parse, weigh and validate a text."""
+        return self._documents.is_new(request)
+
     def road(self, operation: Operation) -> Road:
         """Whether the operation is compiled once it has been run often enough, and if not, why."""
         executor = self._executor.build(

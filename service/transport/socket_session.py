@@ -226,7 +226,7 @@ class SocketSession:
         # Tasks copy the context: the id is bound for this operation alone.
         structlog.contextvars.bind_contextvars(request_id=str(uuid7()))
         try:
-            operation = self._operations.prepare(request)
+            operation = await self._read(request, viewer)
             self._count(operation.type)
             with contextlib.ExitStack() as admitted:
                 if self._admission is not None:
@@ -236,6 +236,11 @@ class SocketSession:
             await self._finish(operation_id, {"type": "error", "payload": format_errors(refused.errors)})
         except Exception as error:  # noqa: BLE001 - the edge: clients get a masked error, the log gets the trace
             await self._finish(operation_id, {"type": "error", "payload": [format_exception(error)]})
+
+    async def _read(self, request: GraphQLRequest, viewer: Viewer) -> Operation:
+        if self._admission is None:
+            return self._operations.prepare(request)
+        return await self._admission.read(self._socket.scope, viewer, request, self._operations)
 
     async def _answer(self, operation_id: str, operation: Operation, viewer: Viewer) -> None:
         async def make_context() -> object:

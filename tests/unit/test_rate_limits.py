@@ -135,9 +135,60 @@ async def test_while_the_store_is_away_a_process_counts_by_itself_and_leaves_it_
     store.away = True
     assert await admitted(limiter, 1, limit=50) == 50
     assert (store.asked, len(failures)) == (1, 1)
+    for _ in range(3):
+        store.away = False
+        store.now += 6
+        assert await admitted(limiter, 1, limit=50) == 0, "what was spent alone is taken from what all may"
+        store.away = True
+        assert await admitted(limiter, 1, limit=50) == 0
+    assert store.taken == {"reads:viewer:a": 50}
+    store.now += 61
+    assert await admitted(limiter, 1, limit=50) == 50
+
+
+async def test_a_slow_answer_gives_nobody_a_new_budget() -> None:
+    store = OneWindow()
+    here, there = limiter_over(store), limiter_over(store)
+    await here.take(Budget.READS, "viewer:a", 1, limit=160)
+    assert await admitted(there, 1, limit=160, times=40) == 40
+    await here.take(Budget.READS, "viewer:used-up", 160, limit=160)
+    left = 160 - store.taken["reads:viewer:a"]
+    store.away = True
+    # Its own portion, and what was left for all when it last asked; nothing where that was nothing.
+    alone = await admitted(here, 1, limit=160)
+    assert alone == 159, "it does not know what others took since"
+    with pytest.raises(RateLimited):
+        await here.take(Budget.READS, "viewer:used-up", 1, limit=160)
     store.away = False
     store.now += 6
-    assert await admitted(limiter, 1, limit=50) == 50, "back, and counted from the beginning by all"
+    assert await admitted(here, 1, limit=160) == 0
+    assert store.taken["reads:viewer:a"] == 160
+    assert left > 0
+    # What others hold already they may spend, and nothing more.
+    assert await admitted(there, 1, limit=160) <= 160 // 16
+    store.now += 61
+    assert await admitted(here, 1, limit=160) == 160
+
+
+async def test_what_was_not_spent_alone_is_not_owed() -> None:
+    store = OneWindow()
+    limiter = limiter_over(store)
+    store.away = True
+    await limiter.take(Budget.READS, "viewer:a", 10, limit=50)
+    store.away = False
+    store.now += 6
+    assert await admitted(limiter, 1, limit=50) == 40
+
+
+async def test_those_forgotten_first_are_those_who_asked_for_nothing_lately(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.rate_limits.MOST_REMEMBERED", 2)
+    limiter = limiter_over(OneWindow())
+    for key in ("busy", "idle"):
+        await limiter.take(Budget.READS, key, 1, limit=160)
+    assert limiter.spend(Budget.READS, "busy", 1)
+    await limiter.take(Budget.READS, "new", 1, limit=160)
+    assert limiter.spend(Budget.READS, "busy", 1)
+    assert limiter.spend(Budget.READS, "idle", 1) is None
 
 
 async def test_any_storage_of_the_library_counts_the_same() -> None:
