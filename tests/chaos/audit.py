@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -41,7 +41,7 @@ class Evidence:
     unreadable: Sequence[str] = ()
     deaths: Sequence[str] = ()
     verified: Sequence[str] = ()
-    quotas: Sequence[Document] = field(default=())
+    quotas: Sequence[Document] = ()
 
 
 def lost(evidence: Evidence) -> Iterator[str]:
@@ -66,6 +66,8 @@ def _lost_of(life: Life, media: Document, evidence: Evidence) -> Iterator[str]:
         return
     if status != "READY" and life.is_sent:
         yield f"{name} was sent{' and completed' * life.is_completed}, and is {status}"
+    if life.positions.acknowledged and str(media.get("position")) not in life.positions.possible:
+        yield f"{name} was put at {life.positions.acknowledged[-1]}, and is at {media.get('position')}"
     shown = evidence.shown.get(str(life.media_id))
     if shown is None:
         yield f"{name} is not shown to its owner"
@@ -107,11 +109,27 @@ def orphans(evidence: Evidence) -> Iterator[str]:
 
 
 def stuck(evidence: Evidence) -> Iterator[str]:
-    """What waits for nothing: media, jobs, deletions, invalidations, outboxes; and reservations of quotas."""
-    yield from sorted({*evidence.unfinished, *examine(evidence.stored).stuck})
-    for quota in evidence.quotas:
+    """What waits for nothing: media, jobs, deletions, invalidations, outboxes, events; and sums that are wrong."""
+    sums = miscounted(evidence.stored.media, evidence.quotas)
+    yield from sorted({*evidence.unfinished, *examine(evidence.stored).stuck, *sums})
+
+
+# Statuses in which a media's bytes count as stored.
+_STORED = {"UPLOADED", "PROCESSING", "READY", "QUARANTINED"}
+
+
+def miscounted(media: Mapping[UUID, Document], quotas: Collection[Document]) -> Iterator[str]:
+    """Sums of owners who send nothing any more that are not what their media come to."""
+    stored = Counter[str]()
+    for each in media.values():
+        stored[each["owner_id"]] += each["content"].get("bytes", 0) if each["status"] in _STORED else 0
+    counted = {quota["_id"]: quota for quota in quotas}
+    for owner in sorted(stored.keys() | counted.keys()):
+        quota = counted.get(owner, {})
         if quota.get("reserved"):
-            yield f"{quota['reserved']} are reserved for {quota['_id']}, who sends nothing"
+            yield f"{quota['reserved']} are reserved for {owner}, who sends nothing"
+        if quota.get("stored", 0) != stored[owner]:
+            yield f"{owner} has {stored[owner]} bytes stored, and {quota.get('stored', 0)} are counted"
 
 
 def broken(evidence: Evidence) -> Iterator[str]:
@@ -120,8 +138,22 @@ def broken(evidence: Evidence) -> Iterator[str]:
     yield from evidence.unreadable
 
 
+def invented(evidence: Evidence) -> Iterator[str]:
+    """What is there, and nobody asked for."""
+    asked = {(life.owner, life.capture_id) for life in evidence.ledger.lives}
+    for media_id, media in evidence.stored.media.items():
+        if media.get("capture_id") and (media["owner_id"], media["capture_id"]) not in asked:
+            yield f"media {media_id} is there, and nobody made it"
+    for life in evidence.ledger.lives:
+        shown = evidence.shown.get(str(life.media_id))
+        texts = set() if shown is None else set(shown.annotations.values())
+        yield from (f"{life.capture_id} has {text!r}, which nobody wrote" for text in texts - life.annotations_tried)
+        if shown is not None and shown.title is not None and shown.title not in life.titles.tried:
+            yield f"{life.capture_id} is called {shown.title!r}, as nobody called it"
+
+
 def missed(evidence: Evidence) -> Iterator[str]:
-    """Terminal events that a subscriber never heard of, who stayed or came back; and what was heard out of order."""
+    """Terminal events that a subscriber never heard of, who stayed or came back; and what was heard wrongly."""
     for life in evidence.ledger.lives:
         media = evidence.stored.media.get(_uuid(life.media_id)) if life.media_id else None
         if not life.follows or media is None:
@@ -129,8 +161,38 @@ def missed(evidence: Evidence) -> Iterator[str]:
         if not life.has_ended and media["status"] in TERMINAL:
             yield f"{life.capture_id} is {media['status']}, and its follower heard {life.heard}"
         sequences = [sequence for _, sequence in life.heard]
-        if sequences != sorted(set(sequences)):
+        happened = {(change["status"], change["sequence"]) for change in media["status_history"]}
+        if sequences != sorted(set(sequences)) or not happened.issuperset(life.heard):
             yield f"{life.capture_id}'s follower heard {life.heard}"
+
+
+# The last events of a media, by the status that it has in the end.
+_LAST_EVENTS: Mapping[str, frozenset[str]] = {
+    "READY": frozenset({"media.ready"}),
+    "FAILED": frozenset({"media.failed"}),
+    "QUARANTINED": frozenset({"media.quarantined"}),
+    "EXPIRED": frozenset({"media.expired"}),
+    "DELETED": frozenset({"media.deleted", "deletion.verified"}),
+}
+
+
+def untold(evidence: Evidence) -> Iterator[str]:
+    """Webhook events that never came, or not in the order of their media."""
+    told: dict[str, list[tuple[int, str]]] = {}
+    for media_id, sequence, kind in evidence.ledger.delivered:
+        told.setdefault(media_id, []).append((sequence, kind))
+    for life in evidence.ledger.lives:
+        media = evidence.stored.media.get(_uuid(life.media_id)) if life.media_id else None
+        if media is None:
+            continue
+        events = told.get(str(life.media_id), [])
+        sequences = [sequence for sequence, _ in events]
+        expected = {"media.initiated"} | _LAST_EVENTS.get(media["status"], set())
+        if absent := expected - {kind for _, kind in events}:
+            yield f"{life.capture_id} is {media['status']}, and the receiver was not told {sorted(absent)}"
+        # None is left out: this receiver asked for all.
+        elif sequences != list(range(1, len(events) + 1)):
+            yield f"of {life.capture_id} the receiver was told {events}"
 
 
 def chain(evidence: Evidence) -> Iterator[str]:
@@ -171,6 +233,15 @@ def unrecorded(evidence: Evidence) -> Iterator[str]:
                 yield f"{life.capture_id}: {action} is {count} times in chain {bucket}, not {least} to {most} times"
 
 
+def uncertified(evidence: Evidence) -> Iterator[str]:
+    """Deletions that are VERIFIED without the entry on record that is their certificate."""
+    entries = {entry["id"]: stored for rows in evidence.chains.values() for entry, stored in rows}
+    for media_id, deletion in evidence.deletions.items():
+        entry_hash = entries.get(f"deletion-verified:{media_id}")
+        if deletion["stage"] == "VERIFIED" and (entry_hash is None or deletion.get("certificate") != entry_hash):
+            yield f"the deletion of {media_id} is VERIFIED without a certificate"
+
+
 def refused(evidence: Evidence) -> Iterator[str]:
     """Answers that were neither successes nor outages, and processes that ended by themselves."""
     yield from evidence.ledger.refused
@@ -191,12 +262,15 @@ def slow(evidence: Evidence) -> Iterator[str]:
 INVARIANTS: Mapping[str, Callable[[Evidence], Iterator[str]]] = {
     "acknowledged writes lost": lost,
     "doubled": doubled,
+    "invented": invented,
     "orphans": orphans,
     "stuck": stuck,
     "broken media": broken,
     "terminal events missed": missed,
+    "webhook events missed": untold,
     "audit chains broken": chain,
     "mutations not on record": unrecorded,
+    "deletions without certificate": uncertified,
     "unexpected answers": refused,
     "slow failovers": slow,
 }

@@ -43,11 +43,7 @@ async def gather_evidence(world: World, ledger: Ledger, database: Database[Docum
         chains=await to_thread.run_sync(_chains, database),
         unfinished=await to_thread.run_sync(lambda: list(unfinished(database))),
         unreadable=findings.broken,
-        deaths=[
-            f"{each.name} ended by itself. {each.child.last_words()}"
-            for each in world.processes.values()
-            if each.ended_by_itself and each.child is not None
-        ],
+        deaths=world.deaths(),
         verified=await _verify(world),
         quotas=await to_thread.run_sync(lambda: list(database["quotas"].find())),
     )

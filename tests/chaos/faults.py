@@ -13,6 +13,7 @@ from tests.chaos.fault_proxy import ANYONE, FAIR, Conditions
 from tests.chaos.ledger import Failover, Ledger
 from tests.chaos.plan import Fault, Kind
 from tests.chaos.proxies import Proxy
+from tests.chaos.replica_set import Member
 from tests.chaos.world import World
 
 _DONE = {Kind.LOSE: Delivery.NEVER, Kind.REPEAT: Delivery.OFTEN}
@@ -50,24 +51,39 @@ async def _all_of(tasks: set[asyncio.Task[None]]) -> None:
 async def _play_one(fault: Fault, world: World, ledger: Ledger) -> None:
     if fault.is_failover:
         await _lose_primary(fault, world, ledger)
+        ledger.done[fault.name] += 1
+        return
+    if fault.kind is Kind.SKEW and world.processes[fault.target].clock is None:
+        # Without a C compiler there is nothing that could make it go wrong.
         return
     async with _doing(fault, world):
         await asyncio.sleep(fault.lasts_s)
+    ledger.done[fault.name] += 1
 
 
 async def _lose_primary(fault: Fault, world: World, ledger: Ledger) -> None:
     primary = await world.database.primary()
     assert primary.child is not None
-    ledger.failovers.append(Failover(fault.name, time.monotonic()))
+    ends = signal.SIGKILL if fault.kind is Kind.KILL else signal.SIGSTOP
+    primary.is_down = fault.kind is Kind.KILL
+    primary.child.process.send_signal(ends)
+    failover = Failover(fault.name, time.monotonic())
+    ledger.failovers.append(failover)
+    noting = asyncio.create_task(_note_election(failover, primary, world))
+    await asyncio.sleep(fault.lasts_s)
     if fault.kind is Kind.KILL:
-        world.database.kill(primary)
-        await asyncio.sleep(fault.lasts_s)
         await world.database.revive(primary)
     else:
-        primary.child.process.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(fault.lasts_s)
         primary.child.process.send_signal(signal.SIGCONT)
     await world.database.whole()
+    # Where the lost one was back before another was elected, there may be no other.
+    noting.cancel()
+    await asyncio.wait([noting])
+
+
+async def _note_election(failover: Failover, lost: Member, world: World) -> None:
+    await world.database.primary(besides=lost, within_s=float("inf"))
+    failover.elected_after_s = time.monotonic() - failover.began
 
 
 def _doing(fault: Fault, world: World) -> AbstractAsyncContextManager[None]:

@@ -42,6 +42,7 @@ class Life:
     changes_tried: int = 0
     changes: int = 0
     titles: Written = field(default_factory=Written)
+    positions: Written = field(default_factory=Written)
     annotations_tried: set[str] = field(default_factory=set)
     annotations: dict[str, str] = field(default_factory=dict)
     removals: dict[str, bool] = field(default_factory=dict)
@@ -68,16 +69,23 @@ class Life:
 
 @dataclass
 class Failover:
-    """Seconds from the fault to the first acknowledgment of a write that began after it; None until there was one."""
+    """Seconds from the fault to the first acknowledgment of a write that began after it; None until there was one.
+
+    `elected_after_s`: until another member of the set was primary, of which the service hears later.
+    """
 
     fault: str
     began: float
     back_after_s: float | None = None
+    elected_after_s: float | None = None
 
 
 @dataclass
 class Ledger:
-    """`refused`: answers that are neither a success nor an outage, a sentence each."""
+    """`refused`: answers that are neither a success nor an outage, a sentence each. `done`: faults, by their names.
+
+    `delivered`: webhook events in the order in which their receiver took them first, as media, sequence and type.
+    """
 
     lives: list[Life] = field(default_factory=list)
     acknowledged: Counter[str] = field(default_factory=Counter)
@@ -85,6 +93,8 @@ class Ledger:
     refused: list[str] = field(default_factory=list)
     outages: Counter[str] = field(default_factory=Counter)
     read_latencies_s: list[float] = field(default_factory=list)
+    done: Counter[str] = field(default_factory=Counter)
+    delivered: list[tuple[str, int, str]] = field(default_factory=list)
 
     def note(self, operation: str, began: float) -> None:
         """A write that began at `began` was acknowledged just now."""

@@ -14,57 +14,71 @@ from anyio import to_thread
 from service.client import ApiError, ClientError, LocalFile, MediaClient, UploadSession, inspect_file
 from tests.chaos import client as api
 from tests.chaos.client import Caller
+from tests.chaos.fate import Fate, draw_fate, stream
 from tests.chaos.files import write_photo
 from tests.chaos.ledger import Ledger, Life
+from tests.chaos.probes import Probes, change, open_slots
+from tests.chaos.reading import look_for, read_on
 from tests.chaos.world import World
 
 OWNERS = 8
-# How the lives differ.
-IN_PARTS, TOLD_TWICE, NEVER_COMPLETED, NEVER_SENT, DELETED, DELETED_EARLY = 0.04, 0.3, 0.12, 0.04, 0.3, 0.06
-TITLES, READS_EVERY_S, PROBES_EVERY_S, PROBES_AT_ONCE = 3, 0.5, 0.15, 5
+TITLES = 3
+_PROBER = "prober"
 _DELAYS_S = (0.25, 0.5, 1.0)
 _LOOK_S = 0.1
 
 
 class Load:
-    """`begin`, `end`, then `close` it. A life goes on after `ready_within_s` seconds, READY or not."""
+    """`begin`, `end`, then `close` it. A life goes on after `ready_within_s` seconds, READY or not.
+
+    What a life does follows from `seed` and its number; when, and how many there are, from how fast all goes.
+    `failovers`: how many faults are to end a primary.
+    """
 
     def __init__(
-        self, world: World, ledger: Ledger, random: Random, *, lives_per_s: float, ready_within_s: float
+        self, world: World, ledger: Ledger, seed: int, *, lives_per_s: float, ready_within_s: float, failovers: int
     ) -> None:
-        self._world, self.ledger, self._random = world, ledger, random
+        self._world, self.ledger, self._seed, self._failovers = world, ledger, seed, failovers
         self._pause_s, self._ready_within_s = 1 / lives_per_s, ready_within_s
         self._followers: set[asyncio.Task[None]] = set()
         self._lives: set[asyncio.Task[Any]] = set()
         self._background: list[asyncio.Task[None]] = []
         self._given_up = False
-        self._callers: dict[str, tuple[MediaClient, Caller]] = {}
+        self._clients: dict[str, tuple[MediaClient, Caller]] = {}
+        # One for each API: an HTTP client keeps to the connection that it has.
+        self._readers: dict[str, list[Caller]] = {}
+        self._probes: Probes | None = None
         self._folder = world.folder / "photos"
         self._folder.mkdir()
 
     async def begin(self) -> None:
-        for number in range(OWNERS):
-            self._add_caller(f"owner-{number}")
-        self._add_caller("prober")
-        loops = (self._spawn, self._read, self._probe)
-        self._background = [asyncio.create_task(loop()) for loop in loops]
+        for owner in (*(f"owner-{number}" for number in range(OWNERS)), _PROBER):
+            self._add_caller(owner)
+        slots = await open_slots(self._failovers, self._open_slot)
+        self._probes = Probes(slots, self._clients[_PROBER][1], self.ledger)
+        reading = read_on(self._readers.__getitem__, OWNERS, self.ledger, stream(self._seed, "reads"))
+        loops = (self._spawn(), reading, self._probes.run())
+        self._background = [asyncio.create_task(loop) for loop in loops]
 
     async def end(self, *, patience_s: float) -> None:
         """Begin nothing more, let what was begun end, and give up on what does not. Who follows media goes on."""
         await self._stop(self._background)
-        if self._lives:
-            await asyncio.wait(self._lives, timeout=patience_s)
+        begun = self._lives | (self._probes.under_way if self._probes is not None else set())
+        if begun:
+            await asyncio.wait(begun, timeout=patience_s)
         self._given_up = True
-        await self._stop(self._lives)
+        await self._stop(begun)
 
     async def close(self, *, patience_s: float) -> None:
         """Wait until who follows media has heard what became of them, and disconnect."""
         if self._followers:
             await asyncio.wait(self._followers, timeout=patience_s)
         await self._stop(self._followers)
-        for client, caller in self._callers.values():
+        for client, caller in self._clients.values():
             await client.__aexit__(None, None, None)
             await caller.close()
+        for reader in (each for readers in self._readers.values() for each in readers):
+            await reader.close()
 
     @staticmethod
     async def _stop(tasks: Collection[asyncio.Task[Any]]) -> None:
@@ -78,7 +92,10 @@ class Load:
     def _add_caller(self, owner: str) -> None:
         token = self._world.token(owner)
         client = MediaClient(self._world.url, token, delays_s=_DELAYS_S)
-        self._callers[owner] = client, Caller(self._world.url, token, self.ledger, lambda: self._given_up)
+        gateway, *readers = (
+            Caller(url, token, self.ledger, lambda: self._given_up) for url in (self._world.url, *self._world.api_urls)
+        )
+        self._clients[owner], self._readers[owner] = (client, gateway), readers
 
     async def _spawn(self) -> None:
         for number in range(1_000_000):
@@ -92,38 +109,44 @@ class Load:
             self._lives.discard(task)
 
     async def _live(self, number: int, owner: str) -> None:
-        client, caller = self._callers[owner]
-        file = await self._photo(number)
-        life = Life(owner, f"create-{number}")
+        client, caller = self._clients[owner]
+        fate, life = draw_fate(self._seed, number), Life(owner, f"create-{number}")
+        file = await self._photo(life.capture_id, fate)
         self.ledger.lives.append(life)
-        choices = Random(self._random.getrandbits(64))
-        session = await self._create(life, client, caller, file, choices)
+        session = await self._create(life, client, caller, file, fate)
         if session is None:
             return
         self._followers.add(asyncio.create_task(self._follow(life, client, caller)))
-        await self._send(life, client, caller, session, file, choices)
+        await self._send(life, client, caller, session, file, fate)
         file.path.unlink()
-        if choices.random() < DELETED_EARLY:
+        if fate.is_deleted_early:
             await self._delete(life, caller)
         deadline = time.monotonic() + self._ready_within_s
         while not life.has_ended and time.monotonic() < deadline:  # noqa: ASYNC110 - both may come
             await asyncio.sleep(_LOOK_S)
         await self._describe(life, caller, number)
-        if choices.random() < DELETED:
+        if fate.is_deleted:
             await self._delete(life, caller)
 
-    async def _photo(self, number: int) -> LocalFile:
-        path = self._folder / f"{number}.jpg"
-        in_parts = self._random.random() < IN_PARTS
-        await to_thread.run_sync(lambda: write_photo(path, self._random, in_parts=in_parts))
+    async def _photo(self, name: str, fate: Fate) -> LocalFile:
+        path = self._folder / f"{name}.jpg"
+        await to_thread.run_sync(lambda: write_photo(path, Random(fate.pixels), in_parts=fate.in_parts))
         return await inspect_file(path)
 
+    async def _open_slot(self, number: int) -> Life:
+        client, caller = self._clients[_PROBER]
+        life, fate = Life(_PROBER, f"probe-{number}"), Fate(stream(self._seed, f"probe {number}").getrandbits(64))
+        file = await self._photo(life.capture_id, fate)
+        self.ledger.lives.append(life)
+        await self._create(life, client, caller, file, fate)
+        return life
+
     async def _create(
-        self, life: Life, client: MediaClient, caller: Caller, file: LocalFile, choices: Random
+        self, life: Life, client: MediaClient, caller: Caller, file: LocalFile, fate: Fate
     ) -> UploadSession | None:
         session: UploadSession | None = None
         key = life.capture_id
-        for _ in range(2 if choices.random() < TOLD_TWICE else 1):
+        for _ in range(fate.created):
             began = time.monotonic()
             answered = await caller.insist(
                 "createUploads",
@@ -142,23 +165,15 @@ class Load:
         return session
 
     async def _send(
-        self,
-        life: Life,
-        client: MediaClient,
-        caller: Caller,
-        session: UploadSession,
-        file: LocalFile,
-        choices: Random,
+        self, life: Life, client: MediaClient, caller: Caller, session: UploadSession, file: LocalFile, fate: Fate
     ) -> None:
-        if choices.random() < NEVER_SENT:
+        if not fate.is_sent:
             return
         parts = await caller.insist("send", lambda: client.send(session, file))
         if parts is None:
             return
         life.is_sent = True
-        if not parts and choices.random() < NEVER_COMPLETED:
-            return
-        for _ in range(2 if choices.random() < TOLD_TWICE else 1):
+        for _ in range(fate.completed):
             began = time.monotonic()
             if await caller.insist("completeUpload", _done(lambda: client.complete(session.id, parts))):
                 life.is_completed = True
@@ -209,15 +224,8 @@ class Load:
 
     async def _retitle(self, life: Life, caller: Caller, title: str) -> None:
         life.titles.tried.append(title)
-        if await self._change(life, caller, {"title": title, "idempotencyKey": title}):
+        if await change(life, caller, {"title": title, "idempotencyKey": title}):
             life.titles.acknowledged.append(title)
-
-    @staticmethod
-    async def _change(life: Life, caller: Caller, given: dict[str, Any]) -> bool:
-        life.changes_tried += 1
-        is_made = await caller.write(api.UPDATE, "updateMedia", {"id": life.media_id, **given}) is not None
-        life.changes += is_made
-        return is_made
 
     async def _delete(self, life: Life, caller: Caller) -> None:
         if life.deletion_tried:
@@ -227,36 +235,7 @@ class Load:
         if await caller.write(api.DELETE, "deleteMedia", given) is None:
             return
         life.deleted_at = time.monotonic()
-        # Each of the APIs in turn: hidden is what it is everywhere.
-        for _ in range(2):
-            answer = await caller.read(api.MEDIA, id=life.media_id)
-            shown = (answer or {}).get("media")
-            life.shown_after_deletion += shown is not None and shown["status"] != "DELETED"
-
-    async def _read(self) -> None:
-        while True:
-            owner = f"owner-{self._random.randrange(OWNERS)}"
-            document = self._random.choice((api.FEED, api.OWN))
-            await self._callers[owner][1].read(document)
-            await asyncio.sleep(READS_EVERY_S)
-
-    async def _probe(self) -> None:
-        """Small writes at short intervals, a few at once: they tell when writes are back."""
-        client, caller = self._callers["prober"]
-        file = await self._photo(1_000_001)
-        life = Life("prober", "prober")
-        self.ledger.lives.append(life)
-        if await self._create(life, client, caller, file, Random(0)) is None:
-            return
-        slots = asyncio.Semaphore(PROBES_AT_ONCE)
-        for number in range(1_000_000):
-            await slots.acquire()
-            given = {"position": number, "idempotencyKey": f"probe-{number}"}
-            probe = asyncio.create_task(self._change(life, caller, given))
-            self._lives.add(probe)
-            probe.add_done_callback(self._forget)
-            probe.add_done_callback(lambda _: slots.release())
-            await asyncio.sleep(PROBES_EVERY_S)
+        await look_for(life, self._readers[life.owner])
 
 
 def _done(call: Callable[[], Any]) -> Callable[[], Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -33,6 +32,8 @@ class Member:
         self.name, self._folder, self._port = f"mongod-{number}", folder / f"mongod-{number}", port
         self._proxy: Proxy | None = None
         self.child: Child | None = None
+        # It was killed by us; one that ended and was not is a finding.
+        self.is_down = False
 
     @property
     def proxy(self) -> Proxy:
@@ -97,12 +98,13 @@ class ReplicaSet:
 
         await self._until(is_whole, within_s=within_s)
 
-    async def primary(self, *, within_s: float = 30) -> Member:
-        """The primary, as soon as there is one. Raises TimeoutError."""
+    async def primary(self, *, besides: Member | None = None, within_s: float = 30) -> Member:
+        """The primary, as soon as there is one, and another than `besides`. Raises TimeoutError."""
         found: list[Member] = []
 
         def look() -> bool:
-            found[:] = [each for each in self.members if (each.hello() or {}).get("isWritablePrimary")]
+            asked = [each for each in self.members if each is not besides]
+            found[:] = [each for each in asked if (each.hello() or {}).get("isWritablePrimary")]
             return bool(found)
 
         await self._until(look, within_s=within_s)
@@ -113,11 +115,7 @@ class ReplicaSet:
         assert member.child is not None
         await self._children.stop(member.child)
         await member.start(self._children)
-
-    @staticmethod
-    def kill(member: Member) -> None:
-        assert member.child is not None
-        member.child.process.send_signal(signal.SIGKILL)
+        member.is_down = False
 
     @staticmethod
     async def _until(holds: Any, *, within_s: float) -> None:

@@ -14,12 +14,17 @@ _SHOWN = 8
 
 def table(plan: Sequence[Fault], outcome: Outcome) -> str:
     """Markdown: tables of faults, writes, failovers and invariants."""
-    return "\n".join((*_faults(plan), "", *_writes(outcome), "", *_failovers(outcome), "", *_invariants(outcome)))
+    return "\n".join(
+        (*_faults(plan, outcome), "", *_writes(outcome), "", *_failovers(outcome), "", *_invariants(outcome))
+    )
 
 
-def _faults(plan: Sequence[Fault]) -> Iterator[str]:
+def _faults(plan: Sequence[Fault], outcome: Outcome) -> Iterator[str]:
+    done = outcome.evidence.ledger.done
     yield from ("| Fault | Times |", "|---|---|")
-    yield from (f"| {name} | {count} |" for name, count in sorted(Counter(fault.name for fault in plan).items()))
+    yield from (f"| {name} | {count} |" for name, count in sorted(done.items()))
+    for name, count in sorted((Counter(fault.name for fault in plan) - done).items()):
+        yield f"| {name}, not done for want of a C compiler | {count} |"
 
 
 def _writes(outcome: Outcome) -> Iterator[str]:
@@ -30,16 +35,22 @@ def _writes(outcome: Outcome) -> Iterator[str]:
     yield f"| media in the end | {', '.join(f'{count} {status}' for status, count in sorted(statuses.items()))} |"
     yield f"| media followed to the end | {sum(life.has_ended for life in ledger.lives)} |"
     yield f"| entries in the audit chains | {sum(map(len, outcome.evidence.chains.values())):,} |"
+    yield f"| webhook events delivered | {len(ledger.delivered):,} |"
     yield f"| tries that met an outage | {ledger.outages.total():,} |"
     yield f"| queries answered | {len(ledger.read_latencies_s):,} |"
 
 
 def _failovers(outcome: Outcome) -> Iterator[str]:
-    yield from ("| Writes back after | Times | p50, s | max, s |", "|---|---|---|---|")
+    yield from (
+        "| Writes back after | Times | p50, s | max, s | Another was elected after, max, s |",
+        "|---|---|---|---|---|",
+    )
     failovers = outcome.evidence.ledger.failovers
     for name in sorted({each.fault for each in failovers}):
-        times = [each.back_after_s or float("inf") for each in failovers if each.fault == name]
-        yield f"| {name} | {len(times)} | {statistics.median(times):.2f} | {max(times):.2f} |"
+        ours = [each for each in failovers if each.fault == name]
+        times = [each.back_after_s or float("inf") for each in ours]
+        elected = max(each.elected_after_s or float("inf") for each in ours)
+        yield f"| {name} | {len(times)} | {statistics.median(times):.2f} | {max(times):.2f} | {elected:.2f} |"
 
 
 def _invariants(outcome: Outcome) -> Iterator[str]:

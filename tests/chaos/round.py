@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 
 from anyio import to_thread
 
 from tests.chaos.audit import Evidence, audit
 from tests.chaos.evidence import gather_evidence
+from tests.chaos.fate import stream
 from tests.chaos.faults import play
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
@@ -51,7 +51,7 @@ async def run_round(
     plan: Sequence[Fault], seed: int, pace: Pace, folder: Path, *, report: Callable[[str], None]
 ) -> Outcome:
     """Play `plan`; what was found. `folder` is left with the logs of all processes."""
-    random, ledger, seconds = Random(seed), Ledger(), dict[str, float]()
+    ledger, seconds = Ledger(), dict[str, float]()
     began = time.monotonic()
 
     def passed(phase: str) -> None:
@@ -60,10 +60,17 @@ async def run_round(
         began = time.monotonic()
         report(f"{phase}: {seconds[phase]:.1f} s")
 
-    async with running_world(folder, random) as world:
+    async with running_world(folder, stream(seed, "events"), ledger) as world:
         passed("starting")
         database = open_database(world.settings)
-        load = Load(world, ledger, random, lives_per_s=pace.lives_per_s, ready_within_s=pace.ready_within_s)
+        load = Load(
+            world,
+            ledger,
+            seed,
+            lives_per_s=pace.lives_per_s,
+            ready_within_s=pace.ready_within_s,
+            failovers=sum(fault.is_failover for fault in plan),
+        )
         await load.begin()
         deadline = time.monotonic() + pace.load_s
         await play(plan, world, ledger, report=report)

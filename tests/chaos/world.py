@@ -26,9 +26,11 @@ from service.dev.stack import GROUPS, prepare
 from service.dev.supervision import Part, start_part
 from service.settings import MongoSettings, Settings
 from tests.chaos.event_relay import EventRelay
+from tests.chaos.ledger import Ledger
 from tests.chaos.proxies import Proxies, Proxy
 from tests.chaos.replica_set import ReplicaSet
 from tests.chaos.skewed_clock import SkewedClock, build_clock
+from tests.chaos.webhook_receiver import WebhookReceiver
 
 REPOSITORY = Path(__file__).parents[2]
 APIS, WORKERS = ("api-1", "api-2"), ("worker-1", "worker-2")
@@ -43,7 +45,10 @@ _WORKER = {
     "MEDIA_WORKER__DRAIN_S": "2",
     "MEDIA_ANNOTATORS__ENABLED": "[]",
     "MEDIA_CDN__POLL_S": "0.5",
+    "MEDIA_WEBHOOKS__BACKOFF_S": "[0.5,1,2]",
 }
+# They note events; those who send them know more.
+_API = {"MEDIA_WEBHOOKS__ENABLED": "true"}
 _START_S = 90.0
 
 
@@ -89,14 +94,10 @@ class Process:
                 self.is_down = False
                 return
 
-    @property
-    def ended_by_itself(self) -> bool:
-        return self.child is not None and not self.is_down and self.child.process.returncode is not None
-
 
 @dataclass
 class World:
-    """`settings`: what reaches everything past the storage proxies, for the audit."""
+    """`settings`: what reaches everything past the storage proxies, for the audit. `api_urls`: each API by itself."""
 
     settings: Settings
     folder: Path
@@ -105,11 +106,21 @@ class World:
     storage: Mapping[str, Proxy]
     gateway: Proxy
     events: EventRelay
+    api_urls: tuple[str, ...] = ()
     processes: dict[str, Process] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.gateway.port}"
+
+    def deaths(self) -> list[str]:
+        """Of everything that was started here and has ended by itself, a sentence and its last words."""
+        killed = {each.name for each in (*self.processes.values(), *self.database.members) if each.is_down}
+        return [
+            f"{child.name} ended by itself. {child.last_words()}"
+            for child in self.children.running
+            if child.process.returncode is not None and child.name not in killed
+        ]
 
     def token(self, subject: str) -> str:
         """Issued a while ago: clocks that are behind take none from the future."""
@@ -133,7 +144,7 @@ class World:
         settings = settings.model_copy(update={"storage": here, "mongo": MongoSettings(uri=uri)})
         return {
             **environment_of(settings, GROUPS[kind]),
-            **(_WORKER if kind == "worker" else {}),
+            **(_WORKER if kind == "worker" else _API),
             "MEDIA_LOG_LEVEL": "WARNING",
             "TMPDIR": str(self.folder),
             "PYTHONPATH": str(REPOSITORY),
@@ -141,14 +152,20 @@ class World:
 
 
 @asynccontextmanager
-async def running_world(folder: Path, random: Random) -> AsyncIterator[World]:
-    """Everything started and healthy; stopped and closed at the end."""
+async def running_world(folder: Path, random: Random, ledger: Ledger) -> AsyncIterator[World]:
+    """Everything started and healthy; stopped and closed at the end. `random`: how events are passed on.
+
+    What the receiver of webhooks is sent goes into the ledger.
+    """
     keys, ports = new_keys(), free_ports()
     async with AsyncExitStack() as stack:
         children = Children(folder / "logs")
         relay = EventRelay(keys.event_token, random)
         await relay.start()
         stack.push_async_callback(relay.close)
+        receiver = WebhookReceiver(ledger)
+        await receiver.start()
+        stack.push_async_callback(receiver.close)
         proxies = Proxies()
         await proxies.start()
         stack.push_async_callback(proxies.close)
@@ -161,10 +178,11 @@ async def running_world(folder: Path, random: Random) -> AsyncIterator[World]:
         s3 = seaweed.ports["s3"]
         storage = {name: await proxies.open([s3]) for name in ("api", "worker", "client")}
         gateway = await proxies.open([of_processes[name] for name in APIS])
-        given = {"api": gateway.port, "edge": of_processes["edge"], "worker": 0}
+        given = {"api": gateway.port, "edge": of_processes["edge"], "worker": 0, "webhooks": receiver.port}
         settings = dev_settings(keys, mongo_uri=database.uri, s3_url=s3_url, ports=given)
         await prepare(settings)
-        world = World(settings, folder, children, database, storage, gateway, relay)
+        apis = tuple(f"http://127.0.0.1:{of_processes[name]}" for name in APIS)
+        world = World(settings, folder, children, database, storage, gateway, relay, apis)
         relay.target = f"{world.url}/events/storage"
         await _start_processes(world, of_processes)
         yield world

@@ -35,15 +35,25 @@ class Planted:
     shown: dict[str, Shown]
     deletions: dict[UUID, Any]
     pending: list[PendingEntry]
+    quotas: list[Any]
     more: dict[str, Any] = field(default_factory=dict)
 
     def evidence(self) -> Evidence:
         stored = Snapshot(
             self.media, self.uploads, self.contents, tuple(self.jobs), (), UPLOADS, RENDITIONS, self.objects, ()
         )
+        evidence = Evidence(self.ledger, stored, self.shown, self.deletions, self.chains(), quotas=self.quotas)
+        return replace(evidence, **self.more)
+
+    def chains(self) -> dict[int, Any]:
         bucket = bucket_of("anna")
-        chains = {bucket: linked(self.pending, Head(bucket))}
-        return replace(Evidence(self.ledger, stored, self.shown, self.deletions, chains), **self.more)
+        return {bucket: linked(self.pending, Head(bucket))}
+
+    def certify(self) -> None:
+        """The deletion's certificate is that of the chain as it is now."""
+        [rows] = self.chains().values()
+        [certificate] = [stored for each, stored in rows if each["action"] == "deletion.verified"]
+        self.deletions[DELETED]["certificate"] = certificate
 
 
 def life_of(media_id: UUID, name: str, **changed: Any) -> Life:
@@ -54,6 +64,8 @@ def life_of(media_id: UUID, name: str, **changed: Any) -> Life:
 
 def entry(life: Life, action: str, number: int) -> PendingEntry:
     entry_id = f"{life.capture_id}:{action}:{number}"
+    if action == "deletion.verified":
+        entry_id = f"deletion-verified:{media_id_of(life)}"
     return PendingEntry(
         id=entry_id, action=action, actor="anna", owner="anna", subject=media_id_of(life), at=MOMENT, details={}
     )
@@ -70,10 +82,12 @@ KEPT, DELETED = uuid7(), uuid7()
 def planted() -> Planted:
     kept = life_of(KEPT, "kept", changes=2, changes_tried=2, annotations={"a cat": "1", "a dog": "2"})
     kept.titles = Written(["old", "new"], ["old", "new"])
+    kept.positions = Written(["0"], ["0"])
     kept.annotations_tried, kept.removals = {"a cat", "a dog"}, {"2": True}
     deleted = life_of(DELETED, "deleted", deletion_tried=True, deleted_at=1.0)
     document: Any = ready_media(_id=KEPT, capture_id="kept", processing={"complete": True, "generation": 1})
-    gone = {"_id": DELETED, "owner_id": "anna", "status": "DELETED", "status_history": [], "content": {}}
+    history = [*document["status_history"], {"status": "DELETED", "sequence": 5, "at": MOMENT}]
+    gone = {"_id": DELETED, "owner_id": "anna", "status": "DELETED", "status_history": history, "content": {}}
     original = document["original"]
     content = {"key": original["key"], "bucket": original["bucket"], "sha256": "a" * 64, "refs": [KEPT]}
     known = {each.value for each in AuditAction}
@@ -84,10 +98,17 @@ def planted() -> Planted:
         if action in known
         for number in range(bounds(life)[0])
     ]
-    return Planted(
+    planted = Planted(
         kept,
         deleted,
-        Ledger(lives=[kept, deleted], failovers=[Failover("kill primary", 0.0, 2.5)]),
+        Ledger(
+            lives=[kept, deleted],
+            failovers=[Failover("kill primary", 0.0, 2.5)],
+            delivered=[
+                *_told(kept, "media.initiated", "media.ready"),
+                *_told(deleted, "media.initiated", "media.deleted", "deletion.verified"),
+            ],
+        ),
         media={KEPT: document, DELETED: {**gone, "purpose": "COMMUNITY", "capture_id": None}},
         uploads={KEPT: {}, DELETED: {}},
         contents={"kept": content},
@@ -99,7 +120,14 @@ def planted() -> Planted:
         shown={encode_id("Media", KEPT): Shown("new", {"1": "a cat"})},
         deletions={DELETED: {"stage": "VERIFIED"}},
         pending=pending,
+        quotas=[{"_id": "anna", "reserved": 0, "stored": document["content"]["bytes"]}],
     )
+    planted.certify()
+    return planted
+
+
+def _told(life: Life, *kinds: str) -> list[tuple[str, int, str]]:
+    return [(str(life.media_id), sequence, kind) for sequence, kind in enumerate(kinds, start=1)]
 
 
 def test_nothing_is_found_where_all_went_well(planted: Planted) -> None:
@@ -114,6 +142,10 @@ def _loses_media(planted: Planted) -> None:
 
 def _loses_title(planted: Planted) -> None:
     planted.shown[encode_id("Media", KEPT)] = Shown("old", {"1": "a cat"})
+
+
+def _loses_position(planted: Planted) -> None:
+    planted.kept.positions = Written(["0", "7"], ["0", "7"])
 
 
 def _loses_annotation(planted: Planted) -> None:
@@ -136,6 +168,8 @@ def _fails_what_was_completed(planted: Planted) -> None:
     planted.media[KEPT] |= {"status": "FAILED"}
     for each in planted.media[KEPT]["renditions"]:
         del planted.objects[RENDITIONS, each["key"]]
+    planted.quotas[0]["stored"] = 0
+    planted.ledger.delivered.append((str(planted.kept.media_id), 3, "media.failed"))
 
 
 def _makes_media_twice(planted: Planted) -> None:
@@ -152,6 +186,20 @@ def _processes_twice(planted: Planted) -> None:
     planted.jobs.append({"_id": f"{KEPT}:process/again:1", "media_id": KEPT, "kind": "process", "state": "done"})
 
 
+def _annotates_unasked(planted: Planted) -> None:
+    planted.shown[encode_id("Media", KEPT)] = Shown("new", {"1": "a cat", "3": "a horse"})
+
+
+def _makes_media_unasked(planted: Planted) -> None:
+    unasked = uuid7()
+    gone = {"_id": unasked, "owner_id": "anna", "status": "EXPIRED", "status_history": [], "content": {}}
+    planted.media[unasked] = {**gone, "capture_id": "another"}
+
+
+def _calls_unasked(planted: Planted) -> None:
+    planted.kept.titles = Written()
+
+
 def _leaves_object(planted: Planted) -> None:
     planted.objects[RENDITIONS, f"community/processed/feed/{DELETED}/1.jpg"] = 1
 
@@ -165,7 +213,15 @@ def _leaves_outbox(planted: Planted) -> None:
 
 
 def _leaves_reservation(planted: Planted) -> None:
-    planted.more["quotas"] = [{"_id": "anna", "reserved": 3_000}]
+    planted.quotas[0]["reserved"] = 3_000
+
+
+def _counts_too_much(planted: Planted) -> None:
+    planted.quotas[0]["stored"] += 1
+
+
+def _counts_nothing(planted: Planted) -> None:
+    planted.quotas.clear()
 
 
 def _alters_bytes(planted: Planted) -> None:
@@ -180,6 +236,30 @@ def _tells_out_of_order(planted: Planted) -> None:
     planted.kept.heard.insert(0, ("PROCESSING", 3))
 
 
+def _tells_of_failure(planted: Planted) -> None:
+    planted.kept.heard[-1] = ("FAILED", 4)
+
+
+def _withholds_webhook_event(planted: Planted) -> None:
+    planted.ledger.delivered.pop()
+
+
+def _skips_webhook_event(planted: Planted) -> None:
+    planted.ledger.delivered[-1] = (str(planted.deleted.media_id), 4, "deletion.verified")
+
+
+def _sends_webhook_events_out_of_order(planted: Planted) -> None:
+    planted.ledger.delivered.reverse()
+
+
+def _verifies_without_certificate(planted: Planted) -> None:
+    del planted.deletions[DELETED]["certificate"]
+
+
+def _verifies_by_another_hash(planted: Planted) -> None:
+    planted.deletions[DELETED]["certificate"] = "0" * 64
+
+
 def _alters_entry(planted: Planted) -> None:
     [(bucket, rows)] = planted.evidence().chains.items()
     (first, stored), *others = rows
@@ -188,12 +268,14 @@ def _alters_entry(planted: Planted) -> None:
 
 def _drops_entry(planted: Planted) -> None:
     planted.pending.insert(0, {**planted.pending[0], "id": "another", "action": "of nobody"})
+    planted.certify()
     [(bucket, rows)] = planted.evidence().chains.items()
     planted.more["chains"] = {bucket: rows[1:]}
 
 
 def _records_too_little(planted: Planted) -> None:
-    planted.pending.pop()
+    planted.pending.pop(0)
+    planted.certify()
 
 
 def _records_twice(planted: Planted) -> None:
@@ -221,6 +303,7 @@ def _never_comes_back(planted: Planted) -> None:
     [
         (_loses_media, "acknowledged writes lost"),
         (_loses_title, "acknowledged writes lost"),
+        (_loses_position, "acknowledged writes lost"),
         (_loses_annotation, "acknowledged writes lost"),
         (_brings_annotation_back, "acknowledged writes lost"),
         (_forgets_deletion, "acknowledged writes lost"),
@@ -229,13 +312,24 @@ def _never_comes_back(planted: Planted) -> None:
         (_makes_media_twice, "doubled"),
         (_annotates_twice, "doubled"),
         (_processes_twice, "doubled"),
+        (_annotates_unasked, "invented"),
+        (_makes_media_unasked, "invented"),
+        (_calls_unasked, "invented"),
         (_leaves_object, "orphans"),
         (_leaves_job, "stuck"),
         (_leaves_outbox, "stuck"),
         (_leaves_reservation, "stuck"),
+        (_counts_too_much, "stuck"),
+        (_counts_nothing, "stuck"),
         (_alters_bytes, "broken media"),
         (_withholds_terminal_event, "terminal events missed"),
         (_tells_out_of_order, "terminal events missed"),
+        (_tells_of_failure, "terminal events missed"),
+        (_withholds_webhook_event, "webhook events missed"),
+        (_skips_webhook_event, "webhook events missed"),
+        (_sends_webhook_events_out_of_order, "webhook events missed"),
+        (_verifies_without_certificate, "deletions without certificate"),
+        (_verifies_by_another_hash, "deletions without certificate"),
         (_alters_entry, "audit chains broken"),
         (_drops_entry, "audit chains broken"),
         (_records_too_little, "mutations not on record"),
