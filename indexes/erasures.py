@@ -10,9 +10,9 @@ _BY_PEOPLE = {"$gte": "user:", "$lt": "user;"}
 
 INDEXES = (
     Index(
-        name="open",
-        keys=(("requested_at", 1),),
-        serves="sweeper: erasures that are not over, longest first",
+        name="due",
+        keys=(("look_at", 1),),
+        serves="take_due: erasures that are not over, in turn",
         targets="one shard",
         options={"partialFilterExpression": {"open": True}},
     ),

@@ -15,7 +15,7 @@ INDEXES = (
     Index(
         name="of_owner",
         keys=(("owner_id", 1),),
-        serves="forget_owner: lifted holds of an owner who is erased",
+        serves="of_owner, forget_owner: holds of an owner who is erased",
         targets="one shard",
         seldom=True,
     ),

@@ -64,8 +64,9 @@ async def moderate_media(viewer: Viewer, media_id: UUID | None, raw: Mapping[str
     """Quarantine a READY media or release a QUARANTINED one, once for each request; the id of the media.
 
     A released one is processed again, and scanned again where there is a scanner. Raises NotPermitted, NotFound,
-    InvalidInput, IdempotencyKeyReused, StateConflict where its status does not allow the decision, VersionConflict if
-    somebody else was faster, and TemporarilyUnavailable while what was shown of it is still being removed.
+    InvalidInput, IdempotencyKeyReused, StateConflict where its status does not allow the decision or a hold keeps what
+    was shown of it, VersionConflict if somebody else was faster, and TemporarilyUnavailable while that is still being
+    removed.
     """
     if viewer.id is None:
         raise NotPermitted("Sign in to moderate.")
@@ -137,6 +138,11 @@ async def _write(
         await stores.moderation.quarantine(media["_id"], decision, failure=_FAILURE, sequence=plan["sequence"])
         return
     if media.get("renditions"):
+        hold_id = await stores.holds.on(media["_id"], media["owner_id"])
+        if hold_id is not None:
+            # Their removal, which has to end first, waits for as long as the hold lasts: to ask again would not help.
+            message = f"Hold {hold_id} keeps what was shown of it. Have it lifted, then decide anew."
+            raise StateConflict(message, field=["id"])
         raise TemporarilyUnavailable("What was shown of it is still being removed; send the same request again.")
     generation = processing_generation(media) + 1
     await stores.moderation.release(media["_id"], decision, sequence=plan["sequence"], generation=generation)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import NotRequired, TypedDict
+from typing import Any, Final, NotRequired, TypedDict
 from uuid import UUID
 
 from pymongo import ReturnDocument
@@ -16,17 +16,21 @@ from service.audit import SERVICE_ACTOR, AuditAction
 from service.errors import NotPermitted
 from service.stores.audit_outbox import noted
 from service.stores.database import Database
-from service.stores.expressions import NOW, insert_if_absent
+from service.stores.expressions import NOW, after_now, insert_if_absent
 
 # What is said to an owner who is erased, or is being.
 ERASED = "This account is erased, or is being: nothing can be written with it any more."
+
+# Less than workers take from one sweep to the next.
+_NEXT_LOOK_S: Final = 15
 
 
 class ErasureDocument(TypedDict):
     """`owner_id`: until it is sealed. `open`: until it is over. `pseudonym`: what stands for the owner afterwards.
 
-    `rounds`: how often something has come up after it was over. `deletions`: how many media there were;
-    `certificates_sha256`: over their certificates. `certificate`: the hash of the audit entry that says so.
+    `look_at`: when a sweeper carries it on, until it is over. `rounds`: how often something has come up after that.
+    `deletions`: how many media there were; `certificates_sha256`: over their certificates. `certificate`: the hash of
+    the audit entry that says so.
     """
 
     _id: UUID
@@ -35,6 +39,7 @@ class ErasureDocument(TypedDict):
     requested_by: str
     requested_at: datetime
     open: NotRequired[bool]
+    look_at: NotRequired[datetime]
     deletions: NotRequired[int]
     certificates_sha256: NotRequired[str]
     rounds: NotRequired[int]
@@ -66,6 +71,7 @@ class ErasureStore:
             "requested_by": {"$literal": by},
             "requested_at": NOW,
             "open": True,
+            "look_at": NOW,
             **noted(
                 f"owner-erasure-requested:{row_id}",
                 AuditAction.ERASURE_REQUESTED,
@@ -98,21 +104,40 @@ class ErasureStore:
         document: ErasureDocument | None = await self._erasures.find_one({"_id": row_id})
         return document
 
-    async def list_open(self, *, limit: int) -> list[ErasureDocument]:
-        """Erasures that are not over, longest first."""
-        cursor = self._erasures.find({"open": True}).sort("requested_at", 1).hint("open").limit(limit)
-        documents: list[ErasureDocument] = await cursor.to_list(limit)
-        return documents
+    async def take_due(self, *, limit: int) -> list[ErasureDocument]:
+        """Erasures that a sweeper is to carry on now; each for one sweeper at a time, in turn.
+
+        So one that can go no further, for as long as something is held, keeps no other from its turn.
+        """
+        is_due = {"open": True, "$expr": {"$lte": ["$look_at", NOW]}}
+        cursor = self._erasures.find(is_due, {"look_at": 1}).sort("look_at", 1).hint("due").limit(limit)
+        taken: list[ErasureDocument] = []
+        for each in await cursor.to_list(limit):
+            found = await self._erasures.find_one_and_update(
+                {"_id": each["_id"], "open": True, "look_at": each.get("look_at")},
+                [{"$set": {"look_at": after_now(_NEXT_LOOK_S)}}],
+                return_document=ReturnDocument.AFTER,
+            )
+            if found is not None:
+                taken.append(found)
+        return taken
 
     async def reopen(self, owner_id: str) -> None:
         """Something of an erased owner has come up: let it be erased as well."""
         await self._erasures.update_one(
             {"_id": erasure_id(owner_id), "owner_id": {"$exists": False}},
-            {"$set": {"owner_id": owner_id, "open": True}, "$unset": {"sealed_at": ""}, "$inc": {"rounds": 1}},
+            {
+                "$set": {"owner_id": owner_id, "open": True},
+                "$unset": {"sealed_at": "", "look_at": ""},
+                "$inc": {"rounds": 1},
+            },
         )
 
     async def seal(self, erasure: ErasureDocument, *, deletions: int, certificates_sha256: str) -> None:
-        """Nothing is left: note so, what there was, and forget whose it was."""
+        """Nothing is left: note so, what there was, and forget whose it was.
+
+        Changes nothing if something has come up since `erasure` was read: what is left then is another's to look for.
+        """
         details = {"deletions": deletions, "certificates_sha256": certificates_sha256}
         note = noted(
             entry_of(erasure),
@@ -122,13 +147,19 @@ class ErasureStore:
             details=details,
         )
         update = {**details, "sealed_at": NOW, "owner_id": "$$REMOVE", **note}
-        await self._erasures.update_one({"_id": erasure["_id"], "sealed_at": {"$exists": False}}, [{"$set": update}])
+        unchanged = {**_of_round(erasure), "owner_id": erasure["owner_id"], "sealed_at": {"$exists": False}}
+        await self._erasures.update_one(unchanged, [{"$set": update}])
 
     async def close(self, erasure: ErasureDocument, *, certificate: str) -> ErasureDocument:
-        """It is over: `certificate` says so. The erasure as it is then."""
+        """It is over: `certificate` says so of this round. The erasure as it is then."""
         after: ErasureDocument | None = await self._erasures.find_one_and_update(
-            {"_id": erasure["_id"], "sealed_at": {"$exists": True}},
-            {"$set": {"certificate": certificate}, "$unset": {"open": ""}},
+            {**_of_round(erasure), "sealed_at": {"$exists": True}},
+            {"$set": {"certificate": certificate}, "$unset": {"open": "", "look_at": ""}},
             return_document=ReturnDocument.AFTER,
         )
         return erasure if after is None else after
+
+
+def _of_round(erasure: ErasureDocument) -> dict[str, Any]:
+    """Finds an erasure in which nothing has come up since; None stands for a field that there is not."""
+    return {"_id": erasure["_id"], "rounds": erasure.get("rounds")}

@@ -90,6 +90,11 @@ class HoldStore:
         cursor = self._holds.find({} if lifted else {"active": True}).sort("_id", 1)
         return [hold async for hold in cursor]
 
+    async def of_owner(self, owner_id: str) -> list[UUID]:
+        """The active holds on an owner and on their media, oldest first."""
+        cursor = self._holds.find({"owner_id": owner_id, "active": True}, {"_id": 1}).hint("of_owner")
+        return sorted([hold["_id"] async for hold in cursor])
+
     async def on(self, media_id: UUID, owner_id: str) -> UUID | None:
         """A hold that keeps this media, or None."""
         return (await self.on_many({media_id: owner_id})).get(media_id)

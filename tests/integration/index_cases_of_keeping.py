@@ -39,6 +39,7 @@ async def _subject(database: Database) -> object:
 async def _holds_of_owner(database: Database) -> object:
     store = await _holds(database, "lifted")
     await _holds(database, "another")
+    await AuditStore(database).settle_all()
     query = {"owner_id": "lifted", "active": {"$exists": False}}
     kept = await database.handle["holds"].find(query).to_list(None)
     await store.forget_owner("lifted")
@@ -118,7 +119,10 @@ async def _open_erasures(database: Database) -> object:
         if number % 2:
             await store.seal(erasure, deletions=0, certificates_sha256="")
             await store.close(erasure, certificate="c")
-    return await store.list_open(limit=20)
+    taken = await store.take_due(limit=20)
+    # What is asked is asked again, of erasures whose turn it is.
+    await database.handle["erasures"].update_many({"open": True}, {"$unset": {"look_at": ""}}, hint="due")
+    return taken
 
 
 async def _keys_of_owner(database: Database) -> object:
@@ -157,7 +161,7 @@ def _outbox_of(collection: str) -> Case:
 KEEPING_CASES: Mapping[str, Mapping[str, Case]] = {
     "holds": {"subject": _subject, "of_owner": _holds_of_owner, "audit_pending": _outbox_of("holds")},
     "removals": {"subjects": _subjects},
-    "erasures": {"open": _open_erasures, "audit_pending": _outbox_of("erasures")},
+    "erasures": {"due": _open_erasures, "audit_pending": _outbox_of("erasures")},
     "deletions": {"blocked_by": _blocked_by, "of_owner": _deletions_of_owner, "requested_by": _requested_by},
     "idempotency": {"of_owner": _keys_of_owner},
     "media": {"annotators": _annotators, "segment_annotators": _segment_annotators, "moderated_by": _moderated_by},

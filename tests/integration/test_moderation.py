@@ -16,11 +16,13 @@ from schema.global_id import encode_id
 from service import moderation, rendition_retirement
 from service.access import Action, Viewer, granted_filters
 from service.commands.quarantine_owner import run_quarantine
+from service.legal_holds import lift_hold, place_hold
 from service.lifecycle import MediaStatus
 from service.models import JobKind
 from service.moderation import moderate_media, quarantine_owner
 from service.quarantine import QUARANTINE_TOPIC
 from service.settings import ScannerSettings
+from service.stores.audit import AuditStore
 from service.stores.idempotency import IdempotencyStore
 from service.stores.jobs import JobStore
 from service.stores.media_lists import plan_list
@@ -32,6 +34,7 @@ from tests.documents import ready_media
 from tests.hostile import with_segment
 from tests.integration.conftest import RunningService
 from tests.integration.jobs_by_hand import next_job, no_job, run_job, run_next
+from tests.integration.kept_objects import stored_media
 from tests.integration.mutation_scenarios import uuid_of
 from tests.integration.rendered_media import document_of, forget, keys_of, ready, retire
 from tests.photos import small_photo
@@ -143,6 +146,21 @@ async def test_quarantine_ends_signing_at_once_and_release_processes_again(
     assert keys_of(after).isdisjoint(keys_of(before))
     urls = [each["url"] for each in (await seen_by(anybody, media_id))["renditions"]]
     assert {(await http.get(url)).status_code for url in urls} == {200}
+
+
+async def test_who_releases_what_is_held_is_told_by_which_hold(service: RunningService, mo: ApiClient) -> None:
+    media_id, stores = (await stored_media(service))["_id"], service.runtime.stores
+    await decide(mo, media_id, "QUARANTINE")
+    hold = (await place_hold(media_id=media_id, by="counsel", reason="A case", stores=stores)).hold
+    key = uuid4().hex
+    payload = await decide(mo, media_id, "RELEASE", key=key)
+    assert refusal(payload) == "STATE_CONFLICT"
+    [error] = payload["userErrors"]
+    assert (str(hold["_id"]) in error["message"], error["retryable"]) == (True, False)
+    assert (await document_of(service, media_id))["status"] == "QUARANTINED"
+    await lift_hold(hold["_id"], by="counsel", stores=stores)
+    await retire(service)
+    assert (await decide(mo, media_id, "RELEASE", key=key))["media"]["status"] == "UPLOADED"
 
 
 @pytest.mark.parametrize(
@@ -363,3 +381,17 @@ async def test_the_command_says_how_many(service: RunningService, capsys: pytest
         assert await run_quarantine(service.settings, owner, by="mo", reason="Spam.") == 0
         assert said in capsys.readouterr().out
     assert (await document_of(service, media_id))["moderation"][0]["reason"] == "Spam."
+
+
+async def test_the_command_says_that_nothing_can_be_put_on_record(
+    service: RunningService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def away(*_: object) -> None:
+        raise AutoReconnect("gone")
+
+    owner = f"owner-{uuid4().hex}"
+    media_id = await stored(service, owner_id=owner)
+    monkeypatch.setattr(AuditStore, "append", away)
+    assert await run_quarantine(service.settings, owner, by="mo", reason="Spam.") == 1
+    assert "Stopped: gone. Run it again to go on." in capsys.readouterr().err
+    assert (await document_of(service, media_id))["status"] == "READY"

@@ -24,7 +24,7 @@ from service.dev.environment import environment_of
 from service.finalisation import object_created
 from service.legal_holds import place_hold
 from service.models import JobKind
-from service.owner_erasure import Progress, advance, begin_erasure, look_at_erasure
+from service.owner_erasure import Progress, advance, begin_erasure, carry_on_erasures, look_at_erasure
 from service.stores.erasures import ErasureDocument
 from service.stores.owner_data import OwnerDataStore
 from service.upkeep import sweep_once
@@ -34,6 +34,7 @@ from tests.integration.effects import Witness, effects
 from tests.integration.jobs_by_hand import run_next
 from tests.integration.kept_objects import on_record, stored_media
 from tests.integration.mutation_scenarios import INPUTS, KEYED, SCENARIOS, Stage, new_file, send, uuid_of
+from tests.integration.rendered_media import document_of
 from tests.photos import small_photo
 
 AT_ONCE = timedelta(0)
@@ -234,6 +235,44 @@ async def test_whoever_dies_on_the_way_is_followed_by_the_next(
     assert progress.erasure is not None
     assert progress.erasure["deletions"] == 1
     assert await places_of(service, owner) == {"audit"}
+
+
+async def test_those_that_are_held_keep_no_other_from_its_turn(
+    service: RunningService, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.owner_erasure._AT_A_TIME", 2)
+    stores, bucket = service.runtime.stores, service.runtime.object_store.media_bucket
+    erasures = service.runtime.database.handle["erasures"]
+    await erasures.delete_many({"open": True})
+    for number in range(2):
+        await place_hold(owner_id=f"{owner}-{number}", by="counsel", reason="A case", stores=stores)
+        await begin(service, f"{owner}-{number}")
+    media = await stored_media(service, owner_id=owner)
+    await begin(service, owner)
+    for status in ("READY", "DELETED"):
+        await carry_on_erasures(stores=stores, media_bucket=bucket)
+        assert (await document_of(service, media["_id"]))["status"] == status
+    assert await stores.erasures.take_due(limit=10) == [], "each waits for its next turn"
+    await erasures.delete_many({"open": True})
+
+
+async def test_whoever_slept_through_the_end_ends_no_later_round(service: RunningService, owner: str) -> None:
+    erasures = service.runtime.stores.erasures
+    stale = await begin(service, owner)
+    await erasures.seal(stale, deletions=0, certificates_sha256="first")
+    sealed = await erasures.get(stale["_id"])
+    assert sealed is not None
+    await erasures.close(sealed, certificate="first")
+    await erasures.reopen(owner)
+    await erasures.seal(stale, deletions=0, certificates_sha256="stale")
+    again = await erasures.get(stale["_id"])
+    assert again is not None
+    assert (again.get("owner_id"), again.get("rounds"), "sealed_at" in again) == (owner, 1, False)
+    await erasures.seal(again, deletions=1, certificates_sha256="second")
+    await erasures.close(sealed, certificate="stale")
+    [row] = await erasures.take_due(limit=1)
+    assert (row["_id"], row.get("certificates_sha256"), row.get("certificate")) == (stale["_id"], "second", "first")
+    await service.runtime.database.handle["erasures"].delete_one({"_id": stale["_id"]})
 
 
 async def test_a_look_beforehand_changes_nothing(service: RunningService, owner: str, witness: Witness) -> None:

@@ -10,6 +10,7 @@ from typer.main import get_group
 
 from service.__main__ import app
 from service.settings import Settings
+from service.stores.audit import OUTBOXES
 from service.telemetry import Metrics
 
 TEXT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
@@ -38,3 +39,8 @@ def test_its_policies_are_complete_json() -> None:
     policies = [document for document in documents if "Statement" in document]
     assert len(policies) >= 4
     assert {policy["Version"] for policy in policies} == {"2012-10-17"}
+
+
+def test_an_auditors_rights_are_those_that_verify_needs() -> None:
+    [read] = re.findall(r"`verify` for an auditor needs `find` on (.*?), `s3:", TEXT, re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", read)) == {*OUTBOXES, "audit"}
