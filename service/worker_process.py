@@ -126,7 +126,7 @@ def _handlers(runtime: Runtime, jail: Jail, annotators: Annotators) -> dict[JobK
             verify_deletion,
             stores=stores,
             object_store=object_store,
-            edges=open_edge_inspection(settings),
+            edges=open_edge_inspection(settings, object_store),
             count=metrics.count_deletion_check,
         ),
     }
