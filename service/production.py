@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import enum
+import json
+import os
 import re
 from collections.abc import Callable
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from service.errors import ConfigurationError
 from service.settings import Environment, Settings
@@ -170,6 +173,19 @@ def read_settings() -> Settings:
         # Values stay out of the message: they may be secrets.
         lines = [f"MEDIA_{'__'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors()]
         raise ConfigurationError("\n".join(lines)) from None
+    except SettingsError as error:
+        raise ConfigurationError(_without_json(error)) from None
+
+
+def _without_json(error: SettingsError) -> str:
+    """Which variable holds no JSON though it should, and where it goes wrong; without its value."""
+    cause = error.__cause__
+    if not isinstance(cause, json.JSONDecodeError):
+        return f"A MEDIA_* variable cannot be read: {error}."
+    # What has read the environment says which text it was, but not whose.
+    given = (name for name, value in os.environ.items() if value == cause.doc and name.upper().startswith("MEDIA_"))
+    where = f"at line {cause.lineno}, column {cause.colno}"
+    return f"{next(given, 'A MEDIA_* variable')}: it must be JSON, and is not: {cause.msg} {where}"
 
 
 def load_settings(role: Role) -> Settings:

@@ -11,25 +11,44 @@ from uuid import UUID
 REDACTED = "[redacted]"
 
 _SECRET_KEY = re.compile(
-    r"authori[sz]ation|token(?!s$)|secret|passw|cookie|credential|private_?key|signature|x-amz-|"
-    r"(?:^|_)(?:gps|lat|latitude|lng|lon|longitude|location|coordinates)(?:_|$)",
+    r"authori[sz]ation|token(?!s$)|secret|passw|cookie|credential|(?:private|access|api)_?key|signature|x-amz-|gps|"
+    r"(?:^|_)(?:lat|latitude|lng|lon|longitude|location|coordinates)(?:_|$)",
     re.IGNORECASE,
 )
 _LONGEST_KEY = 64
 _SECRETS_IN_TEXT = (
     (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]+", re.IGNORECASE), rf"\1 {REDACTED}"),
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), REDACTED),
-    (re.compile(r"\b(Signature|Policy|X-Amz-[A-Za-z-]+)=[^&\s\"'<>]+", re.IGNORECASE), rf"\1={REDACTED}"),
+    # A secret of a webhook, and a signature made with one (Standard Webhooks).
+    (re.compile(r"\bwhsec_[\w+/=-]+"), REDACTED),
+    (re.compile(r"\bv1a?,[\w+/-]{20,}={0,2}"), REDACTED),
+    (
+        re.compile(r"\b(Signature|Policy|X-Amz-[A-Za-z-]+|(?<=[?&])(?:key|sig|code|auth))=[^&\s\"'<>]+", re.IGNORECASE),
+        rf"\1={REDACTED}",
+    ),
+    (
+        re.compile(
+            r"(token|secret|password|passwd|pwd|passphrase|credentials?|(?:access|private|api)[_-]?key(?:[_-]?id)?)"
+            # After a colon alone prose may go on, such as "invalid token: it has expired".
+            r"(['\"]\s*[:=]\s*|\s*=\s*|:\s*(?=['\"]|[^\s:]*\d))(?:\"[^\"\n]*\"|'[^'\n]*'|[^&\s\"'<>,;)}]+)",
+            re.IGNORECASE,
+        ),
+        rf"\1\2{REDACTED}",
+    ),
     (re.compile(r"(\w://)[^/@\s\"']+@"), rf"\1{REDACTED}@"),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), REDACTED),
     (
-        re.compile(r"\b(GPS\w*|lat(?:itude)?|lng|lon(?:gitude)?)(['\"]?\s*[:=]\s*)[-+\d.(\[][^,;}\n]*", re.IGNORECASE),
+        re.compile(
+            r"\b(GPS\w*|lat(?:itude)?|lng|lon(?:gitude)?)(['\"]?\s*[:=]\s*)"
+            r"(?:\"[^\"\n]*\"|'[^'\n]*'|\([^)\n]*\)?|\[[^\]\n]*\]?|[-+\d.][^,;}\n]*(?:,\s*[-+]?\d[\d.]*)*)",
+            re.IGNORECASE,
+        ),
         rf"\1\2{REDACTED}",
     ),
     (re.compile(r"(['\"]coordinates['\"]\s*:\s*)\[[^\]]*\]", re.IGNORECASE), rf"\1{REDACTED}"),
 )
 # Each of the patterns above needs one of these: most values of a line have none, and seven searches cost more than one.
-_SUSPECT = re.compile(r"[\s=:@]|eyJ")
+_SUSPECT = re.compile(r"[\s=:@]|eyJ|whsec_|v1a?,")
 # Written by processors of ours, whatever the caller gave.
 _OWN_KEYS = frozenset({"timestamp", "level"})
 

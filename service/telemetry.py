@@ -194,7 +194,9 @@ class Metrics:
             "media_deletion_checks", "Looks at deleted media by what came of them.", ["outcome"], registry=self.registry
         )
         self.deletions_unverified = Gauge(
-            "media_deletions_unverified", "Deletions that could have been verified and are not.", registry=self.registry
+            "media_deletions_unverified",
+            "Deletions that could have been verified and are not; 10000 stands for that many or more.",
+            registry=self.registry,
         )
         self.deletions_unverified_age = Gauge(
             "media_deletions_unverified_age_seconds", "For how long the oldest could have been.", registry=self.registry
@@ -222,6 +224,10 @@ class Metrics:
         self.webhook_age = Gauge(
             "media_webhook_age_seconds", "For how long the oldest event has waited for its receiver.",
             ["receiver"], registry=self.registry,
+        )  # fmt: skip
+        self.webhooks_unreadable = Counter(
+            "media_webhooks_unreadable", "Documents whose events were put off, as this release cannot read them.",
+            registry=self.registry,
         )  # fmt: skip
 
     def count_request(self, *, route: str, method: str, status: int, operation: str, seconds: float) -> None:
@@ -302,6 +308,10 @@ class Metrics:
     def count_webhook(self, receiver: str, outcome: str) -> None:
         """Count an event that was `delivered`, an attempt that `failed`, or an event that is `dead` after its last."""
         self.webhooks.labels(receiver, outcome).inc()
+
+    def count_unreadable_events(self, documents: int) -> None:
+        """Count documents whose events stay in them for now; again whenever that was tried again."""
+        self.webhooks_unreadable.inc(documents)
 
     def set_webhooks(self, receiver: str, *, waiting: int, oldest_s: float, dead: int) -> None:
         """What a receiver is still to be sent, for how long the oldest of it has waited, and what was given up."""

@@ -159,7 +159,7 @@ class Post:
         return Courier(receiver.name, self.settings, sender=sender, webhooks=self.stores.webhooks, metrics=self.metrics)
 
     async def gather(self) -> None:
-        while await gather_events(self.stores.webhooks, holder="test", lease_s=60):
+        while await gather_events(self.stores.webhooks, holder="test", lease_s=60, metrics=self.metrics):
             pass
 
     async def deliver(self, receiver: ReceiverSettings) -> None:

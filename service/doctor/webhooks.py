@@ -23,12 +23,20 @@ async def check_webhooks(settings: WebhookSettings, mongo: MongoSettings, enviro
             webhooks = bind_webhooks(database)
             registered = {each.name: each for each in await webhooks.receivers.list_all()}
             found = [finding for each in registered.values() for finding in await _judge(each, webhooks)]
+            put_off = await webhooks.outbox.count_put_off()
     except OUTAGE_ERRORS:
         # That it is away is a finding of its own.
         return []
     if registered and not settings.notes_events:
         names = ", ".join(registered)
         found.append(problem(_CHECK, f"{names} are to be told of events, but these settings note none.", _NOT_NOTED))
+    if put_off:
+        text = (
+            f"In {put_off} documents there are events that the workers cannot read; they wait for a release that can."
+        )
+        found.append(
+            warning(_CHECK, text, "Was a later release taken back? `events cannot be read` in the log names one.")
+        )
     configured = {each.name for each in settings.receivers}
     if settings.receivers and (left := [name for name in registered if name not in configured]):
         text = f"Events are kept for {', '.join(left)}, whom nobody sends to."

@@ -55,6 +55,11 @@ class ReceiverSettings(Group):
             raise ValueError("it must be written in ASCII, without spaces")
         if parts.port == 0:
             raise ValueError("there is no port 0")
+        try:
+            # As names are looked up: a label is of 1 to 63 characters.
+            parts.hostname.encode("idna")
+        except UnicodeError:
+            raise ValueError("its host has a part that is empty or too long") from None
         return url
 
     @field_validator("secrets")

@@ -6,6 +6,7 @@ A row has no owner's id once it is over, only an id that follows from it: so tha
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final, NotRequired, TypedDict
 from uuid import UUID
@@ -94,6 +95,11 @@ class ErasureStore:
     async def is_begun(self, owner_id: str) -> bool:
         """Whether an owner is erased, or is being."""
         return await self._erasures.find_one({"_id": erasure_id(owner_id)}, {"_id": 1}) is not None
+
+    async def begun_among(self, owner_ids: Iterable[str]) -> set[str]:
+        """Those of these owners who are erased, or are being."""
+        owners = {erasure_id(owner_id): owner_id for owner_id in owner_ids}
+        return {owners[row["_id"]] async for row in self._erasures.find({"_id": {"$in": list(owners)}}, {"_id": 1})}
 
     async def refuse(self, owner_id: str) -> None:
         """Raise NotPermitted for an owner who is erased, or is being."""

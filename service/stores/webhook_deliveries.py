@@ -76,9 +76,12 @@ class WebhookDeliveryStore:
         await self._deliveries.bulk_write([_insertion(each) for each in deliveries], ordered=False)
         await self.wake({(each.receiver, each.media_id) for each in deliveries})
 
-    async def wake(self, streams: Iterable[tuple[str, UUID]]) -> None:
-        """Have somebody look what there is to send. A stream that waits for its next attempt goes on waiting."""
-        updates = [_waking(receiver, media_id) for receiver, media_id in streams]
+    async def wake(self, streams: Iterable[tuple[str, UUID]], *, at_once: bool = False) -> None:
+        """Have somebody look what there is to send.
+
+        A stream that waits for its next attempt goes on waiting, unless `at_once`; one that is being sent, anyway.
+        """
+        updates = [_waking(receiver, media_id, at_once=at_once) for receiver, media_id in streams]
         if updates:
             await self._streams.bulk_write(updates, ordered=False)
 
@@ -153,8 +156,9 @@ class WebhookDeliveryStore:
 
         That is what tells receivers that these media are gone. It holds ids only.
         """
-        await self._deliveries.delete_many({"owner_id": owner_id, "state": {"$in": ["delivered", "dead"]}})
+        # In this order: what is sent between the two is found by the second.
         await self._deliveries.update_many({"owner_id": owner_id, "state": "open"}, {"$set": {"is_owner_gone": True}})
+        await self._deliveries.delete_many({"owner_id": owner_id, "state": {"$in": ["delivered", "dead"]}})
 
     async def forget_receiver(self, receiver: str) -> int:
         """Remove everything that is kept for a receiver; how many deliveries there were."""
@@ -178,11 +182,13 @@ def _insertion(delivery: NewDelivery) -> UpdateOne:
     return UpdateOne({"_id": delivery.id}, insert_if_absent(fresh, marker="state"), upsert=True)
 
 
-def _waking(receiver: str, media_id: UUID) -> UpdateOne:
+def _waking(receiver: str, media_id: UUID, *, at_once: bool) -> UpdateOne:
+    # Of one that is claimed it is the end of the lease.
+    waits = {"$and": [{"$eq": [{"$type": "$claim"}, "missing"]}, at_once]}
     values = {
         "receiver": {"$literal": receiver},
         "media_id": {"$literal": media_id},
-        "due_at": {"$ifNull": ["$due_at", NOW]},
+        "due_at": {"$cond": [waits, NOW, {"$ifNull": ["$due_at", NOW]}]},
         "wakes": {"$add": [{"$ifNull": ["$wakes", 0]}, 1]},
     }
     return UpdateOne({"_id": stream_id(receiver, media_id)}, [{"$set": values}], upsert=True)

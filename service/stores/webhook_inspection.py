@@ -104,8 +104,9 @@ class WebhookInspection:
     async def replay(self, choice: Choice, *, limit: int) -> AsyncIterator[int]:
         """Have deliveries that were accepted or given up sent once more, under the ids they had; pages of how many.
 
-        Of each media in the order of its events. What waits already is left as it is; should an earlier replay have
-        died before it said that there is something to be sent, this one does.
+        Of each media in the order of its events, from now on, also where the next attempt would have been later. What
+        waits already keeps its count of failures; should an earlier replay have died before it said that there is
+        something to be sent, this one does.
         """
         states = ["delivered", "dead"] if choice.state is None else [choice.state]
         query = {**choice.query(), "state": {"$in": [*states, "open"]}}
@@ -116,5 +117,5 @@ class WebhookInspection:
             page = rows[start : start + _PAGE]
             ended = {"_id": {"$in": [row["_id"] for row in page]}, "state": {"$in": states}}
             written = await self._rows.update_many(ended, [{"$set": opened}])
-            await self._deliveries.wake({(row["receiver"], row["media_id"]) for row in page})
+            await self._deliveries.wake({(row["receiver"], row["media_id"]) for row in page}, at_once=True)
             yield int(written.modified_count)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from service.stores.database import Database
+from service.stores.erasures import ErasureStore
 from service.stores.webhook_deliveries import WebhookDeliveryStore
 from service.stores.webhook_inspection import WebhookInspection
 from service.stores.webhook_outbox import WebhookOutbox
@@ -17,10 +19,19 @@ class WebhookStores:
     receivers: WebhookReceiverStore
     deliveries: WebhookDeliveryStore
     inspection: WebhookInspection
+    erasures: ErasureStore
 
     async def forget_owner(self, owner_id: str) -> None:
         """Remove what is kept of somebody's media; events that still wait go once they are sent, and hold ids only."""
         await self.deliveries.forget_owner(owner_id)
+
+    async def forget_erased(self, owner_ids: Iterable[str]) -> None:
+        """The same of those among these owners who are erased: what has been made of their media's events since.
+
+        To be called after it was made: an erasure that begins later finds it by itself.
+        """
+        for owner_id in await self.erasures.begun_among(owner_ids):
+            await self.forget_owner(owner_id)
 
     async def forget_receiver(self, name: str) -> int | None:
         """Remove a receiver and everything that is kept for it; how many deliveries, None if nobody knows it."""
@@ -37,4 +48,5 @@ def bind_webhooks(database: Database) -> WebhookStores:
         receivers=WebhookReceiverStore(database),
         deliveries=deliveries,
         inspection=WebhookInspection(database, deliveries=deliveries),
+        erasures=ErasureStore(database),
     )

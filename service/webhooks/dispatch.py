@@ -79,7 +79,9 @@ class WebhookDispatch:
         while True:
             gathered = 0
             try:
-                gathered = await gather_events(self._webhooks, holder=self._holder, lease_s=_TURN_S)
+                gathered = await gather_events(
+                    self._webhooks, holder=self._holder, lease_s=_TURN_S, metrics=self._metrics
+                )
             except Exception:
                 log.exception("events wait in their documents; the next round goes on")
             if gathered:

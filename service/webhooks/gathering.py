@@ -5,28 +5,44 @@ Whoever dies on the way is followed by the next round, which writes the same del
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 import structlog
 
 from service.lifecycle import MediaStatus
 from service.stores.event_outbox import OUTBOX, SEQUENCE
 from service.stores.webhook_deliveries import NewDelivery
+from service.stores.webhook_outbox import COLLECTIONS, LOOK_AGAIN, WebhookOutbox
 from service.stores.webhook_receivers import RegisteredReceiver
 from service.stores.webhooks import WebhookStores
+from service.telemetry import Metrics
 from service.webhooks.payload import event_body, event_id, event_type
 
 log = structlog.get_logger(__name__)
 
 PAGE = 200
+# After this time a document's events are tried again that could not be read: perhaps by another release.
+_PUT_OFF_S = 600
 
 
-async def gather_events(webhooks: WebhookStores, *, holder: str, lease_s: float) -> int:
+@dataclass(slots=True)
+class _Reading:
+    """What the events of a document come to, up to and including the sequence `taken`; `problem` with the next one."""
+
+    collection: str
+    document: Mapping[str, Any]
+    deliveries: list[NewDelivery] = field(default_factory=list)
+    taken: int | None = None
+    problem: str | None = None
+
+
+async def gather_events(webhooks: WebhookStores, *, holder: str, lease_s: float, metrics: Metrics) -> int:
     """Take up to a page of documents' events to their deliveries; how many documents there were.
 
-    0 as well where another process than `holder` does so.
+    0 as well where another process than `holder` does so. What this release cannot read stays in its document, with
+    all that follows it there, for a release that can; it holds up no other media.
     """
     outbox = webhooks.outbox
     deletions = await outbox.waiting("deletions", limit=PAGE)
@@ -39,19 +55,37 @@ async def gather_events(webhooks: WebhookStores, *, holder: str, lease_s: float)
     hidden = [each for each in deletions if _is_hidden(media.get(each["_id"]))]
     # Read after all of these: whoever is not registered by now is not told of them.
     receivers = await webhooks.receivers.list_all()
-    deliveries: list[NewDelivery] = []
-    taken: dict[str, dict[UUID, int]] = {"media": {}, "deletions": {}}
-    # The media's own events are counted to the end before those of their deletions.
-    sources = [("media", each, 0) for each in media.values()]
-    sources += [("deletions", each, media.get(each["_id"], {}).get(SEQUENCE, 0)) for each in hidden]
-    for collection, document, before in sources:
-        if (made := _deliveries_of(document, before, receivers)) is not None:
-            deliveries += made
-            taken[collection] |= _latest(document)
+    readings = [_read("media", each, 0, receivers) for each in media.values()]
+    unread = {each.document["_id"] for each in readings if each.problem is not None}
+    for deletion in hidden:
+        media_id = deletion["_id"]
+        if media_id in unread:
+            readings.append(_Reading("deletions", deletion, problem="the events of its media go before"))
+        else:
+            # The media's own events are counted to the end before those of their deletions.
+            readings.append(_read("deletions", deletion, media.get(media_id, {}).get(SEQUENCE, 0), receivers))
+    deliveries = [delivery for each in readings for delivery in each.deliveries]
     await webhooks.deliveries.add(deliveries)
-    for collection, sequences in taken.items():
-        await outbox.take_out(collection, sequences)
-    return sum(map(len, taken.values()))
+    await webhooks.forget_erased({each.owner_id for each in deliveries})
+    for collection in COLLECTIONS:
+        await _take_out(outbox, collection, [each for each in readings if each.collection == collection], metrics)
+    return sum(each.taken is not None or each.problem is not None for each in readings)
+
+
+async def _take_out(outbox: WebhookOutbox, collection: str, readings: Collection[_Reading], metrics: Metrics) -> None:
+    taken = {each.document["_id"]: each.taken for each in readings if each.taken is not None}
+    await outbox.take_out(collection, taken)
+    unread = [each for each in readings if each.problem is not None]
+    await outbox.put_off(collection, [each.document["_id"] for each in unread], delay_s=_PUT_OFF_S)
+    metrics.count_unreadable_events(len(unread))
+    if fresh := [each for each in unread if LOOK_AGAIN not in each.document]:
+        log.error(
+            "events cannot be read by this release; they wait for one that can, and others pass",
+            collection=collection,
+            documents=len(fresh),
+            first=str(fresh[0].document["_id"]),
+            problem=fresh[0].problem,
+        )
 
 
 def _is_hidden(media: Mapping[str, Any] | None) -> bool:
@@ -59,22 +93,22 @@ def _is_hidden(media: Mapping[str, Any] | None) -> bool:
     return media is None or media["status"] == MediaStatus.DELETED
 
 
-def _deliveries_of(
-    document: Mapping[str, Any], before: int, receivers: Sequence[RegisteredReceiver]
-) -> list[NewDelivery] | None:
-    """What a document's events come to, numbered after `before`; None if they are not what this release knows.
-
-    Those stay where they are, for a release that knows them, and hold up no others.
-    """
-    try:
-        return [
-            delivery
-            for entry in document.get(OUTBOX, ())
-            for delivery in _for_each(document, entry, before + entry["sequence"], receivers)
-        ]
-    except ValueError:
-        log.exception("events of a media cannot be told", media_id=str(document["_id"]))
-        return None
+def _read(
+    collection: str, document: Mapping[str, Any], before: int, receivers: Sequence[RegisteredReceiver]
+) -> _Reading:
+    """What a document's events come to, numbered after `before`, until one of them is not what this release knows."""
+    reading = _Reading(collection, document)
+    for entry in document.get(OUTBOX, ()):
+        try:
+            sequence = int(entry["sequence"])
+            made = list(_for_each(document, entry, before + sequence, receivers))
+        except Exception as error:  # noqa: BLE001 - another release may have written anything
+            # Without what the error says: it may quote what people wrote.
+            reading.problem = f"{type(error).__name__} at one of them"
+            break
+        reading.deliveries += made
+        reading.taken = sequence
+    return reading
 
 
 def _for_each(
@@ -96,8 +130,3 @@ def _for_each(
             at=entry["at"],
             body=body,
         )
-
-
-def _latest(document: Mapping[str, Any]) -> dict[UUID, int]:
-    sequences = [entry["sequence"] for entry in document.get(OUTBOX, ())]
-    return {document["_id"]: max(sequences)} if sequences else {}

@@ -123,18 +123,23 @@ def event_id(media_id: UUID, sequence: int) -> str:
 
 
 def event_type(entry: Mapping[str, Any]) -> str:
-    """The type of an event as its write has noted it."""
+    """The type of an event as its write has noted it. Raises ValueError for one that this release does not know."""
     match entry["kind"]:
         case "status":
             return _STATUS_TYPES[MediaStatus(entry["status"])]
         case "stage":
             return _STAGE_TYPES[DeletionStage(entry["stage"])]
-        case _:
+        case "changed":
             return CHANGED
+        case unknown:
+            raise ValueError(f"events of kind {unknown} are not known")
 
 
 def event_body(document: Mapping[str, Any], entry: Mapping[str, Any], sequence: int) -> str:
-    """The body of an event that the write to `document` (a media, or its deletion) has noted as `entry`."""
+    """The body of an event that the write to `document` (a media, or its deletion) has noted as `entry`.
+
+    Raises ValueError, KeyError or TypeError for what this release does not know.
+    """
     media_id: UUID = document["_id"]
     of_media = {
         "sequence": sequence,

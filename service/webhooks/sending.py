@@ -7,6 +7,7 @@ import email.utils
 import ssl
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
@@ -18,8 +19,9 @@ from service.settings.webhooks import webhook_key
 from service.webhooks.addresses import is_public, resolve
 from service.webhooks.signature import signed_headers
 
-# Of an answer; what it says is of no interest.
+# Of an answer; what it says is of no interest, but a connection whose answer was read to its end can be used again.
 _MAX_ANSWER_BYTES = 64 * 1024
+_BODY_S = 1.0
 # Connections are kept for what follows at once; one that the receiver has closed would cost an attempt.
 _KEPT_S = 3.0
 _LONGEST_WAIT_S = 86_400.0
@@ -107,30 +109,46 @@ class Sender:
             "accept-encoding": "identity",
         }
         headers.update(signed_headers(event_id, int(at), content, self._keys).items())
+        # Known as soon as its headers are there, whatever becomes of its body.
+        answer: Answer | None = None
         try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                return await self._post(headers, content)
+            async with (
+                asyncio.timeout(self._settings.timeout_s) as deadline,
+                self._posted(headers, content) as response,
+            ):
+                answer = _answer_of(response)
+                deadline.reschedule(asyncio.get_running_loop().time() + _BODY_S)
+                await _drain(response)
         except TimeoutError:
-            return Answer(failure=f"there was no answer within {self._settings.timeout_s:g} s")
+            return answer or Answer(failure=f"there was no answer within {self._settings.timeout_s:g} s")
         except _FAILURES as error:
-            return Answer(failure=_described(error))
+            return answer or Answer(failure=_described(error))
+        return answer
 
-    async def _post(self, headers: Mapping[bytes | str, bytes | str], content: bytes) -> Answer:
+    def _posted(
+        self, headers: Mapping[bytes | str, bytes | str], content: bytes
+    ) -> AbstractAsyncContextManager[httpcore.Response]:
         limits = dict.fromkeys(("read", "write", "pool"), self._settings.timeout_s)
-        async with self._pool.stream(
+        return self._pool.stream(
             "POST",
             self._receiver.url,
             headers=headers,
             content=content,
             extensions={"timeout": {**limits, "connect": self._settings.connect_timeout_s}},
-        ) as response:
-            received = 0
-            async for chunk in response.aiter_stream():
-                received += len(chunk)
-                if received > _MAX_ANSWER_BYTES:
-                    break
-            given = {name.lower(): value for name, value in response.headers}
-            return Answer(response.status, retry_after_s=_retry_after(response.status, given.get(b"retry-after")))
+        )
+
+
+def _answer_of(response: httpcore.Response) -> Answer:
+    given = {name.lower(): value for name, value in response.headers}
+    return Answer(response.status, retry_after_s=_retry_after(response.status, given.get(b"retry-after")))
+
+
+async def _drain(response: httpcore.Response) -> None:
+    received = 0
+    async for chunk in response.aiter_stream():
+        received += len(chunk)
+        if received > _MAX_ANSWER_BYTES:
+            break
 
 
 def _described(error: Exception) -> str:
@@ -149,7 +167,7 @@ def _retry_after(status: int, value: bytes | None) -> float | None:
         return min(float(text[:9]), _LONGEST_WAIT_S)
     try:
         moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+        aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return min(max(aware.timestamp() - time.time(), 0.0), _LONGEST_WAIT_S)
+    except (OverflowError, ValueError):
         return None
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return min(max(aware.timestamp() - time.time(), 0.0), _LONGEST_WAIT_S)

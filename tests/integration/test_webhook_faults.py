@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from service.dev.environment import environment_of
 from service.settings import ReceiverSettings, Settings, WebhookSettings
 from service.stores.webhook_inspection import Choice
 from service.stores.webhook_receivers import DOWN_AFTER
+from service.webhooks import sending
 from service.webhooks.dispatch import look_at_receivers
 from service.webhooks.sending import Sender
 from tests.webhook_stand import (
@@ -145,9 +146,10 @@ async def test_of_one_that_stays_down_what_is_too_old_is_given_up_unsent(post: P
 
 
 async def test_answers_that_never_end_or_never_come_cost_their_time_and_no_more(
-    post: Post, receiver: ReceiverStand, ports: Iterator[int]
+    post: Post, receiver: ReceiverStand, ports: Iterator[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post.settings = WebhookSettings(timeout_s=0.5)
+    monkeypatch.setattr(sending, "_BODY_S", 0.1)
     over = asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:
@@ -155,12 +157,18 @@ async def test_answers_that_never_end_or_never_come_cost_their_time_and_no_more(
             yield b"x" * 65_536
             await asyncio.sleep(0)
 
+    async def silent() -> AsyncIterator[bytes]:
+        yield b"x"
+        await over.wait()
+
+    flood_with: list[Callable[[], AsyncIterator[bytes]]] = [endless]
+
     async def hang(_: Arrival) -> Response:
         await over.wait()
         return Response()
 
     async def flood(_: Arrival) -> Response:
-        return StreamingResponse(endless())
+        return StreamingResponse(flood_with[0]())
 
     sender = Sender(receiver.settings(), post.settings, only_public=False)
     try:
@@ -168,8 +176,10 @@ async def test_answers_that_never_end_or_never_come_cost_their_time_and_no_more(
         now = asyncio.get_running_loop().time
         server_time = (await post.stores.media.server_time()).timestamp()
         receiver.answer = flood
-        answer = await sender.send("evt_1", body, at=server_time)
-        assert answer.is_accepted, "what it says beyond its status is of no interest"
+        for body_of in (endless, silent):
+            flood_with[0] = body_of
+            answer = await sender.send("evt_1", body, at=server_time)
+            assert answer.is_accepted, "what it says beyond its status is of no interest"
         receiver.answer = hang
         begun = now()
         answer = await sender.send("evt_2", body, at=server_time)
@@ -216,13 +226,27 @@ async def test_a_worker_killed_on_the_way_loses_nothing_and_changes_no_id(
     assert len(await post.rows(receiver.name)) == 4
 
 
-async def test_what_this_release_does_not_know_waits_and_holds_up_no_others(
+async def test_a_replay_begins_now_also_where_the_next_attempt_would_be_later(
     post: Post, receiver: ReceiverStand
 ) -> None:
     wanted = receiver.settings()
     await post.register(wanted)
-    strange, other = await initiated(post), await initiated(post)
-    await post.database.media.update_one({"_id": strange}, {"$set": {"webhook_pending.0.status": "FROM_THE_FUTURE"}})
+    await ready(post, await initiated(post))
+    await post.gather()
+    await post.database.handle["webhook_deliveries"].update_many({"sequence": 1}, {"$set": {"opened_at": LONG_AGO}})
+    receiver.answer = answering(422)
     await post.deliver(wanted)
-    assert [each.id for each in receiver.accepted] == [f"evt_{other.hex}_1"]
-    assert await post.stores.webhooks.outbox.count_waiting() == 1
+    assert [each.sequence for each in receiver.arrivals] == [1, 2], "one is given up, its successor waits"
+    receiver.answer = accept
+    await post.deliver(wanted)
+    assert not receiver.accepted
+    inspection, deliveries = post.stores.webhooks.inspection, post.stores.webhooks.deliveries
+    choice = Choice(receiver=receiver.name, state="dead")
+    assert [page async for page in inspection.replay(choice, limit=10)] == [1]
+    stream = await deliveries.claim(receiver.name, lease_s=60)
+    assert stream is not None
+    assert [page async for page in inspection.replay(choice, limit=10)] == [0]
+    assert await deliveries.claim(receiver.name, lease_s=60) is None, "what somebody is sending is left to them"
+    await deliveries.put_back(stream, delay_s=0)
+    await post.deliver(wanted)
+    assert [each.sequence for each in receiver.accepted] == [1, 2, 3, 4]

@@ -105,3 +105,11 @@ def test_a_lane_without_a_queue_is_refused_by_name(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("MEDIA_JOBS__QUEUE_URLS", '{"first_visible": "https://sqs.example.com/1/urgent"}')
     with pytest.raises(ConfigurationError, match=r"MEDIA_JOBS__QUEUE_URLS: .*standard, backfill"):
         load_settings(Role.WORKER)
+
+
+@pytest.mark.parametrize("name", ["MEDIA_WEBHOOKS__RECEIVERS", "MEDIA_WEBHOOKS"])
+def test_what_is_no_json_is_refused_by_name_and_place_and_not_shown(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, '[{"name": "orders" "secrets": ["whsec_hunter2"]}]')
+    with pytest.raises(ConfigurationError, match=rf"^{name}: it must be JSON.* line 1, column 20$") as refused:
+        load_settings(Role.WORKER)
+    assert "hunter2" not in str(refused.value)

@@ -90,6 +90,13 @@ SECRETS = {
     "a private key": "loaded -----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY----- ok",
     "a position": "EXIF {'GPSLatitude': (52.5170365, 0), 'GPSLongitude': 13.3888599}",
     "a position in words": "latitude=52.5170365 lon: 13.3888599",
+    "a secret of a webhook": "whsec_c2VjcmV0",
+    "a signature of a webhook": "webhook-signature: v1,c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U=",
+    "tokens in a query": "GET https://x/?access_token=c2VjcmV0&page=2&key=c2VjcmV0 failed",
+    "a password": "user=ada password=c2VjcmV0, refused",
+    "a password in JSON": '{"password": "c2VjcmV0 c2VjcmV0", "user": "ada"}',
+    "a position in JSON": '{"gpsPosition": "52.5170365,13.3888599"}',
+    "a pair": "GPS: 52.5170365, 13.3888599 far",
     "a GeoJSON point": "{'type': 'Point', 'coordinates': [13.3888599, 52.5170365]}",
 }
 LEAKS = ("c2VjcmV0", "c2lnbmF0dXJl", "52.517", "13.388")
@@ -114,7 +121,8 @@ def test_secrets_in_text_are_redacted_wherever_it_stands(logs: pytest.CaptureFix
 
 @pytest.mark.parametrize(
     "key", ["authorization", "Authorization", "auth_token", "secret_key", "password", "cookie", "latitude", "lat",
-            "gps_position", "location", "coordinates", "X-Amz-Signature", "signature", "private_key"],
+            "gps_position", "gpsPosition", "access_key_id", "location", "coordinates",
+            "X-Amz-Signature", "signature", "private_key"],
 )  # fmt: skip
 def test_secret_fields_are_redacted_by_name(logs: pytest.CaptureFixture[str], key: str) -> None:
     structlog.get_logger("service").info("event", **{key: "52.517", "nested": {key: [13.388]}})
@@ -123,7 +131,10 @@ def test_secret_fields_are_redacted_by_name(logs: pytest.CaptureFixture[str], ke
 
 
 def test_harmless_fields_stay(logs: pytest.CaptureFixture[str]) -> None:
-    fields = {"platform": "x", "max_query_tokens": 2000, "latency_ms": 3, "translation": "y", "key": "media/raw/1.jpg"}
+    fields = {
+        "platform": "x", "max_query_tokens": 2000, "latency_ms": 3, "translation": "y", "key": "media/raw/1.jpg",
+        "reason": "invalid token: it has expired", "stored": "POST key=media/raw/1.jpg",
+    }  # fmt: skip
     structlog.get_logger("service").info("latency is fine", **fields)
     [line] = logged(logs)
     assert {**line, **fields} == line

@@ -25,7 +25,7 @@ from service.settings import Environment, ReceiverSettings, Settings, WebhookSet
 from service.settings.webhooks import webhook_key
 from service.stores.webhook_receivers import RegisteredReceiver
 from service.webhooks import sending
-from service.webhooks.addresses import is_public
+from service.webhooks.addresses import is_public, resolve
 from service.webhooks.payload import EVENT_TYPES, json_schema
 from service.webhooks.sending import Answer
 from service.webhooks.signature import Unverified, signed_headers, verify
@@ -116,12 +116,28 @@ async def test_what_was_altered_is_refused_and_shown_to_nobody(changed: dict[str
         ("::ffff:127.0.0.1", False),
         ("::ffff:93.184.215.14", True),
         ("64:ff9b::a9fe:a9fe", False),
+        ("64:ff9b::5db8:d70e", True),
+        ("64:ff9b:1::a00:1", False),
+        ("::127.0.0.1", False),
+        ("::ffff:0:10.0.0.1", False),
+        ("fec0::1", False),
+        ("192.88.99.1", False),
+        ("192.0.0.8", False),
+        ("2001:0:a00:1::", False),
+        ("2001:db8::1", False),
+        ("3fff::1", False),
         ("2002:7f00:1::", False),
         ("ff0e::1", False),
     ],
 )
 def test_private_addresses_are_known_in_every_dress(address: str, public: bool) -> None:
     assert is_public(address) is public
+
+
+async def test_what_can_be_no_hosts_name_is_resolved_to_nothing() -> None:
+    for host in ("a..b.example", f"{'a' * 64}.example"):
+        with pytest.raises(OSError, match="no host's name"):
+            await resolve(host, 443)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +151,8 @@ def test_private_addresses_are_known_in_every_dress(address: str, public: bool) 
         {"url": "https:///hook"},
         {"url": "https://x.example:0/"},
         {"url": "https://x.example/a b"},
+        {"url": "https://a..b.example/"},
+        {"url": f"https://{'a' * 64}.example/"},
         {"secrets": ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",)},
         {"secrets": ("whsec_AAAA",)},
         {"secrets": ("whsec_%%%",)},
@@ -183,6 +201,8 @@ def test_a_receiver_wants_what_it_was_registered_for() -> None:
         (429, b"9" * 30, 86_400),
         (429, b"Wed, 21 Oct 2015 07:28:00 GMT", 0),
         (503, b"soon", None),
+        (503, b"Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
+        (503, b"Mon, 99999999999999999999 Jan 2026 00:00:00 GMT", None),
         (503, b"-5", None),
         (500, b"120", None),
         (503, None, None),
@@ -231,7 +251,13 @@ def cases() -> list[tuple[dict[str, str], bytes, str, bool]]:
         (given(SECRET, now), BODY + b" ", SECRET, False),
         (given(new_secret(), now), BODY, SECRET, False),
         (given(SECRET, now - 400), BODY, SECRET, False),
+        *(({**given(SECRET, now), "webhook-timestamp": each}, BODY, SECRET, False) for each in ("x", "", "9" * 400)),
+        *((_without(given(SECRET, now), each), BODY, SECRET, False) for each in ("id", "timestamp", "signature")),
     ]
+
+
+def _without(headers: dict[str, str], name: str) -> dict[str, str]:
+    return {each: value for each, value in headers.items() if each != f"webhook-{name}"}
 
 
 def test_the_guides_python_verifies() -> None:
