@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from service.audit import BUCKETS
 from service.client.connection import Connection
 from service.client.graphql_http import run_operation
 from service.client.retrying import retrying
+from service.settings import Settings
 from tests.audit_storage import Auditor
 from tests.chaos.audit import Document, Evidence, Shown
 from tests.chaos.client import MEDIA
@@ -28,24 +30,30 @@ _DELAYS_S = (0.5, 1.0, 2.0)
 
 async def gather_evidence(world: World, ledger: Ledger, database: Database[Document], *, reads: int | None) -> Evidence:
     """Everything, at rest. `reads`: of so many READY media the bytes are read again (None: of all)."""
-    auditor = Auditor(world.settings)
+    stored = await to_thread.run_sync(lambda: stored_evidence(world.settings, ledger, database, reads=reads))
+    return replace(stored, shown=await _shown(world, ledger), deaths=world.deaths(), verified=await _verify(world))
+
+
+def stored_evidence(
+    settings: Settings, ledger: Ledger, database: Database[Document], *, reads: int | None = None
+) -> Evidence:
+    """What database and storage hold; the rest is empty. Blocking."""
+    auditor = Auditor(settings)
     try:
-        stored = await to_thread.run_sync(auditor.look)
+        stored = auditor.look()
         ready = sorted(key for key, media in stored.media.items() if media["status"] == "READY")
-        findings = await to_thread.run_sync(lambda: auditor.audit(read=ready[:reads]))
+        findings = auditor.audit(read=ready[:reads])
     finally:
-        await to_thread.run_sync(auditor.close)
+        auditor.close()
     return Evidence(
         ledger=ledger,
         stored=stored,
-        shown=await _shown(world, ledger),
-        deletions=await to_thread.run_sync(lambda: {each["_id"]: each for each in database["deletions"].find()}),
-        chains=await to_thread.run_sync(_chains, database),
-        unfinished=await to_thread.run_sync(lambda: list(unfinished(database))),
+        shown={},
+        deletions={each["_id"]: each for each in database["deletions"].find()},
+        chains=_chains(database),
+        unfinished=list(unfinished(database)),
         unreadable=findings.broken,
-        deaths=world.deaths(),
-        verified=await _verify(world),
-        quotas=await to_thread.run_sync(lambda: list(database["quotas"].find())),
+        quotas=list(database["quotas"].find()),
     )
 
 

@@ -22,9 +22,11 @@ class Probes:
     for an answer must keep nothing from being begun. So those slots are left as they are, and new ones are taken.
     """
 
-    def __init__(self, lives: Collection[Life], caller: Caller, ledger: Ledger) -> None:
+    def __init__(
+        self, lives: Collection[Life], caller: Caller, ledger: Ledger, *, every_s: float = PROBES_EVERY_S
+    ) -> None:
         self._lives, self._caller, self._ledger = list(lives), caller, ledger
-        self._slots: list[Life] = []
+        self._every_s, self._slots = every_s, list[Life]()
         self._faults_seen = -1
         self.under_way: set[asyncio.Task[None]] = set()
 
@@ -36,7 +38,7 @@ class Probes:
             if self._slots:
                 number += 1
                 self._begin(self._slots.pop(0), number)
-            await asyncio.sleep(PROBES_EVERY_S)
+            await asyncio.sleep(self._every_s)
 
     def _look_for_faults(self) -> None:
         if len(self._ledger.failovers) > self._faults_seen:
