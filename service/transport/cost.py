@@ -33,8 +33,8 @@ from graphql import (
     is_leaf_type,
 )
 
-from service.transport.field_costs import ARGUMENT_SURCHARGES, LIST_SIZES, SURCHARGES
-from service.transport.sizes import FREE_VALUES, ONE, Size, Values, count_literals, size_of
+from service.transport.field_costs import ARGUMENT_SURCHARGES, ITEM_SURCHARGES, LIST_SIZES, SURCHARGES
+from service.transport.sizes import FREE_VALUES, ONE, Size, Values, count_literals, items_of, size_of
 
 # Fields, inline fragments and spreads inside one another; the walk below must stay far from the interpreter's limit.
 MAX_NESTING = 100
@@ -163,7 +163,10 @@ class Scales:
             for argument in field.arguments or ()
             if not (isinstance(argument.value, BooleanValueNode) and not argument.value.value)
         )
-        read = tuple((values, _VALUE) for values in self._values_of(field))
+        read: tuple[tuple[Size, Weight], ...] = tuple((values, _VALUE) for values in self._values_of(field))
+        if item := ITEM_SURCHARGES.get(key):
+            name, each = item
+            read += tuple((items_of(a.value, name, self._defaults), Weight(each)) for a in field.arguments or ())
         if not field.selection_set:
             return ONE, Weight(own + size.count - 1 if key in LIST_SIZES else own, 0, read), 1
         child = _composite(get_named_type(definition.type)) if definition else None

@@ -117,6 +117,16 @@ SURCHARGES: Final[Mapping[tuple[str, str], int]] = MappingProxyType(
         ("Mutation", "abortUpload"): _QUESTION,
         ("Mutation", "signUploadParts"): _QUESTION,
         ("Mutation", "signStorageRequest"): _QUESTION,
+        # Looks, writes under an idempotency key, and what goes on record.
+        ("Mutation", "createUploads"): _QUESTION,
+        ("Mutation", "deleteMedia"): _QUESTION,
+        ("Mutation", "annotateMedia"): _QUESTION,
+        ("Mutation", "deleteAnnotations"): _QUESTION,
+        ("Mutation", "embedMedia"): _QUESTION,
+        ("Mutation", "deleteEmbeddings"): _QUESTION,
+        ("Mutation", "updateMedia"): _QUESTION,
+        ("Mutation", "moderateMedia"): _QUESTION,
+        ("Mutation", "retryProcessing"): _QUESTION,
         # Five thousand media are looked through.
         ("Query", "labelCounts"): 5_000,
         # Thousands of hashes are looked up.
@@ -131,6 +141,19 @@ SURCHARGES: Final[Mapping[tuple[str, str], int]] = MappingProxyType(
         ("Media", "altText"): 3,
         ("ModerationRecord", "reason"): 3,
         ("Annotation", "text"): 1,
+    }
+)
+
+# What each item of a list in a mutation's `input` makes it weigh: the name of the list, and the weight of one.
+ITEM_SURCHARGES: Final[Mapping[tuple[str, str], tuple[str, int]]] = MappingProxyType(
+    {
+        # A media, a session and its reservation, and addresses that are signed.
+        ("Mutation", "createUploads"): ("files", 100),
+        # A media that is hidden, a deletion and its job.
+        ("Mutation", "deleteMedia"): ("ids", 50),
+        ("Mutation", "annotateMedia"): ("annotations", 2),
+        ("Mutation", "deleteAnnotations"): ("ids", 2),
+        ("Mutation", "signUploadParts"): ("partNumbers", 5),
     }
 )
 

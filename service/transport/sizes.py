@@ -67,6 +67,31 @@ class Values(Size):
         return max(0, count_values({"": variables.get(self.variable)}) - FREE_VALUES)
 
 
+@dataclass(frozen=True, slots=True)
+class Items(Size):
+    """How many items the list `name` has of the input object that is the variable."""
+
+    name: str = ""
+
+    def given(self, variables: Mapping[str, Any]) -> int:
+        """The number with these variables, as they were sent."""
+        given = variables.get(self.variable or "")
+        items = given.get(self.name) if isinstance(given, dict) else None
+        # A list takes one value for a list of it.
+        return len(items) if isinstance(items, list) else self.count
+
+
+def items_of(value: ValueNode, name: str, defaults: Mapping[str, ValueNode]) -> Size:
+    """How many items the list `name` of an input object has. `defaults`: those of variables."""
+    if isinstance(value, VariableNode):
+        literal = defaults.get(value.name.value)
+        return Items(1 if literal is None else items_of(literal, name, {}).count, value.name.value, name=name)
+    for entry in value.fields if isinstance(value, ObjectValueNode) else ():
+        if entry.name.value == name:
+            return _size_given(entry.value, 1, defaults)
+    return ONE
+
+
 def size_of(
     field: FieldNode, definition: GraphQLField | None, list_: ListSize | None, defaults: Mapping[str, ValueNode]
 ) -> Size:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 import pytest
-from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType
+from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType, get_named_type
 
 from resolvers.api import build_schema
 from service.access import ANONYMOUS
@@ -16,9 +16,9 @@ from service.delivery import Delivery
 from service.dev.environment import dev_delivery
 from service.dev.keys import new_keys
 from service.documents import MediaDocument
-from service.settings import HttpSettings
+from service.settings import HttpSettings, LimitsSettings
 from service.transport.documents import DocumentRefused, Documents, GraphQLRequest
-from service.transport.field_costs import ARGUMENT_SURCHARGES, LIST_SIZES, SURCHARGES
+from service.transport.field_costs import ARGUMENT_SURCHARGES, ITEM_SURCHARGES, LIST_SIZES, SURCHARGES
 from service.transport.json_response import encode_json
 from service.transport.operations import Operations
 from service.transport.sizes import _SIZE_ARGUMENTS
@@ -93,6 +93,38 @@ def test_every_list_has_a_size() -> None:
     fields = SCHEMA._schema.type_map
     assert all(name in getattr(fields[parent], "fields", ()) for parent, name in SURCHARGES)
     assert all(argument in fields[parent].fields[name].args for parent, name, argument in ARGUMENT_SURCHARGES)
+    for (parent, name), (items, _) in ITEM_SURCHARGES.items():
+        assert items in get_named_type(fields[parent].fields[name].args["input"].type).fields
+
+
+def test_mutations_are_charged_by_what_they_do_and_not_by_what_they_answer() -> None:
+    files = [{"contentType": "image/jpeg", "byteSize": 1} for _ in range(20)]
+    head = 'idempotencyKey: "k", purpose: COMMUNITY, files:'
+    literals = ", ".join(['{contentType: "image/jpeg", byteSize: 1}'] * 20)
+    literal = f"{{{head} [{literals}]}}"
+
+    def asking(variable: str, given: str) -> str:
+        return f"mutation {variable} {{ createUploads(input: {given}) {{ __typename }} }}"
+
+    asked: list[tuple[str, dict[str, Any]]] = [
+        (asking("($i: CreateUploadsInput!)", "$i"), {"i": {"files": files}}),
+        (asking("", literal), {}),
+        (asking("($f: [UploadFileInput!]!)", f"{{{head} $f}}"), {"f": files}),
+        (asking(f"($i: CreateUploadsInput! = {literal})", "$i"), {}),
+    ]
+    assert all(2_000 < cost(text, variables) < 3_000 for text, variables in asked)
+    assert cost(asked[0][0], {"i": {"files": files[0]}}) == cost(asked[0][0], {"i": {"files": files[:1]}}) < 400
+    # What a person may do at once: twenty batches of twenty files a minute, each part of which is signed and completed.
+    assert LimitsSettings().writes.user > 20 * 3_000 + 20 * 20 * 400
+    for mutation, items, least in (
+        ("deleteMedia", {"ids": ["x"] * 100}, 5_000),
+        ("annotateMedia", {"annotations": [{"label": "x"}] * 1_000}, 2_000),
+        ("embedMedia", {"vector": [0.1] * 512}, 500),
+        ("signUploadParts", {"partNumbers": list(range(100))}, 700),
+    ):
+        kind = f"{mutation[0].upper()}{mutation[1:]}Input"
+        text = f"mutation($i: {kind}!) {{ {mutation}(input: $i) {{ __typename }} }}"
+        assert least < cost(text, {"i": items}) < 20_000
 
 
 @pytest.mark.parametrize(
