@@ -8,7 +8,15 @@ INDEXES = (
     Index(
         name="upkeep",
         keys=(("stage", 1), ("look_at", 1)),
-        serves="take_due: deletions that the sweeper is to look after; unverified: those that are not verified",
+        serves="take_due: deletions that the sweeper is to look after",
         targets="every shard",
+    ),
+    Index(
+        name="unfinished",
+        keys=(("stage", 1), ("due_at", 1)),
+        serves="unverified: those that could have been verified and are not, longest first",
+        targets="every shard",
+        # All other stages come before it.
+        options={"partialFilterExpression": {"stage": {"$lt": "VERIFIED"}}},
     ),
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from itertools import groupby
 
 from service.audit import (
     BUCKETS,
@@ -51,12 +52,16 @@ async def anchor_heads(
 
 @dataclass(frozen=True, slots=True)
 class Anchors:
-    """What storage holds of heads: `keys` (objects), what could not be read as such, and the day of the newest."""
+    """What storage holds of heads: `keys` (objects), what could not be read as such, and which days (UTC) have any."""
 
     heads: Sequence[Anchor]
     keys: int
     problems: Sequence[str]
-    newest: date | None
+    days: Collection[date]
+
+    @property
+    def newest(self) -> date | None:
+        return max(self.days, default=None)
 
 
 async def read_anchors(*, object_store: ObjectStore, database: str, settings: AuditSettings | None = None) -> Anchors:
@@ -66,6 +71,7 @@ async def read_anchors(*, object_store: ObjectStore, database: str, settings: Au
     """
     heads: list[Anchor] = []
     problems: list[str] = []
+    days: set[date] = set()
     own = (settings or AuditSettings()).anchor_bucket
     versions = [
         version
@@ -74,12 +80,34 @@ async def read_anchors(*, object_store: ObjectStore, database: str, settings: Au
     ]
     for version in versions:
         try:
-            heads += read_heads(version.body, f"the anchor {version.key}")
+            found = read_heads(version.body, f"the anchor {version.key}")
         except UnreadableFile as error:
             problems.append(str(error))
-    keys = {version.key for version in versions}
-    newest = max((day for key in keys if (day := day_of_anchor(key)) is not None), default=None)
-    return Anchors(heads, len(keys), problems, newest)
+            continue
+        heads += found
+        # None is written without a head.
+        if found and (day := day_of_anchor(version.key)) is not None:
+            days.add(day)
+    return Anchors(heads, len({version.key for version in versions}), problems, days)
+
+
+def days_without_anchor(anchors: Anchors, begun: datetime | None, now: datetime) -> Iterator[str]:
+    """What is to be said of the days that nothing was anchored on since `begun`, when the first entry was made.
+
+    Not of that day and of today, which may still have theirs to come; of both if there is no anchor after 24 hours.
+    """
+    if begun is None:
+        return
+    if not anchors.days:
+        if now - begun > timedelta(days=1):
+            yield f"There are entries since {begun:%Y-%m-%d}, and no anchor at all: chains may have been made anew."
+        return
+    days = [begun.date() + timedelta(days=number) for number in range(1, (now.date() - begun.date()).days)]
+    for is_anchored, run in groupby(days, key=anchors.days.__contains__):
+        if not is_anchored:
+            first, *_, last = [*run] * 2
+            named = f"{first}" if first == last else f"{first} to {last}"
+            yield f"There is no anchor of {named}: no worker could write it, or it was removed."
 
 
 async def verify_chains(audit: AuditStore, anchors: Sequence[Anchor]) -> AsyncIterator[Finding | Head]:

@@ -71,11 +71,21 @@ async def explain(handle: Any, command: Mapping[str, Any]) -> Plan:
     return Plan(
         stages=frozenset(stage["stage"] for stage in stages),
         indexes=frozenset(stage["indexName"] for stage in scans),
-        returned=max(stats["nReturned"], written.get("nMatched", 0), written.get("nWouldDelete", 0)),
+        returned=max(stats["nReturned"], written.get("nMatched", 0), written.get("nWouldDelete", 0), _grouped(written)),
         keys=stats["totalKeysExamined"],
         examined=stats["totalDocsExamined"],
         places=sum(prod(len(intervals) for intervals in stage["indexBounds"].values()) for stage in scans),
     )
+
+
+def _grouped(executed: Mapping[str, Any]) -> int:
+    """How many documents a grouping took that was carried out with the query; 0 without one."""
+    while executed:
+        inner: Mapping[str, Any] = executed.get("inputStage", {})
+        if executed.get("stage") == "group":
+            return int(inner.get("nReturned", 0))
+        executed = inner
+    return 0
 
 
 def _stages(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from service.audit import Finding, Head, UnreadableFile, read_heads, verify_lines
-from service.audit_upkeep import export_lines, read_anchors, verify_chains
+from service.audit_upkeep import days_without_anchor, export_lines, read_anchors, verify_chains
 from service.errors import TemporarilyUnavailable
 from service.object_store import ObjectStore
 from service.settings import Settings
@@ -63,6 +63,9 @@ async def verify_database(settings: Settings) -> int:
                 tally.take(told)
             if strays := await stores.audit.count_strays():
                 tally.take(f"{strays:,} documents are in no chain.")
+            begun, now = await stores.audit_reads.begun(), await stores.media.server_time()
+            for problem in days_without_anchor(anchors, begun, now):
+                tally.take(problem)
             waiting = await stores.audit.count_waiting()
     except _OUTAGES as error:
         return _stopped(error)

@@ -70,11 +70,18 @@ def export() -> None:
 
 @group.command()
 def certificate(
-    media: Annotated[str, typer.Argument(metavar="MEDIA_ID", help="As clients know it, or as in the log.")],
+    media: Annotated[
+        str | None, typer.Argument(metavar="MEDIA_ID", help="As clients know it, or as in the log.", show_default=False)
+    ] = None,
+    owner: Annotated[str | None, typer.Option(metavar="ID", help="Of the erasure of this account instead.")] = None,
 ) -> None:
-    """Print the certificate of a media's deletion and check it; exit code 1 if there is none or it does not hold."""
-    from service.commands.certificate import show_certificate
+    """Print the certificate of a deletion or an erasure and check it; exit code 1 if there is none, or not a sound one."""
+    from service.commands.certificate import show_account_certificate, show_certificate
 
+    if (media is None) == (owner is None):
+        raise typer.BadParameter("Name a media or an --owner, and not both.", param_hint="MEDIA_ID")
     with explained():
         settings = settings_of_deployment()
-        raise typer.Exit(asyncio.run(show_certificate(settings, media)))
+        if owner is not None:
+            raise typer.Exit(asyncio.run(show_account_certificate(settings, owner)))
+        raise typer.Exit(asyncio.run(show_certificate(settings, media or "")))

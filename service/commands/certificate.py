@@ -1,15 +1,15 @@
-"""`audit certificate`: the certificate of a deletion, where it stands, and whether it still holds."""
+"""`audit certificate`: the certificate of a deletion or of an erasure, where it stands, and whether it still holds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import orjson
 import typer
 
-from service.audit import bucket_of, hash_of
+from service.audit import AuditAction, bucket_of, hash_of
 from service.errors import InvalidInput
 from service.global_ids import decode_id
 from service.settings import Settings
@@ -17,8 +17,10 @@ from service.stores import Stores, bind_stores
 from service.stores.certificates import StoredEntry
 from service.stores.database import OUTAGE_ERRORS, open_database
 from service.stores.deletion_proofs import certificate_id
+from service.stores.erasures import ErasureDocument, entry_of
 
 _FIRST_FOLLOWS = "0" * 64
+_MISSING = "The certificate is not in the audit chain of this owner."
 
 
 async def show_certificate(settings: Settings, media: str) -> int:
@@ -52,10 +54,60 @@ async def _show(media_id: UUID, stores: Stores) -> int:
     if stored is None:
         typer.echo(f"There is no certificate: the deletion is {deletion['stage']}.", err=True)
         return 1
+    return _tell(stored, [*_named(stored, deletion), *await entry_problems(stored, stores)])
+
+
+async def show_account_certificate(settings: Settings, owner_id: str) -> int:
+    """Print the certificate of an account's erasure and check it; the exit code."""
+    try:
+        async with open_database(settings.mongo) as database:
+            return await _show_account(owner_id, bind_stores(database))
+    except OUTAGE_ERRORS as error:
+        typer.echo(f"Stopped: {error}. Run the same command again.", err=True)
+        return 1
+
+
+async def _show_account(owner_id: str, stores: Stores) -> int:
+    erasure = await stores.erasures.of_owner(owner_id)
+    if erasure is None or "open" in erasure:
+        said = "No erasure of this account was asked for." if erasure is None else "The erasure is not over."
+        typer.echo(f"There is no certificate: {said}", err=True)
+        return 1
+    stored = await stores.certificates.find(owner_id, entry_of(erasure))
+    if stored is None:
+        typer.echo(_MISSING, err=True)
+        return 1
+    return _tell(stored, await account_problems(owner_id, erasure, stores))
+
+
+async def account_problems(owner_id: str, erasure: ErasureDocument, stores: Stores) -> list[str]:
+    """Why the certificate of an erasure that is over does not hold; nothing if it does.
+
+    What the row says is held against the entry, the entry against the chain, and its sum against the certificates of
+    the deletions that there are.
+    """
+    stored = await stores.certificates.find(owner_id, entry_of(erasure))
+    if stored is None:
+        return [_MISSING]
+    details = stored.entry.get("details")
+    certified = details if isinstance(details, dict) else {}
+    problems = await entry_problems(stored, stores)
+    if (stored.entry.get("action"), stored.entry.get("owner")) != (AuditAction.OWNER_ERASED, owner_id):
+        problems.append("It certifies something else, or of somebody else.")
+    if erasure.get("certificate") != stored.hash:
+        problems.append(f"The erasure names another certificate: {erasure.get('certificate')}.")
+    said = (certified.get("deletions"), certified.get("certificates_sha256"))
+    if said != (erasure.get("deletions"), erasure.get("certificates_sha256")):
+        problems.append("The erasure says something else of its deletions than the certificate does.")
+    if said != await stores.owner_data.sum_up([owner_id, erasure["pseudonym"]]):
+        problems.append("The deletions that there are, or their certificates, are not those that it certifies.")
+    return problems
+
+
+def _tell(stored: StoredEntry, problems: Sequence[str]) -> int:
     typer.echo(orjson.dumps(stored.entry, option=orjson.OPT_INDENT_2).decode())
     entry = stored.entry
     typer.echo(f"Certificate {stored.hash}: chain {entry.get('bucket')}, entry {entry.get('sequence')}.")
-    problems = [*_problems(stored, deletion), *_beside(stored, *await stores.certificates.neighbours(stored))]
     for problem in problems:
         typer.echo(problem, err=True)
     if not problems:
@@ -63,14 +115,22 @@ async def _show(media_id: UUID, stores: Stores) -> int:
     return 1 if problems else 0
 
 
-def _problems(stored: StoredEntry, deletion: Mapping[str, Any]) -> Iterator[str]:
+async def entry_problems(stored: StoredEntry, stores: Stores) -> list[str]:
+    """What is wrong with an entry by itself, with its place, and with those beside it."""
+    return [*_problems(stored), *_beside(stored, *await stores.certificates.neighbours(stored))]
+
+
+def _named(stored: StoredEntry, deletion: Mapping[str, Any]) -> Iterator[str]:
+    if deletion.get("certificate") is None:
+        yield f"The deletion does not name it yet: it is {deletion['stage']}."
+    elif deletion["certificate"] != stored.hash:
+        yield f"The deletion names another certificate: {deletion['certificate']}."
+
+
+def _problems(stored: StoredEntry) -> Iterator[str]:
     entry = stored.entry
     if _hash(entry) != stored.hash:
         yield "It was altered: its hash is another."
-    if deletion.get("certificate") not in {None, stored.hash}:
-        yield f"The deletion names another certificate: {deletion['certificate']}."
-    if deletion.get("certificate") is None:
-        yield f"The deletion does not name it yet: it is {deletion['stage']}."
     bucket, sequence = entry.get("bucket"), entry.get("sequence")
     is_in_place = isinstance(sequence, int) and stored.place == f"{bucket:03d}:{sequence:012d}"
     if not is_in_place or bucket != bucket_of(str(entry.get("owner"))):

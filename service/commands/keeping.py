@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Annotated
 
 import typer
@@ -46,6 +47,7 @@ def erase_owner(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "--status", help="How far it is, or what there would be to erase.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needed where nobody can be asked.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Erase an account: refuse it at once, delete all its media for good, and certify that; workers carry it on."""
@@ -55,4 +57,18 @@ def erase_owner(
         settings = settings_of_deployment()
         if dry_run:
             raise typer.Exit(asyncio.run(show_erasure(settings, owner_id, as_json=as_json)))
+        if not yes:
+            _ask(f"Erase the account {owner_id} and all of its media, for good?")
         raise typer.Exit(asyncio.run(run_erasure(settings, owner_id, by=by, wait=wait, as_json=as_json)))
+
+
+def _ask(question: str) -> None:
+    """End the process unless somebody says yes."""
+    if not is_terminal():
+        raise typer.BadParameter("Say --yes: nobody can be asked here.", param_hint="--yes")
+    typer.confirm(question, abort=True, err=True)
+
+
+def is_terminal() -> bool:
+    """Whether somebody can answer."""
+    return sys.stdin.isatty()

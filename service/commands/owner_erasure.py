@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from service.commands.certificate import account_problems
 from service.commands.holds import stopped
 from service.commands.printing import json_line, problem_console, result_console
 from service.errors import MediaServiceError
@@ -22,7 +23,9 @@ _NOT_OVER = 3
 
 
 async def run_erasure(settings: Settings, owner_id: str, *, by: str, wait: bool, as_json: bool) -> int:
-    """Begin or go on, and print how far it has come; the exit code: 0 once it is over, 3 before."""
+    """Begin or go on, and print how far it has come; the exit code: 0 once it is over, 3 before, 1 if it cannot be
+    carried on or its certificate does not hold.
+    """
     async with open_runtime(settings, Metrics()) as runtime:
         try:
             progress = await _advance(runtime, owner_id, by)
@@ -30,9 +33,10 @@ async def run_erasure(settings: Settings, owner_id: str, *, by: str, wait: bool,
                 problem_console().print(_summary(progress), markup=False)
                 await asyncio.sleep(_POLL_S)
                 progress = await _advance(runtime, owner_id, by)
+            problems = await _problems(runtime, owner_id, progress)
         except _AWAY as error:
             return stopped(error)
-    return _show(progress, owner_id, as_json=as_json)
+    return _show(progress, problems, owner_id, as_json=as_json)
 
 
 async def _advance(runtime: Runtime, owner_id: str, by: str) -> Progress:
@@ -46,15 +50,30 @@ async def show_erasure(settings: Settings, owner_id: str, *, as_json: bool) -> i
     async with open_runtime(settings, Metrics()) as runtime:
         try:
             progress = await look_at_erasure(owner_id, stores=runtime.stores)
+            problems = await _problems(runtime, owner_id, progress)
         except _AWAY as error:
             return stopped(error)
-    return _show(progress, owner_id, as_json=as_json)
+    return _show(progress, problems, owner_id, as_json=as_json)
 
 
-def _show(progress: Progress, owner_id: str, *, as_json: bool) -> int:
+async def _problems(runtime: Runtime, owner_id: str, progress: Progress) -> list[str]:
+    """Why the certificate does not hold, once there is one."""
+    if not progress.is_over or progress.erasure is None:
+        return []
+    return await account_problems(owner_id, progress.erasure, runtime.stores)
+
+
+def _show(progress: Progress, problems: Sequence[str], owner_id: str, *, as_json: bool) -> int:
     console = result_console()
     if as_json:
-        console.print(json_line(_as_json(progress)), markup=False)
+        console.print(json_line({**_as_json(progress), "problems": problems}), markup=False)
+        if problems:
+            return 1
+    elif problems:
+        problem_console().print(f"{owner_id} is erased, and the certificate does not hold:", markup=False)
+        for problem in problems:
+            problem_console().print(problem, markup=False)
+        return 1
     elif progress.is_over and progress.erasure is not None:
         erasure = progress.erasure
         console.print(f"{owner_id} is erased: {erasure.get('deletions', 0)} media, certified one by one.", markup=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -47,11 +47,20 @@ class AuditReads:
             yield row
 
     async def begun(self) -> datetime | None:
-        """The moment of the oldest first entry of a chain, as it says itself; None before there is one."""
+        """The moment of the oldest first entry of a chain, as it says itself; None before there is one.
+
+        One that says none counts from the beginning of time.
+        """
         places = [_FIRST.format(bucket) for bucket in range(BUCKETS)]
         firsts = await self._audit.find({"_id": {"$in": places}}, {"at": 1}).to_list(None)
         moments = [str(first.get("at", "")) for first in firsts]
-        return datetime.fromisoformat(min(moments)) if moments else None
+        if not moments:
+            return None
+        try:
+            begun = datetime.fromisoformat(min(moments))
+        except ValueError:
+            begun = datetime.min.replace(tzinfo=UTC)
+        return begun if begun.tzinfo is not None else begun.replace(tzinfo=UTC)
 
     async def backlog(self) -> Backlog:
         """What still waits in outboxes. Of very many the oldest may not be found, nor what does not say since when."""

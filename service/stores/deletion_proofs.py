@@ -25,6 +25,8 @@ _UNFINISHED = [
 _REMOVED = [DeletionStage.OBJECTS_REMOVED.value, DeletionStage.CDN_INVALIDATED.value]
 # When the sweeper comes back to one whose job it has found, or has started anew.
 _NEXT_LOOK_S = 300
+# What is counted: all sweepers of all workers do, all the time.
+MOST_UNVERIFIED = 10_000
 
 Keys = Collection[tuple[str, str]]
 
@@ -147,14 +149,20 @@ class DeletionProofStore:
         )
 
     async def unverified(self) -> tuple[int, float]:
-        """How many deletions could have been verified and are not, and for how many seconds the oldest could."""
+        """How many deletions could have been verified and are not, and for how many seconds the oldest could.
+
+        MOST_UNVERIFIED stands for that many or more.
+        """
         due = {"$ifNull": ["$due_at", "$requested_at"]}
         pipeline: Sequence[Mapping[str, Any]] = [
-            {"$match": {"stage": {"$in": _UNFINISHED}, "$expr": {"$lt": [due, NOW]}}},
+            # What does not say when it is due comes before all moments, and counts from when it was asked for.
+            {"$match": {"stage": {"$in": _UNFINISHED}, "$expr": {"$lt": ["$due_at", NOW]}}},
+            {"$sort": {"due_at": 1}},
+            {"$limit": MOST_UNVERIFIED},
             {"$group": {"_id": None, "number": {"$sum": 1}, "oldest": {"$min": due}}},
             {"$project": {"number": 1, "age_ms": {"$subtract": [NOW, "$oldest"]}}},
         ]
-        rows = await self._deletions.aggregate(pipeline).to_list(1)
+        rows = await self._deletions.aggregate(pipeline, hint="unfinished").to_list(1)
         return (rows[0]["number"], rows[0]["age_ms"] / 1000) if rows else (0, 0.0)
 
 

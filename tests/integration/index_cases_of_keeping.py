@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from uuid6 import uuid7
@@ -11,6 +11,7 @@ from uuid6 import uuid7
 from service.stores.audit import AuditStore
 from service.stores.blocked_deletions import BlockedDeletionStore
 from service.stores.database import Database
+from service.stores.deletion_proofs import DeletionProofStore
 from service.stores.erasures import ErasureStore
 from service.stores.holds import HoldStore, subject_of
 from service.stores.idempotency import IdempotencyStore
@@ -75,6 +76,23 @@ async def _deletions_of_owner(database: Database) -> object:
     store = await _deletions_of(database)
     await store.blocked_deletions("o1", limit=50)
     return await store.sum_up(["o1", "erased:o1"])
+
+
+async def _unfinished_deletions(database: Database) -> object:
+    await database.deletions.delete_many({}, hint="_id_")
+    past, future = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
+    many = 1_000 * ["VERIFIED"] + 200 * ["HIDDEN"] + 20 * ["BLOCKED_BY_RETENTION"]
+    # Of `upkeep` they are no part.
+    dates = {"requested_at": past, "look_at": future}
+    rows = [{"_id": uuid7(), "stage": stage, "due_at": future, **dates} for stage in many]
+    unfinished = 10 * ("HIDDEN", "OBJECTS_REMOVED", "CDN_INVALIDATED")
+    due: list[Any] = [{"_id": uuid7(), "stage": stage, "due_at": past, **dates} for stage in unfinished]
+    # Of an earlier release, or before its first job.
+    due += [{"_id": uuid7(), "stage": "HIDDEN", **dates, "requested_at": past - timedelta(hours=1)}]
+    await database.deletions.insert_many([*rows, *due])
+    number, age_s = await DeletionProofStore(database).unverified()
+    assert (number, age_s >= 7_200) == (31, True)
+    return number
 
 
 async def _requested_by(database: Database) -> object:
@@ -162,7 +180,12 @@ KEEPING_CASES: Mapping[str, Mapping[str, Case]] = {
     "holds": {"subject": _subject, "of_owner": _holds_of_owner, "audit_pending": _outbox_of("holds")},
     "removals": {"subjects": _subjects},
     "erasures": {"due": _open_erasures, "audit_pending": _outbox_of("erasures")},
-    "deletions": {"blocked_by": _blocked_by, "of_owner": _deletions_of_owner, "requested_by": _requested_by},
+    "deletions": {
+        "blocked_by": _blocked_by,
+        "of_owner": _deletions_of_owner,
+        "requested_by": _requested_by,
+        "unfinished": _unfinished_deletions,
+    },
     "idempotency": {"of_owner": _keys_of_owner},
     "media": {"annotators": _annotators, "segment_annotators": _segment_annotators, "moderated_by": _moderated_by},
 }

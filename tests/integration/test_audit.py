@@ -22,7 +22,7 @@ from uuid6 import uuid7
 from indexes.ensure import ensure
 from service.__main__ import app
 from service.access import Viewer
-from service.audit import Finding, Head, PendingEntry, bucket_of
+from service.audit import Finding, Head, PendingEntry, bucket_of, moment
 from service.audit_upkeep import anchor_heads, read_anchors, verify_chains
 from service.deletion import remove_objects, request_deletions
 from service.dev.environment import environment_of
@@ -273,8 +273,17 @@ async def test_heads_are_anchored_once_a_day_and_verify_finds_what_was_changed_b
     export.write_bytes(written.stdout_bytes.replace(b'"actor":"ben"', b'"actor":"eve"', 1))
     assert (await command(fresh_settings, *offline)).exit_code == 1
 
-    # The whole chain is made anew, without its last entries: true in itself.
+    # Long ago, and nowhere written down.
     audit = database.handle["audit"]
+    first = {"bucket": bucket_of("anna"), "sequence": 1}
+    await audit.update_one(first, {"$set": {"at": f"{at - timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}"}})
+    told = await command(fresh_settings, "verify")
+    yesterday, before = (f"{at - timedelta(days=days):%Y-%m-%d}" for days in (1, 2))
+    assert f"There is no anchor of {before} to {yesterday}" in told.output
+    await audit.update_one(first, {"$set": {"at": moment(at)}})
+    assert (await command(fresh_settings, "verify")).exit_code == 0
+
+    # The whole chain is made anew, without its last entries: true in itself.
     await audit.delete_many({"bucket": bucket_of("ben")})
     await stores.audit.append([pending("ben", number, at + timedelta(hours=1)) for number in range(4)])
     assert await faults(stores) == []

@@ -185,13 +185,38 @@ async def test_nothing_is_left_and_one_certificate_says_so(service: RunningServi
     assert erasure["certificate"] == entry.pop("hash") == hash_of(entry)
     assert [each async for each in verify_chains(stores.audit, []) if isinstance(each, Finding)] == []
 
-    environment = environment_of(service.settings, ("mongo", "storage", "delivery", "auth"))
-    ask = ["erase-owner", owner, "--status"]
-    said = await asyncio.to_thread(CliRunner().invoke, app, ask, env=environment)
+    said = await command(service, "erase-owner", owner, "--status")
     assert said.exit_code == 0, said.output
     assert erasure["certificate"] in said.stdout
-    certified = ["audit", "certificate", str(media_ids[0])]
-    assert (await asyncio.to_thread(CliRunner().invoke, app, certified, env=environment)).exit_code == 0
+    for certified in (str(media_ids[0]),), ("--owner", owner):
+        assert (await command(service, "audit", "certificate", *certified)).exit_code == 0
+    await certificate_holds_no_more(service, owner, erasure["_id"], media_ids[0])
+
+
+async def certificate_holds_no_more(service: RunningService, owner: str, row_id: UUID, media_id: UUID) -> None:
+    """Whatever is changed of what an erasure was: neither command calls its certificate good."""
+    handle = service.runtime.database.handle
+    entry: Any = await handle["audit"].find_one({"action": "owner.erased", "owner": owner})
+    spoilt: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+        ("erasures", {"_id": row_id}, {"certificate": "f" * 64}),
+        ("erasures", {"_id": row_id}, {"deletions": 999}),
+        ("deletions", {"_id": media_id}, {"certificate": "f" * 64}),
+        ("audit", {"_id": entry["_id"]}, {"details.deletions": 999}),
+        ("audit", {"_id": entry["_id"]}, {"id": "another"}),
+    ]
+    for collection, which, change in spoilt:
+        before: Any = await handle[collection].find_one(which)
+        await handle[collection].update_one(which, {"$set": change})
+        asked = [await command(service, "erase-owner", owner, "--status")]
+        asked += [await command(service, "audit", "certificate", "--owner", owner)]
+        assert [said.exit_code for said in asked] == [1, 1], change
+        assert "certified one by one" not in asked[0].stdout
+        await handle[collection].replace_one(which, before)
+
+
+async def command(service: RunningService, *words: str) -> Any:
+    environment = environment_of(service.settings, ("mongo", "storage", "delivery", "auth"))
+    return await asyncio.to_thread(CliRunner().invoke, app, list(words), env=environment)
 
 
 async def test_what_comes_up_later_is_erased_as_well(service: RunningService, owner: str) -> None:
@@ -275,15 +300,19 @@ async def test_whoever_slept_through_the_end_ends_no_later_round(service: Runnin
     await service.runtime.database.handle["erasures"].delete_one({"_id": stale["_id"]})
 
 
-async def test_a_look_beforehand_changes_nothing(service: RunningService, owner: str, witness: Witness) -> None:
+async def test_a_look_beforehand_changes_nothing(
+    service: RunningService, owner: str, witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await stored_media(service, owner_id=owner)
     before = await witness.look()
-    environment = environment_of(service.settings, ("mongo", "storage", "delivery", "auth"))
-    ask = ["erase-owner", owner, "--dry-run"]
-    said = await asyncio.to_thread(CliRunner().invoke, app, ask, env=environment)
+    said = await command(service, "erase-owner", owner, "--dry-run")
     assert said.exit_code == 0
     assert "1 READY" in said.stdout
+    unasked = await command(service, "erase-owner", owner, "--by", "clerk")
+    assert (unasked.exit_code, "--yes" in unasked.output) == (2, True)
+    monkeypatch.setattr("service.commands.keeping.is_terminal", lambda: True)
+    assert (await command(service, "erase-owner", owner, "--by", "clerk")).exit_code == 1, "nobody said yes"
     assert not effects(before, await witness.look())
-    asked = await asyncio.to_thread(CliRunner().invoke, app, ["erase-owner", owner, "--by", "clerk"], env=environment)
+    asked = await command(service, "erase-owner", owner, "--by", "clerk", "--yes")
     assert asked.exit_code == 3, "it is not over yet"
     assert "1 DELETED" in asked.stdout

@@ -6,7 +6,7 @@ import copy
 import json
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -28,6 +28,7 @@ from service.audit import (
     verify_lines,
 )
 from service.audit.canonical import canonical_json
+from service.audit_upkeep import Anchors, days_without_anchor
 
 # RFC 8785, appendix B: the bits of a double, and how it is written.
 NUMBERS = """
@@ -294,6 +295,26 @@ def test_no_line_of_an_export_can_be_dropped_or_changed() -> None:
     assert problems(lines[:4] + lines[-1:]), "a whole chain dropped"
     assert problems([*lines, lines[0]]), "something follows the heads"
     assert problems([])
+
+
+@pytest.mark.parametrize(
+    ("begun", "days", "told"),
+    [
+        (None, (), []),
+        ("2026-01-30T12:00", (), []),
+        ("2026-01-30T11:59", (), ["There are entries since 2026-01-30, and no anchor at all"]),
+        ("2026-01-30T00:01", (31,), []),
+        ("2026-01-30T00:01", (30,), []),
+        ("2026-01-25T23:59", (26, 27, 28, 29, 30), []),
+        ("2026-01-25T23:59", (25, 27, 30, 31), ["anchor of 2026-01-26:", "anchor of 2026-01-28 to 2026-01-29:"]),
+    ],
+)
+def test_days_without_an_anchor_are_found(begun: str | None, days: tuple[int, ...], told: list[str]) -> None:
+    anchors = Anchors([], len(days), [], {date(2026, 1, day) for day in days})
+    first = None if begun is None else datetime.fromisoformat(f"{begun}+00:00")
+    found = list(days_without_anchor(anchors, first, datetime(2026, 1, 31, 12, tzinfo=UTC)))
+    assert len(found) == len(told)
+    assert all(each in said for each, said in zip(told, found, strict=True))
 
 
 @pytest.mark.parametrize("member", ["details", "id", "owner", "hash"])
