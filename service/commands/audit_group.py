@@ -75,7 +75,7 @@ def certificate(
     ] = None,
     owner: Annotated[str | None, typer.Option(metavar="ID", help="Of the erasure of this account instead.")] = None,
 ) -> None:
-    """Print the certificate of a deletion or an erasure and check it; exit code 1 if there is none, or not a sound one."""
+    """Print the certificate of a deletion or an erasure and check it; exit code 1 if none holds."""
     from service.commands.certificate import show_account_certificate, show_certificate
 
     if (media is None) == (owner is None):
