@@ -16,8 +16,7 @@ class Viewer:
 
     @strawberry.field(description="Bytes of originals that are stored. Failed and deleted media have none.")
     async def bytes_stored(self, info: Info) -> ByteSize:
-        sums = await info.context.runtime.stores.quotas.get(self.id)
-        return ByteSize(0 if sums is None else sums["stored"])
+        return ByteSize(await info.context.runtime.stores.quotas.stored(self.id))
 
     @strawberry.field(description="Bytes that may be stored, with those of open uploads; null for any.")
     def bytes_allowed(self, info: Info) -> ByteSize | None:

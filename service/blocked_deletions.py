@@ -12,7 +12,7 @@ from service.kept_media import KEPT_FIELDS, Kept, block, what_keeps
 from service.lifecycle import MediaStatus
 from service.models import DeletionStage, Job
 from service.object_store import ObjectStore
-from service.quotas import count
+from service.quotas import count_if_possible
 from service.stores import Stores
 from service.stores.deletions import DeletionDocument
 from service.stores.holds import owners_of
@@ -33,7 +33,7 @@ async def remove_unless_kept(job: Job, *, stores: Stores, object_store: ObjectSt
         await remove_objects(job, stores=stores, object_store=object_store)
         return
     await stores.media.transition(job.media_id, MediaStatus.DELETED)
-    await count(media["owner_id"], job.media_id, stores=stores)
+    await count_if_possible(media["owner_id"], [job.media_id], stores=stores)
     async with stores.holds.removal(job.media_id, media["owner_id"]) as hold_id:
         kept = await what_keeps(media, hold_id=hold_id, stores=stores)
         if kept is None:

@@ -18,7 +18,7 @@ from service.object_keys import media_of_original, media_of_rendition
 from service.object_store import ObjectStore
 from service.original_content import give_up_content
 from service.policies import LATE_BYTES, POLICIES
-from service.quotas import count
+from service.quotas import count_if_possible
 from service.removal import remove_for_good
 from service.stored_renditions import stored_renditions
 from service.stores import Stores
@@ -61,7 +61,7 @@ async def _hide_all(
 
     async def hide_in_turn(each: MediaDocument) -> DeletionDocument:
         async with slots:
-            return await hide(each, requested_by, stores, media_bucket)
+            return await _hide(each, requested_by, stores, media_bucket)
 
     outcomes = await asyncio.gather(*map(hide_in_turn, media), return_exceptions=True)
     # Not before all have ended: what is repeated after an error must not meet what still goes on.
@@ -70,11 +70,21 @@ async def _hide_all(
         if isinstance(outcome, BaseException):
             raise outcome
         deletions[each["_id"]] = outcome
+    # Together: one after the other they would wait for the one document in which an owner's bytes are counted.
+    for owner_id in {each["owner_id"] for each in media}:
+        theirs = [each["_id"] for each in media if each["owner_id"] == owner_id]
+        await count_if_possible(owner_id, theirs, stores=stores)
     return deletions
 
 
 async def hide(media: MediaDocument, requested_by: str, stores: Stores, media_bucket: str) -> DeletionDocument:
     """Delete `media` (with `DELETION_FIELDS`) for whoever has the right to; its deletion. Repeats are free."""
+    deletion = await _hide(media, requested_by, stores, media_bucket)
+    await count_if_possible(media["owner_id"], [media["_id"]], stores=stores)
+    return deletion
+
+
+async def _hide(media: MediaDocument, requested_by: str, stores: Stores, media_bucket: str) -> DeletionDocument:
     # Intent and job come before the status: whatever dies in between, the job finishes what was asked for.
     deletion = await stores.deletions.request(
         media["_id"],
@@ -85,7 +95,6 @@ async def hide(media: MediaDocument, requested_by: str, stores: Stores, media_bu
     )
     await stores.jobs.enqueue(media["_id"], JobKind.DELETE, lane=Lane.STANDARD)
     await stores.media.transition(media["_id"], MediaStatus.DELETED)
-    await count(media["owner_id"], media["_id"], stores=stores)
     return await hold_back(deletion, media, stores=stores)
 
 
@@ -107,7 +116,7 @@ async def remove_objects(job: Job, *, stores: Stores, object_store: ObjectStore)
     if deletion is None:
         raise NotFound(f"No deletion was requested for media {job.media_id}.")
     await stores.media.transition(job.media_id, MediaStatus.DELETED)
-    await count(deletion["owner_id"], job.media_id, stores=stores)
+    await count_if_possible(deletion["owner_id"], [job.media_id], stores=stores)
     upload = await stores.uploads.get(job.media_id)
     now, window_ends = await stores.media.server_time(), _window_ends(deletion)
     moments = removal_moments(deletion, upload)

@@ -6,7 +6,7 @@ repeated, come late, or be left to upkeep: whoever looks at an upload brings the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -20,12 +20,16 @@ from service.lifecycle import AWAITING_BYTES, TERMINAL, MediaStatus
 from service.models import Holding
 from service.settings import LimitsSettings, PerOwner
 from service.stores import Stores
-from service.stores.quotas import ByteLimits, Counted, EntryDocument, QuotaDocument, counted_of, entry_id, entry_key
+from service.stores.quota_marks import Counted
+from service.stores.quotas import ByteLimits, EntryDocument, Move, QuotaDocument, counted_of, entry_id, entry_key
 
 log = structlog.get_logger(__name__)
 
-# Sessions that one owner may have open: their entries are in one document.
+# Sessions that one owner may have open, and uploads of which an entry is kept: all in one document, 105 bytes each.
 MOST_OPEN = 10_000
+MOST_LISTED = 20_000
+# With so many entries, whoever adds one of an upload at rest drops it as well.
+_CROWDED = 1_000
 # How often others may be faster.
 _MOST_TRIES = 50
 # A request that reserved so long ago and has not written its media since is dead.
@@ -37,6 +41,7 @@ _WAITING_PAUSE_S = 300
 # A FAILED media is tried again by somebody or deleted, and counts when it is; until then its owner has nothing of it.
 _HOLDS_NOTHING = frozenset({MediaStatus.FAILED, MediaStatus.EXPIRED, MediaStatus.DELETED})
 
+_MANY = "Too many uploads of yours are being processed; send this file once some are through."
 _BUSY = "Too many uploads of yours begin or end at the same moment; send the same request again."
 
 
@@ -105,6 +110,8 @@ def _choose(
         elif sums["open"] + len(fitting) >= MOST_OPEN:
             message = f"You have {MOST_OPEN} uploads under way. Complete or abort some, then send this file."
             problems[each.media_id] = _exceeded(each, message)
+        elif sums["listed"] + len(fitting) >= MOST_LISTED:
+            problems[each.media_id] = TemporarilyUnavailable(_MANY, retry_after_ms=60_000).problem()
         else:
             fitting[each.media_id] = (each.bytes, part)
             total, sent = total + each.bytes, sent + part
@@ -123,28 +130,54 @@ async def settle(owner_id: str, media_id: UUID, *, stores: Stores) -> None:
 
 async def count(owner_id: str, media_id: UUID, *, stores: Stores) -> None:
     """Bring the sums to what they should be of one upload. Raises TemporarilyUnavailable."""
+    await count_all(owner_id, [media_id], stores=stores)
+
+
+async def count_if_possible(owner_id: str, media_ids: Collection[UUID], *, stores: Stores) -> None:
+    """The same for what must not wait for it; what cannot be counted is left to upkeep, or at last to a recount."""
+    try:
+        await count_all(owner_id, media_ids, stores=stores)
+    except TemporarilyUnavailable as error:
+        log.warning("uploads cannot be counted for their owner", uploads=len(media_ids), why=str(error))
+
+
+async def count_all(owner_id: str, media_ids: Collection[UUID], *, drops: bool = False, stores: Stores) -> None:
+    """Bring the sums to what they should be of some hundred uploads at most, in one write.
+
+    `drops`: of what has come to rest no entry is left, as in a document with many. Raises TemporarilyUnavailable.
+    """
     for _ in range(_MOST_TRIES):
-        # In this order: what is read of the upload is at least as new as what is read of the sums.
-        sums = await stores.quotas.get(owner_id, [media_id])
+        # In this order: what is read of the uploads is at least as new as what is read of the sums.
+        sums = await stores.quotas.get(owner_id, media_ids)
         if sums is None:
             await stores.quotas.open(owner_id)
             continue
-        entry = sums["entries"].get(entry_key(media_id))
-        marks = await stores.quotas.marks([media_id]) if entry is None else {}
-        media = await stores.media.get(media_id, fields=("content.bytes",))
-        before = marks[media_id] if entry is None else counted_of(entry)
-        after = _what_is_due(media, before, entry)
-        if (after.held, after.bytes) == (before.held, before.bytes) or await stores.quotas.move(
-            owner_id,
-            media_id,
-            entry=entry,
-            before=before,
-            after=after,
-            generation=sums["generation"],
-            gives_back=media is None or media["status"] == MediaStatus.EXPIRED,
-        ):
-            return
-    raise TemporarilyUnavailable(_BUSY)
+        entries = {entry_id(key): entry for key, entry in sums["entries"].items()}
+        marks = await stores.quotas.marks.read([each for each in media_ids if each not in entries])
+        media = await stores.media.get_many(media_ids, fields=("content.bytes",))
+        moves = {each: _move(media.get(each), entries.get(each), marks.get(each)) for each in media_ids}
+        changes = {each: move for each, move in moves.items() if not move.before.is_same_as(move.after)}
+        if not changes or await stores.quotas.move(owner_id, changes, generation=sums["generation"]):
+            break
+    else:
+        raise TemporarilyUnavailable(_BUSY)
+    if drops or sums["listed"] > _CROWDED:
+        listed = {each: moves[each].after for each in media_ids if each in changes or each in entries}
+        resting = {each: after for each, after in listed.items() if _is_at_rest(media.get(each), after)}
+        if resting:
+            await stores.quotas.drop(owner_id, resting)
+
+
+def _move(media: MediaDocument | None, entry: EntryDocument | None, mark: Counted | None) -> Move:
+    before = counted_of(entry) if entry is not None else mark or Counted()
+    due_now = _what_is_due(media, before, entry)
+    is_same = before.is_same_as(due_now)
+    after = Counted(due_now.held, due_now.bytes, before.step + (not is_same))
+    return Move(entry, before, after, gives_back=media is None or media["status"] == MediaStatus.EXPIRED)
+
+
+def _is_at_rest(media: MediaDocument | None, counted: Counted) -> bool:
+    return counted.held is Holding.NOTHING or (media is not None and media["status"] in TERMINAL)
 
 
 async def watch(owner_id: str, media_id: UUID, *, stores: Stores) -> None:
@@ -156,10 +189,9 @@ async def watch(owner_id: str, media_id: UUID, *, stores: Stores) -> None:
             continue
         if entry_key(media_id) in sums["entries"]:
             return
-        now = (await stores.quotas.marks([media_id]))[media_id]
-        if await stores.quotas.move(
-            owner_id, media_id, entry=None, before=now, after=now, generation=sums["generation"]
-        ):
+        now = (await stores.quotas.marks.read([media_id]))[media_id]
+        listed = Move(None, now, Counted(now.held, now.bytes, now.step + 1))
+        if await stores.quotas.move(owner_id, {media_id: listed}, generation=sums["generation"]):
             return
     raise TemporarilyUnavailable(_BUSY)
 
@@ -174,7 +206,11 @@ def due(status: MediaStatus, size: int) -> Counted:
 def _what_is_due(media: MediaDocument | None, before: Counted, entry: EntryDocument | None) -> Counted:
     if media is None:
         # Reserved a moment ago, by a request that is about to write its media; or by one that died first.
-        is_dead = entry is None or datetime.now(UTC) - entry.get("at", datetime.now(UTC)) > _UNWRITTEN
+        is_dead = (
+            before.held is not Holding.RESERVED
+            or entry is None
+            or datetime.now(UTC) - entry.get("at", datetime.now(UTC)) > _UNWRITTEN
+        )
         return Counted() if is_dead else before
     return due(MediaStatus(media["status"]), media.get("content", {}).get("bytes", before.bytes))
 
@@ -193,18 +229,13 @@ async def look_after_quotas(*, stores: Stores) -> int:
 async def look_after(owner_id: str, *, stores: Stores) -> None:
     """The same for one owner. Raises TemporarilyUnavailable."""
     sums = await stores.quotas.get(owner_id, None)
-    entries = [] if sums is None else list(sums["entries"].items())
-    for start in range(0, len(entries), _AT_ONCE):
-        chunk: Mapping[UUID, EntryDocument] = {entry_id(key): entry for key, entry in entries[start : start + _AT_ONCE]}
-        media = await stores.media.get_many(list(chunk), fields=("content.bytes",))
-        resting: dict[UUID, Counted] = {}
-        for media_id, entry in chunk.items():
-            counted, found = counted_of(entry), media.get(media_id)
-            should_be = _what_is_due(found, counted, entry)
-            if (should_be.held, should_be.bytes) != (counted.held, counted.bytes):
-                await count(owner_id, media_id, stores=stores)
-            elif counted.held is Holding.NOTHING or (found is not None and found["status"] in TERMINAL):
-                resting[media_id] = counted
-        if resting:
-            await stores.quotas.drop(owner_id, resting)
+    listed = [] if sums is None else [entry_id(key) for key in sums["entries"]]
+    for chunk in batched(listed):
+        await count_all(owner_id, chunk, drops=True, stores=stores)
     await stores.quotas.look_again(owner_id, after_s=_WAITING_PAUSE_S)
+
+
+def batched(media_ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
+    """As many at once as `count_all` takes."""
+    for start in range(0, len(media_ids), _AT_ONCE):
+        yield media_ids[start : start + _AT_ONCE]

@@ -25,6 +25,7 @@ async def run_recount(settings: Settings, *, owner_id: str | None, repair: bool)
                     wrong += 1
                     typer.echo(
                         f"{each.owner_id}: {each.counted} bytes counted, {each.stored} stored; "
+                        f"{each.reserved} reserved, {each.awaited} awaited; "
                         f"{each.uncounted} media counted otherwise than they are"
                     )
         except _STOPPING as error:

@@ -28,7 +28,8 @@ from service.rate_limits import Budget, RateLimiter, key_of_viewer, keys_of_view
 from service.settings import Settings
 from service.stores import Stores, bind_stores
 from service.stores.database import Database, open_database
-from service.stores.quotas import ByteLimits, Counted
+from service.stores.quota_marks import Counted
+from service.stores.quotas import ByteLimits, Move
 from service.stores.rate_limits import DatabaseWindows
 
 S = MediaStatus
@@ -306,7 +307,7 @@ async def test_whatever_happens_the_sums_are_right_once_it_has_come_to_rest(
     sums = await stores.quotas.get(owner.id)
     assert sums is not None
     under_way = AWAITING_BYTES | {S.UPLOADED, S.PROCESSING}
-    assert sums["open"] == sum(each["status"] in under_way for each in media.values()), "what rests has no entry"
+    assert sums["listed"] == sum(each["status"] in under_way for each in media.values()), "what rests has no entry"
 
 
 async def test_who_looked_before_an_entry_was_dropped_cannot_count_it_again(stores: Stores) -> None:
@@ -322,7 +323,7 @@ async def test_who_looked_before_an_entry_was_dropped_cannot_count_it_again(stor
     late = {"generation": seen["generation"]}
     assert not await stores.quotas.reserve(owner, {media_id: (70, 70)}, limits=ByteLimits(), **late)
     nothing, whole = Counted(), Counted(Holding.STORED, 70, 1)
-    assert not await stores.quotas.move(owner, media_id, entry=None, before=nothing, after=whole, **late)
+    assert not await stores.quotas.move(owner, {media_id: Move(None, nothing, whole)}, **late)
     assert await stored(stores, owner) == (70, 0, 70)
 
 
