@@ -18,6 +18,8 @@ from service.stores import Stores
 QUARANTINE_FIELDS = ("owner_id", "original", "content.sha256")
 # Of the job that removes every rendition of a media which was READY.
 QUARANTINE_TOPIC = "quarantine"
+# No media has as many statuses.
+_GENERATIONS_A_LOOK = 1_000
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +77,17 @@ async def enqueue_removal(media: MediaDocument, sequence: int, stores: Stores) -
             topic=QUARANTINE_TOPIC,
             generation=sequence,
         )
+
+
+async def enqueue_search(media: MediaDocument, look: int, stores: Stores) -> None:
+    """Have what was written for a QUARANTINED `media` since its renditions were removed removed as well.
+
+    `look`: from 1 on; each has a job of its own.
+    """
+    generation = media["status_sequence"] + _GENERATIONS_A_LOOK * look
+    await stores.jobs.enqueue(
+        media["_id"], JobKind.RETIRE, lane=Lane.BACKFILL, topic=QUARANTINE_TOPIC, generation=generation
+    )
 
 
 async def refuse_known_malware(media: MediaDocument, sha256: str, *, stores: Stores) -> None:

@@ -18,7 +18,7 @@ from service.object_store import ObjectStore
 from service.original_content import give_up_unless_kept
 from service.policies import LATE_BYTES, POLICIES
 from service.processing_jobs import RENDERING_FIELDS, enqueue_rendering, enqueue_retirement, lacks_rendering
-from service.quarantine import enqueue_removal, keep_original
+from service.quarantine import enqueue_removal, enqueue_search, keep_original
 from service.stores import Stores
 
 log = structlog.get_logger(__name__)
@@ -29,14 +29,15 @@ GRACE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(minutes=15)
 AT_ONCE = 8
 
-# READY ones wait while they lack renditions, and for replaced ones to be removed; QUARANTINED ones for all of them.
+# READY ones wait while they lack renditions, and for replaced ones to be removed; QUARANTINED ones for all of them, and
+# for as long as an address may open what comes back.
 _STALLED = frozenset(
     {*AWAITING_BYTES, MediaStatus.UPLOADED, MediaStatus.READY, MediaStatus.QUARANTINED, MediaStatus.EXPIRED}
 )
 
 _FIELDS = (
     *RENDERING_FIELDS, "processing.rendered_revision", "retired_renditions", "purpose", "created_at", "original",
-    "content", "renditions.key", "status_sequence",
+    "content", "renditions.key", "status_sequence", "status_history",
 )  # fmt: skip
 
 
@@ -83,9 +84,7 @@ async def _attend(media_id: UUID, now: datetime, grace: timedelta, stores: Store
     if media is None:
         return
     if media["status"] == MediaStatus.QUARANTINED:
-        at = now + LONGEST_PAUSE - grace if media.get("renditions") else None
-        await stores.media.look_again(media_id, MediaStatus.QUARANTINED, at=at)
-        await enqueue_removal(media, media["status_sequence"], stores)
+        await _attend_quarantined(media, now, grace, stores)
         return
     status = MediaStatus(media["status"])
     if upload is None:
@@ -103,6 +102,29 @@ async def _enqueue_lacking(media: MediaDocument, now: datetime, stores: Stores) 
         await enqueue_rendering(media, stores.jobs)
     if any(each["due_at"] <= now for each in media.get("retired_renditions", [])):
         await enqueue_retirement(media, stores.jobs)
+
+
+async def _attend_quarantined(media: MediaDocument, now: datetime, grace: timedelta, stores: Stores) -> None:
+    """See that what was shown of it goes; then whether any of it was written again, ever more rarely.
+
+    A worker that slept through its removal may write it back and die, and the addresses that were given out open that:
+    the last look is when these have run out. What had never been shown has no addresses, and what is held stays.
+    """
+    if media.get("renditions"):
+        await stores.media.look_again(media["_id"], MediaStatus.QUARANTINED, at=now + LONGEST_PAUSE - grace)
+        await enqueue_removal(media, media["status_sequence"], stores)
+        return
+    history, life = media["status_history"], POLICIES[MediaPurpose(media["purpose"])].longest_url_life
+    if MediaStatus.READY not in {each["status"] for each in history}:
+        await stores.media.look_again(media["_id"], MediaStatus.QUARANTINED, at=None)
+        return
+    age = now - history[-1]["at"]
+    # Next when it is twice as old, and at the end of its addresses.
+    pause = max(min(age, life - age), grace)
+    at = None if age > life else now + pause - grace
+    await stores.media.look_again(media["_id"], MediaStatus.QUARANTINED, at=at)
+    if await stores.holds.on(media["_id"], media["owner_id"]) is None:
+        await enqueue_search(media, 1 + age // timedelta(minutes=1), stores)
 
 
 def _is_over(upload: UploadDocument, now: datetime) -> bool:

@@ -49,8 +49,8 @@ def held_by(fence: int) -> Mapping[str, Any]:
 
 _AFTER_CHANGE = {"purpose": 1, "created_at": 1, "status_history": {"$slice": -1}}
 
-# A READY media lacks most of its renditions at first.
-_AT_REST = TERMINAL - {MediaStatus.READY}
+# A READY media lacks most of its renditions at first; what was shown of a QUARANTINED one is looked for again.
+_AT_REST = TERMINAL - {MediaStatus.READY, MediaStatus.QUARANTINED}
 
 
 class MediaStore(MediaReads):

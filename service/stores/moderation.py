@@ -11,7 +11,7 @@ from service.documents import MediaDocument
 from service.lifecycle import MediaStatus
 from service.models import ModerationDecision, StatusChange
 from service.stores.database import Database
-from service.stores.expressions import NOW, REVISION, Expression, after_now, literals
+from service.stores.expressions import NOW, REVISION, Expression, literals
 from service.stores.jobs import first_fence
 from service.stores.media import MediaStore
 from service.stores.media_reads import Projection, projection
@@ -32,7 +32,7 @@ class ModerationStore:
     ) -> StatusChange | None:
         """READY to QUARANTINED, `failure` telling its owner; None if it is not READY, or not since `sequence`.
 
-        The sweeper looks at it until its renditions are gone.
+        The sweeper looks at it until its renditions are gone, and whether any comes back.
         """
         return await self._media.transition(
             media_id,
@@ -41,7 +41,6 @@ class ModerationStore:
             guard={} if sequence is None else {"status_sequence": sequence},
             values={"failure": dict(failure)},
             computed={"moderation": _with(ModerationDecision.QUARANTINE, decision)},
-            look_again_at=after_now(0),
             note=_note(AuditAction.MEDIA_QUARANTINED, decision),
         )
 

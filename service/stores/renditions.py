@@ -145,7 +145,7 @@ class RenditionStore:
         """A media that is QUARANTINED since `sequence` has no renditions left in storage, listed or replaced."""
         await self._media.update_one(
             {"_id": media_id, "status": MediaStatus.QUARANTINED.value, "status_sequence": sequence},
-            {"$set": {"renditions": []}, "$unset": {"retired_renditions": "", "waiting_since": ""}},
+            {"$set": {"renditions": []}, "$unset": {"retired_renditions": ""}},
         )
 
 

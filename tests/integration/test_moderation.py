@@ -126,7 +126,7 @@ async def test_quarantine_ends_signing_at_once_and_release_processes_again(
     await retire(service)
     await forget(service)
     assert {(await http.get(url)).status_code for url in urls} == {403}
-    assert "waiting_since" not in await document_of(service, media_id)
+    assert "waiting_since" in await document_of(service, media_id), "what is written back is looked for"
 
     released = await decide(mo, media_id, "RELEASE", key=key)
     assert (released["userErrors"], released["media"]["status"]) == ([], "UPLOADED")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,10 +19,12 @@ from service.errors import MalwareFound, StorageRefused
 from service.models import Job, JobKind, MediaFormat, MediaPurpose, RenditionName, Visibility
 from service.object_keys import rendition_key
 from service.object_store import ObjectStore
+from service.policies import POLICIES
 from service.quarantine import quarantine
 from service.rendition_retirement import retire_renditions
 from service.stored_renditions import stored_renditions
 from service.stores import bind_stores
+from service.sweeper import sweep
 from tests.integration.conftest import RunningService
 from tests.integration.jobs_by_hand import next_job, run_job, run_next
 from tests.integration.rendered_media import (
@@ -136,6 +139,45 @@ async def test_public_copies_of_a_media_that_is_private_again_go(
     assert [key for key in await stored(service, media_id) if "/processed/" in key] == []
     shown = {each["key"] for each in (await document_of(service, media_id))["renditions"]}
     assert shown <= set(await stored(service, media_id)), "what is shown stays"
+
+
+async def test_what_is_written_back_for_a_quarantined_media_goes_for_as_long_as_an_address_may_open_it(
+    service: RunningService,
+) -> None:
+    media_id, objects, media = await ready(service), service.runtime.object_store, service.runtime.database.media
+    await run_job(service, await lock_away(service, media_id))
+    found: Any = await document_of(service, media_id)
+    assert "waiting_since" in found, "somebody comes by"
+    last = len(found["status_history"]) - 1
+    life = POLICIES[MediaPurpose.COMMUNITY].longest_url_life
+
+    async def looked_at(age: timedelta) -> None:
+        """As if it had been quarantined so long ago, and were due to be looked at."""
+        await service.runtime.database.jobs.delete_many({})
+        at = datetime.now(UTC) - age
+        await media.update_one({"_id": media_id}, {"$set": {f"status_history.{last}.at": at, "waiting_since": at}})
+        await sweep(stores=service.runtime.stores, object_store=objects, grace=timedelta(0))
+
+    late = rendition_key(MediaPurpose.COMMUNITY, Visibility.PUBLIC, RenditionName.FULL, media_id, "1", MediaFormat.WEBP)
+    for age in (timedelta(seconds=5), timedelta(minutes=5), life + timedelta(minutes=1)):
+        # A worker that slept through all of it, and was killed before it looked at the media again.
+        await objects.put(
+            objects.media_bucket,
+            late,
+            b"x",
+            content_type="image/webp",
+            cache_control="public",
+            metadata={},
+            sha256=SHA256,
+        )
+        await looked_at(age)
+        [job_id] = await service.runtime.database.jobs.distinct("_id", {"media_id": media_id})
+        job = await service.runtime.stores.jobs.claim(lease_s=60, worker="test", job_id=job_id)
+        assert job is not None
+        await run_job(service, job)
+        assert await stored(service, media_id) == []
+        waits = (await document_of(service, media_id)).get("waiting_since")
+        assert (waits is None) == (age > life), "the last look is when the addresses have run out"
 
 
 async def test_a_removal_that_died_blocks_no_deletion(service: RunningService, no_deletion_window: None) -> None:
