@@ -49,6 +49,10 @@ class LimitsSettings(Group):
         default=(), description="Whose word is taken on where a request comes from (X-Forwarded-For)"
     )
     operations_at_once: Limit = Field(default=1_000, description="Of one viewer in one process")
+    sockets_at_once: Limit = Field(
+        default=100,
+        description="WebSockets of one viewer, or of an address without a token, in one process",
+    )
     daily_bytes: PerOwner = Field(
         default=PerOwner(user=50_000_000_000, moderator=50_000_000_000),
         description="Bytes an owner may send a day",

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from graphql import OperationType
 from starlette.types import Scope
 
-from service.access import Viewer
+from service.access import ANONYMOUS, Viewer
 from service.auth import Unauthenticated
 from service.errors import RateLimited
 from service.rate_limits import Budget, Portion, RateLimiter, key_of_viewer
@@ -25,6 +25,7 @@ from service.transport.reply import RawHeaders, raw_headers
 REFUSED_DOCUMENT: Final = 100
 # To come back when one of the others may be done.
 _ONE_IS_DONE_MS: Final = 1_000
+_SOCKETS: Final = "{} sockets of yours are open; use one of them, or close one."
 
 # https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/10/; units of cost are none of its registry's.
 EXPOSED_HEADERS: Final = ("ratelimit", "ratelimit-policy", "retry-after")
@@ -52,7 +53,7 @@ class OverBudget(RateLimited):
 
 
 class UnderWay:
-    """An operation that is counted under `key` until the block ends."""
+    """An operation, or a socket, that is counted under `key` until the block ends."""
 
     __slots__ = ("_key", "_running")
 
@@ -64,6 +65,15 @@ class UnderWay:
         return
 
     def __exit__(self, *_: object) -> None:
+        self._leave()
+
+    def move(self, key: str) -> None:
+        """Count it under another key from now on."""
+        self._leave()
+        self._running[key] += 1
+        self._key = key
+
+    def _leave(self) -> None:
         self._running[self._key] -= 1
         if not self._running[self._key]:
             del self._running[self._key]
@@ -81,6 +91,7 @@ class Admission:
         self._address_of = client_addresses(settings.trusted_proxies)
         self._limiter: RateLimiter | None = None
         self._under_way: Counter[str] = Counter()
+        self._sockets: Counter[str] = Counter()
 
     def count_by(self, limiter: RateLimiter) -> None:
         self._limiter = limiter
@@ -133,12 +144,34 @@ class Admission:
 
     def under_way(self, scope: Scope, viewer: Viewer) -> UnderWay:
         """Count an operation until the end of the block. Raises RateLimited if too many of the viewer's run here."""
-        key, most = self._key(scope, viewer), self._settings.operations_at_once
-        if most and self._under_way[key] >= most:
-            text = f"{most} operations of yours are under way; send this one again when one of them is done."
-            raise RateLimited(text, retry_after_ms=_ONE_IS_DONE_MS)
+        key = self._key(scope, viewer)
+        text = "{} operations of yours are under way; send this one again when one of them is done."
+        _require_room(self._under_way, key, self._settings.operations_at_once, text)
         self._under_way[key] += 1
         return UnderWay(self._under_way, key)
+
+    def open_socket(self, scope: Scope) -> UnderWay:
+        """Count a WebSocket until the end of the block, under its address at first.
+
+        Raises RateLimited if too many are open from there that nobody has signed in on.
+        """
+        key = self._key(scope, ANONYMOUS)
+        _require_room(self._sockets, key, self._settings.sockets_at_once, _SOCKETS)
+        self._sockets[key] += 1
+        return UnderWay(self._sockets, key)
+
+    async def sign_in(
+        self, scope: Scope, token: str, authenticate: Callable[[str | None], Awaitable[Viewer]], socket: UnderWay
+    ) -> Viewer:
+        """The viewer of the token that was sent on a socket, which is counted as theirs from now on.
+
+        Raises what `guarded` does, and RateLimited if too many of theirs are open.
+        """
+        viewer = await self.guarded(scope, token, authenticate)
+        key = self._key(scope, viewer)
+        _require_room(self._sockets, key, self._settings.sockets_at_once, _SOCKETS)
+        socket.move(key)
+        return viewer
 
     async def guarded(
         self, scope: Scope, token: str, authenticate: Callable[[str | None], Awaitable[Viewer]]
@@ -198,6 +231,11 @@ def widest(limits: PerRole, viewer: Viewer) -> int:
     if viewer.is_service:
         theirs.append(limits.service)
     return max(theirs) if all(theirs) else 0
+
+
+def _require_room(counted: Counter[str], key: str, most: int, text: str) -> None:
+    if most and counted[key] >= most:
+        raise RateLimited(text.format(most), retry_after_ms=_ONE_IS_DONE_MS)
 
 
 def _budgets_of(text: str) -> tuple[Budget, ...]:

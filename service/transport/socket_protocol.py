@@ -4,7 +4,8 @@ What it does otherwise, seen with uvicorn 0.54: it closes the connection while t
 kernel answers with a reset and the client sees 1006 instead of 1007 or 1009; it answers the pings of a client that
 reads nothing without end; it collects frames without data without end; and it never gives up a connection that it has
 closed but whose client does not read what is left; it waits for the rest of a message for as long as the client likes;
-and it raises RuntimeError, as if we had erred, where we answer a client that it has just told to go.
+it raises RuntimeError, as if we had erred, where we answer a client that it has just told to go; and it logs an error
+where we answer a handshake by a refusal of our own.
 """
 
 from __future__ import annotations
@@ -156,6 +157,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         if self._failed and self.handshake_complete:
             raise ClientDisconnected
         await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True
         if message["type"] == "websocket.close":
             self._give_up_after(self.close_timeout)
 

@@ -186,7 +186,7 @@ class SocketSession:
         self._init_received = True
         payload = _check_payload(payload)
         try:
-            viewer = await self._authenticated(token_of_params(payload))
+            viewer = await self._authenticate(token_of_params(payload))
         except (TemporarilyUnavailable, RateLimited) as error:
             raise _Close(TRY_AGAIN_LATER, error.message) from None
         except (Unauthenticated, MediaServiceError):
@@ -196,11 +196,6 @@ class SocketSession:
             left = (viewer.expires_at - datetime.now(UTC)).total_seconds()
             self._expiry = asyncio.get_running_loop().time() + left
         await self._send({"type": "connection_ack"})
-
-    async def _authenticated(self, token: str | None) -> Viewer:
-        if self._admission is None or token is None:
-            return await self._authenticate(token)
-        return await self._admission.guarded(self._socket.scope, token, self._authenticate)
 
     async def _start(self, message: dict[str, Any]) -> None:
         if self._viewer is None:

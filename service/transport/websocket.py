@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 from graphql import OperationType
+from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.http.websocket_origin import is_same_origin, normalize_allowed_origins, normalize_origin
 
 from service.access import Viewer
+from service.errors import RateLimited
 from service.settings import HttpSettings
 from service.telemetry import Metrics
-from service.transport.admission import Admission
+from service.transport.admission import Admission, UnderWay
 from service.transport.operations import Operations
 from service.transport.socket_session import GOING_AWAY, SocketSession
 
@@ -59,12 +62,31 @@ class GraphQLOverWebSocket:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket(scope, receive, send)
-        full = len(self._sessions) >= self._settings.max_sockets
-        if self._draining or full or not self._origin_allowed(socket):
+        if not self._origin_allowed(socket):
             # Closed before it is accepted: the handshake is answered with 403.
             await socket.close(1008)
             return
-        if SUBPROTOCOL not in scope.get("subprotocols", ()):
+        if self._draining or len(self._sessions) >= self._settings.max_sockets:
+            await _refuse(socket, 503, "No more sockets fit here; try again.")
+            return
+        if self._admission is None:
+            await self._serve(socket, self._authenticate)
+            return
+        try:
+            place = self._admission.open_socket(scope)
+        except RateLimited as error:
+            await _refuse(socket, 429, error.message)
+            return
+        with place:
+            await self._serve(socket, partial(self._sign_in, self._admission, socket, place))
+
+    async def _sign_in(self, admission: Admission, socket: WebSocket, place: UnderWay, token: str | None) -> Viewer:
+        if token is None:
+            return await self._authenticate(None)
+        return await admission.sign_in(socket.scope, token, self._authenticate, place)
+
+    async def _serve(self, socket: WebSocket, authenticate: Callable[[str | None], Awaitable[Viewer]]) -> None:
+        if SUBPROTOCOL not in socket.scope.get("subprotocols", ()):
             await socket.accept()
             await socket.close(4406, "Subprotocol not acceptable")
             return
@@ -72,7 +94,7 @@ class GraphQLOverWebSocket:
         session = SocketSession(
             socket,
             self._operations,
-            self._authenticate,
+            authenticate,
             self._get_context,
             self._settings,
             self._count,
@@ -113,3 +135,11 @@ class GraphQLOverWebSocket:
             return True
         log.warning("websocket refused: its origin is not in http.allowed_origins", origin=origin[:200])
         return False
+
+
+async def _refuse(socket: WebSocket, status: int, text: str) -> None:
+    """Answer the handshake; where the server can say nothing but 403, with that."""
+    if "websocket.http.response" in socket.scope.get("extensions", {}):
+        await socket.send_denial_response(PlainTextResponse(text, status, {"Retry-After": "1"}))
+    else:
+        await socket.close(1013)

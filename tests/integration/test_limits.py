@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
 import httpx
@@ -11,14 +12,21 @@ import orjson
 import pytest
 import websockets
 from starlette.applications import Starlette
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
 
 from indexes.ensure import ensure
+from service.access import Viewer
 from service.app import create_app
 from service.backpressure import Strain
 from service.dev.tokens import mint_token
+from service.errors import RateLimited
 from service.runtime import open_runtime
 from service.settings import LimitsSettings, PerOwner, PerRole, Settings
 from service.telemetry import Metrics
+from service.transport.admission import Admission
+from service.transport.documents import Documents
 from tests.api_client import ApiClient
 from tests.integration.conftest import served
 from tests.photos import small_photo
@@ -38,6 +46,8 @@ def limited(settings: Settings) -> Settings:
         failed_authentications=3,
         total_bytes=PerOwner(user=100_000),
         trusted_proxies=("127.0.0.0/8",),
+        operations_at_once=5,
+        sockets_at_once=3,
     )
     return settings.model_copy(update={"limits": limits})
 
@@ -62,6 +72,37 @@ def token_of(settings: Settings, subject: str) -> str:
 async def ask(url: str, query: str = HELLO, **headers: str) -> httpx.Response:
     async with httpx.AsyncClient(timeout=30) as client:
         return await client.post(f"{url}/graphql", json={"query": query}, headers=headers)
+
+
+def open_socket(url: str, **headers: str) -> websockets.connect:
+    address = f"{url.replace('http', 'ws')}/graphql"
+    return websockets.connect(address, subprotocols=[Subprotocol("graphql-transport-ws")], additional_headers=headers)
+
+
+async def begin(socket: ClientConnection, token: str) -> None:
+    said = {"authorization": f"Bearer {token}"}
+    await socket.send(orjson.dumps({"type": "connection_init", "payload": said}).decode())
+
+
+async def initialise(socket: ClientConnection, token: str) -> None:
+    await begin(socket, token)
+    assert orjson.loads(await socket.recv())["type"] == "connection_ack"
+
+
+async def closed_with(socket: ClientConnection) -> int:
+    with pytest.raises(ConnectionClosed) as closed:
+        await socket.recv()
+    assert closed.value.rcvd is not None
+    return closed.value.rcvd.code
+
+
+async def error_of(socket: ClientConnection, query: str, operation_id: str) -> str:
+    message = {"id": operation_id, "type": "subscribe", "payload": {"query": query}}
+    await socket.send(orjson.dumps(message).decode())
+    answer = orjson.loads(await socket.recv())
+    assert (answer["id"], answer["type"]) == (operation_id, "error")
+    code: str = answer["payload"][0]["extensions"]["code"]
+    return code
 
 
 async def until_refused(url: str, query: str = HELLO, **headers: str) -> tuple[list[httpx.Response], httpx.Response]:
@@ -116,31 +157,77 @@ async def test_who_does_not_say_who_they_are_is_counted_by_address(url: str) -> 
     assert (await ask(url, **{"X-Forwarded-For": "2001:db8::ffff"})).status_code == 429
 
 
-async def test_documents_that_are_refused_cost_something(url: str) -> None:
-    answers, _ = await until_refused(url, "{ nonsense }", **{"X-Forwarded-For": "203.0.113.40"})
+async def test_documents_that_are_refused_cost_something_and_are_not_read_without_end(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = {"X-Forwarded-For": "203.0.113.40"}
+    answers, _ = await until_refused(url, "{ nonsense }", **here)
     assert len(answers) == 1
+    # Whoever sends mutations with them has a second budget to use up.
+    answers, _ = await until_refused(url, "mutation { nonsense }", **here)
+    assert len(answers) == 1
+    read: list[str] = []
+    monkeypatch.setattr(Documents, "_parse", lambda _self, query: read.append(query))
+    for text in ("{ other }", "mutation { other }"):
+        refused = await ask(url, text, **here)
+        assert (refused.status_code, refusal(refused)["code"]) == (429, "RATE_LIMITED")
+    assert read == []
 
 
-async def test_guesses_at_tokens_end_but_not_for_others_behind_the_same_address(url: str, limited: Settings) -> None:
+async def test_guesses_at_tokens_end_but_shut_out_nobody_behind_the_same_address(url: str, limited: Settings) -> None:
     here = {"X-Forwarded-For": "203.0.113.50"}
-    known = {"Authorization": f"Bearer {token_of(limited, 'carla')}", **here}
-    assert (await ask(url, **known)).status_code == 200
     answers, refused = await until_refused(url, Authorization="Bearer guess", **here)
     assert [each.status_code for each in answers] == [401] * 3
     assert refused.headers["ratelimit-policy"] == '"failed_authentications";q=3;w=3600'
-    # Not even looked at, though it would hold; one that was seen before is.
-    assert (await ask(url, Authorization=f"Bearer {token_of(limited, 'dora')}", **here)).status_code == 429
-    assert (await ask(url, **known)).status_code == 200
-    assert (await ask(url, Authorization=f"Bearer {token_of(limited, 'dora')}")).status_code == 200
+    assert (await ask(url, Authorization=f"Bearer {token_of(limited, 'dora')}", **here)).status_code == 200
+    # The same on sockets.
+    async with open_socket(url, **here) as socket:
+        await begin(socket, "guess")
+        assert await closed_with(socket) == 1013
+    async with open_socket(url, **here) as socket:
+        await initialise(socket, token_of(limited, "dora"))
+    async with open_socket(url, **{"X-Forwarded-For": "203.0.113.51"}) as socket:
+        await begin(socket, "guess")
+        assert await closed_with(socket) == 4403
+
+
+async def test_sockets_and_operations_at_once_are_bounded_for_each_of_many_at_an_address(
+    url: str, limited: Settings
+) -> None:
+    here = {"X-Forwarded-For": "203.0.113.60"}
+    async with AsyncExitStack() as open_:
+        held = [await open_.enter_async_context(open_socket(url, **here)) for _ in range(3)]
+        with pytest.raises(InvalidStatus) as refused:
+            await open_.enter_async_context(open_socket(url, **here))
+        assert refused.value.response.status_code == 429
+        # Whoever says who they are makes room for others, and has as many.
+        for socket in held:
+            await initialise(socket, token_of(limited, "gina"))
+        more = await open_.enter_async_context(open_socket(url, **here))
+        await begin(more, token_of(limited, "gina"))
+        assert await closed_with(more) == 1013
+        other = await open_.enter_async_context(open_socket(url, **here))
+        await initialise(other, token_of(limited, "hugo"))
+        # Documents that are refused cost something here too.
+        for number, code in enumerate(("GRAPHQL_VALIDATION_FAILED", "RATE_LIMITED")):
+            assert await error_of(other, "{ nonsense }", str(number)) == code
+    admission = Admission(limited.limits)
+    scope, viewer = {"type": "http", "client": ("203.0.113.60", 1), "headers": []}, Viewer("ida")
+    with ExitStack() as running:
+        for _ in range(5):
+            running.enter_context(admission.under_way(scope, viewer))
+        with pytest.raises(RateLimited, match="5 operations"):
+            admission.under_way(scope, viewer)
+        running.enter_context(admission.under_way(scope, Viewer("jan")))
+    with admission.under_way(scope, viewer):
+        pass
+    assert not admission._under_way
 
 
 async def test_on_a_socket_and_a_stream_it_is_the_operation_that_is_refused(url: str, limited: Settings) -> None:
     token = token_of(limited, "emil")
-    sent = {"authorization": f"Bearer {token}"}
-    address = f"{url.replace('http', 'ws')}/graphql"
-    async with websockets.connect(address, subprotocols=["graphql-transport-ws"]) as socket:  # type: ignore[list-item]
-        await socket.send(orjson.dumps({"type": "connection_init", "payload": sent}).decode())
-        assert orjson.loads(await socket.recv())["type"] == "connection_ack"
+    async with open_socket(url) as socket:
+        await initialise(socket, token)
         for number in range(3):
             message = {"id": str(number), "type": "subscribe", "payload": {"query": FOLLOW}}
             await socket.send(orjson.dumps(message).decode())

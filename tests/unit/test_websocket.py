@@ -205,9 +205,10 @@ async def test_the_timeout_ends_with_the_initialisation(listener: Listener) -> N
 async def test_sockets_are_bounded_and_room_is_made_again(listener: Listener) -> None:
     app = listener.serve(GraphQLApp(HttpSettings(max_sockets=1)))
     async with initialised(app):
-        with pytest.raises(InvalidStatus):
+        with pytest.raises(InvalidStatus) as refused:
             async with connect(app):
                 pass
+    assert (refused.value.response.status_code, refused.value.response.headers["Retry-After"]) == (503, "1")
     await eventually(lambda: not app.sockets._sessions)
     async with initialised(app):
         pass
@@ -403,7 +404,7 @@ async def test_a_draining_server_sends_clients_away_and_takes_no_more(app: Graph
         await app.sockets.drain()
         assert await client.closed_with() == 1001
     await eventually(lambda: app.alive == [])
-    with pytest.raises(InvalidStatus, match="403"):
+    with pytest.raises(InvalidStatus, match="503"):
         async with connect(app):
             pass
 
