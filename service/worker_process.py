@@ -232,7 +232,6 @@ async def run_worker(settings: Settings) -> None:
         open_runtime(settings, Metrics()) as runtime,
         build_jail(settings.worker) as jail,
         open_consumer(runtime) as consumer,
-        _operator_port(runtime),
     ):
         await runtime.database.require_replica_set()
         await runtime.stores.jobs.give_places()
@@ -248,7 +247,9 @@ async def run_worker(settings: Settings) -> None:
         if settings.webhooks.notes_events:
             background.append(asyncio.create_task(_open_webhooks(runtime).run()))
         try:
-            await asyncio.gather(*(each.run() for each in running))
+            # Not before: a worker that could not start, and ends, must not have said that it is there.
+            async with _operator_port(runtime):
+                await asyncio.gather(*(each.run() for each in running))
         finally:
             await end(*background)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -49,8 +50,11 @@ def test_production_defaults_are_refused_in_sentences(command: str) -> None:
 def test_database_that_is_away_is_told_in_a_sentence(command: str, settings: Settings) -> None:
     environment = environment_of(settings, ("storage", "delivery", "auth", "http"))
     environment |= {"MEDIA_MONGO__URI": "mongodb://127.0.0.1:1/?replicaSet=rs0", "MEDIA_MONGO__TIMEOUT_MS": "300"}
-    refused = start(command, environment)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        environment["MEDIA_WORKER__METRICS_PORT"] = str(taken.getsockname()[1])
+        refused = start(command, environment)
     assert refused.returncode == 1
+    # Its own port comes later: what ends at its start has never said that it is healthy.
     assert "MongoDB does not answer" in refused.stderr
     assert "Traceback" not in refused.stderr + refused.stdout
 
