@@ -30,10 +30,10 @@ from pydantic import SecretStr
 
 from service.app import create_app
 from service.delivery import Delivery
+from service.log_lines import configure_logging
 from service.models import MediaFormat, MediaPurpose, RenditionName, Visibility
 from service.object_keys import rendition_key
 from service.settings import AuthSettings, DeliverySettings, Environment, IssuerSettings, Settings, SigningKey
-from service.telemetry import configure_logging
 from service.transport.operations import Answer, Operations
 
 REQUESTS, REPEATS = 1_000, 5

@@ -26,10 +26,10 @@ from service.commands.upkeep import indexes, migrate
 from service.commands.webhook_group import group as webhook_commands
 from service.errors import ConfigurationError
 from service.failpoints import arm
+from service.log_lines import configure_logging
 from service.models import MediaPurpose
 from service.production import Role, load_settings, read_settings
 from service.settings import Settings
-from service.telemetry import configure_logging
 
 # 128 + SIGINT, as shells say it.
 INTERRUPTED = 130

@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.auth import Unauthenticated
 from service.errors import MediaServiceError, NotPermitted, RateLimited, TemporarilyUnavailable
+from service.log_lines import current_request_id
 from service.settings import HttpSettings
-from service.telemetry import current_request_id
 from service.transport.admission import Admission, OverBudget, Seen
 from service.transport.compression import choose_coding
 from service.transport.documents import DocumentRefused, GraphQLRequest, Operation

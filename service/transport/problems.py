@@ -8,8 +8,8 @@ from typing import Any
 import structlog
 from graphql import GraphQLError
 
+from service.log_lines import current_request_id
 from service.stores.database import describe_outage, expected_error
-from service.telemetry import current_request_id
 
 log = structlog.get_logger("service.graphql")
 

@@ -24,10 +24,10 @@ from service.dev.environment import environment_of
 from service.doctor.findings import Finding, Level
 from service.doctor.webhooks import check_webhooks
 from service.lifecycle import MediaStatus
+from service.log_lines import configure_logging
 from service.settings import Settings, WebhookSettings
 from service.stores import bind_stores
 from service.stores.database import open_database
-from service.telemetry import configure_logging
 from service.webhooks.dispatch import WebhookDispatch
 from tests.documents import ready_media
 from tests.webhook_stand import (

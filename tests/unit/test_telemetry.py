@@ -18,9 +18,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from service.lifecycle import MediaStatus
+from service.log_lines import configure_logging, current_request_id
 from service.models import JobKind, Lane, MediaPurpose
 from service.redaction import REDACTED
-from service.telemetry import Metrics, configure_logging, current_request_id
+from service.telemetry import Metrics
 from service.transport.middleware import SecurityHeadersMiddleware, TelemetryMiddleware
 
 
