@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
+import httpx
 import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+from structlog.testing import capture_logs
 
 from service.transport.client_address import UNKNOWN, client_addresses
+from tests.security.serving import serving
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 
@@ -41,3 +46,26 @@ def test_address_of_a_client(peer: str | None, forwarded: tuple[str, ...], expec
 
 def test_without_trusted_proxies_the_peer_it_is() -> None:
     assert client_addresses(())(scope("10.1.2.3", "203.0.113.9")) == "10.1.2.3"
+
+
+async def test_the_server_passes_on_who_connected_and_not_what_they_say() -> None:
+    peers: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            peers.append(client_addresses(())(scope))
+            await PlainTextResponse("")(scope, receive, send)
+
+    async with serving(app) as url, httpx.AsyncClient() as client:
+        for number in range(2):
+            await client.get(url, headers={"X-Forwarded-For": f"203.0.113.{number}"})
+    assert peers == ["127.0.0.1"] * 2
+
+
+def test_that_nobody_is_trusted_is_logged_once_where_somebody_speaks_for_others() -> None:
+    with capture_logs() as logs:
+        address_of = client_addresses(())
+        assert [address_of(scope("10.0.0.1", "203.0.113.9")) for _ in range(3)] == ["10.0.0.1"] * 3
+        assert client_addresses(PROXIES)(scope("10.0.0.1", "203.0.113.9")) == "203.0.113.9"
+    [line] = logs
+    assert "MEDIA_LIMITS__TRUSTED_PROXIES" in line["remedy"]
