@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.access import Viewer
+from service.auth import Unauthenticated
 from service.errors import TemporarilyUnavailable
 from service.settings import HttpSettings
 from service.telemetry import Metrics
@@ -125,10 +126,6 @@ class EventStreams:
         if self._draining or len(self._open) >= self._settings.max_sockets:
             raise RequestRefused(503, "TEMPORARILY_UNAVAILABLE", "No more streams fit here; try again.", _SOON)
 
-        admitted = contextlib.ExitStack()
-        if self._admission:
-            await self._admission.begin(request.scope, viewer, operation, admitted)
-
         async def make_context() -> object:
             return await self._get_context(request, viewer)
 
@@ -140,15 +137,18 @@ class EventStreams:
                 yield await self._operations.run(operation, await make_context())
 
         stream = _EventStream(answers(), viewer, resumable=_is_resumable(operation))
+        with contextlib.ExitStack() as opening:
+            # Before it is admitted: what ends streams meanwhile must find this one.
+            self._open.add(stream)
+            opening.callback(self._open.discard, stream)
+            if self._admission:
+                await self._admission.begin(request.scope, viewer, operation, opening)
+            stream.refuse_if_ended()
+            lasting = opening.pop_all()
 
         async def serve(_scope: Scope, receive: Receive, send: Send) -> None:
-            self._open.add(stream)
-            try:
-                with self._metrics.event_streams.track_inprogress():
-                    await stream.serve(receive, send)
-            finally:
-                self._open.discard(stream)
-                admitted.close()
+            with lasting, self._metrics.event_streams.track_inprogress():
+                await stream.serve(receive, send)
 
         return serve
 
@@ -187,10 +187,13 @@ class _End(enum.Enum):
     UNVERIFIABLE = ("The token cannot be verified now; ask again to go on.", "TEMPORARILY_UNAVAILABLE", True)
     DRAINED = ("The server is restarting; ask again to go on.", "TEMPORARILY_UNAVAILABLE", True)
 
-    def as_event(self) -> bytes:
+    def farewell(self) -> bytes:
+        """The last that is sent; without `complete` where clients that resume by themselves are to do so."""
+        if self is _End.GONE:
+            return b""
         message, code, retryable = self.value
         error = {"message": message, "extensions": {"code": code, "retryable": retryable}}
-        return _event({"errors": [error]})
+        return _event({"errors": [error]}) + (b"" if retryable else _COMPLETE)
 
 
 class _EventStream:
@@ -210,6 +213,12 @@ class _EventStream:
     def end(self, reason: _End) -> None:
         if not self._ended.done():
             self._ended.set_result(reason)
+
+    def refuse_if_ended(self) -> None:
+        """Raises Unauthenticated or RequestRefused if the token or the server has ended what has not begun to send."""
+        if self._ended.done():
+            message, code, retryable = self._ended.result().value
+            raise RequestRefused(503, code, message, _SOON) if retryable else Unauthenticated(message)
 
     async def serve(self, receive: Receive, send: Send) -> None:
         """Send until the operation, the client, the token or the server ends it."""
@@ -246,7 +255,7 @@ class _EventStream:
             if asyncio.get_running_loop().time() >= self._expiry:
                 self.end(_End.EXPIRED)
             if self._ended.done():
-                return _farewell(self._ended.result())
+                return self._ended.result().farewell()
             answer = coming.result()
             if answer is None:
                 return _COMPLETE
@@ -266,17 +275,6 @@ class _EventStream:
     async def _write(self, send: Send, body: bytes, *, more: bool = True) -> None:
         async with asyncio.timeout(_SEND_TIMEOUT_S):
             await send({"type": "http.response.body", "body": body, "more_body": more})
-
-
-def _farewell(end: _End) -> bytes:
-    match end:
-        case _End.GONE:
-            return b""
-        case _End.EXPIRED | _End.WITHDRAWN:
-            return end.as_event() + _COMPLETE
-        case _End.DRAINED | _End.UNVERIFIABLE:
-            # Without `complete`: clients that resume by themselves do so.
-            return end.as_event()
 
 
 def _is_resumable(operation: Operation) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from resolvers.api import build_schema
 from schema.field_rules import RULE_OF, Rule
 from schema.global_id import encode_id
+from service.app import create_app
 from service.dev.tokens import mint_token
 from service.lifecycle import MediaStatus
 from service.settings import Settings
@@ -24,7 +25,8 @@ from tests.authorisation_documents import Selections
 from tests.authorisation_world import IDENTITIES, OWNER, SHOWN, STORED, World, generous
 from tests.documents import ready_media
 from tests.integration.authorised_world import world_of
-from tests.integration.conftest import RunningService
+from tests.integration.conftest import RunningService, served
+from tests.issuer_stand import EC_KEY, ED_KEY, issuing, jwk, token
 
 FOLLOW = """subscription ($ids: [ID!]!, $after: String) {
   mediaStatus(ids: $ids, after: $after) { status cursor media { id } } }"""
@@ -135,6 +137,30 @@ async def test_a_capture_of_others_is_as_unknown_as_one_that_never_was(service: 
         event["errors"][0]["extensions"].pop("requestId", None)
     assert answers[0] == answers[1]
     assert code_of(answers[0][0]) == "NOT_FOUND"
+
+
+async def test_what_is_open_ends_with_the_withdrawal_of_its_key(
+    service: RunningService, settings: Settings, ports: Iterator[int]
+) -> None:
+    media = ready_media(owner_id="anna")
+    media |= {"status": "PROCESSING", "status_sequence": 3, "status_history": media["status_history"][:3]}  # type: ignore[operator]
+    await service.runtime.database.media.insert_one(media)
+    ids = [encode_id("Media", media["_id"])]
+    async with issuing() as issuer:
+        issuer.keys = [jwk(EC_KEY, "one", "ES256"), jwk(ED_KEY, "two", "EdDSA")]
+        auth = issuer.settings.model_copy(update={"jwks_refresh_s": 0.1})
+        async with (
+            asyncio.timeout(20),
+            served(create_app(settings.model_copy(update={"auth": auth})), next(ports)) as url,
+        ):
+            follower = Follower(service, None)
+            follower._url, follower._token = url, token(EC_KEY, "ES256", "one")
+            streamed, socketed = follower.stream(FOLLOW, ids=ids), follower.socket(FOLLOW, ids=ids)
+            first = [await anext(events) for events in (streamed, socketed)]
+            assert [event["data"]["mediaStatus"]["status"] for event in first] == ["PROCESSING"] * 2
+            issuer.keys = issuer.keys[1:]
+            assert [code_of(event) async for event in streamed] == ["UNAUTHENTICATED"]
+            assert [event async for event in socketed] == [{"closed": 4403}]
 
 
 async def test_at_its_tokens_end_a_follower_is_sent_nothing_more_and_carries_on_with_a_new_one(

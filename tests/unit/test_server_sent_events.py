@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
 
+from service.auth import Unauthenticated
 from service.settings import HttpSettings
 from service.transport import server_sent_events
-from tests.graphql_app import GraphQLApp, Listener, listening
+from service.transport.documents import GraphQLRequest
+from service.transport.http_request import RequestRefused
+from service.transport.server_sent_events import EventStreams
+from tests.graphql_app import GraphQLApp, Listener, authenticate_by_name, listening
 
 STREAM = {"accept": "text/event-stream"}
 COUNT = {"query": "subscription ($n: Int!) { count(upto: $n) }", "variables": {"n": 2}}
@@ -176,6 +183,34 @@ async def test_a_server_that_stops_says_so_and_opens_no_more(client: httpx.Async
     refused = await ask(client, FOREVER)
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
     assert app.alive == []
+
+
+@pytest.mark.parametrize("is_drained", [True, False])
+async def test_what_ends_streams_ends_those_that_are_being_admitted(app: GraphQLApp, is_drained: bool) -> None:
+    waiting, gate = asyncio.Event(), asyncio.Event()
+    left: list[str] = []
+
+    async def begin(_scope: object, _viewer: object, _operation: object, until: ExitStack) -> None:
+        until.callback(left.append, "admitted")
+        waiting.set()
+        await gate.wait()
+
+    admission: Any = SimpleNamespace(begin=begin)
+    streams = EventStreams(
+        app.operations, authenticate_by_name, app._viewer_context, app.settings, app.metrics, admission=admission
+    )
+    scope = {"type": "http", "method": "POST", "path": "/graphql", "query_string": b"", "headers": []}
+    operation = app.operations.prepare(GraphQLRequest(FOREVER["query"]))
+    opening = asyncio.create_task(streams.open(Request(scope), operation))
+    await waiting.wait()
+    if is_drained:
+        streams.drain()
+    else:
+        streams.end_withdrawn(lambda _viewer: False)
+    gate.set()
+    with pytest.raises(RequestRefused if is_drained else Unauthenticated):
+        await opening
+    assert (left, len(streams._open)) == (["admitted"], 0)
 
 
 async def test_streams_are_counted_and_limited(listener: Listener) -> None:
