@@ -13,7 +13,9 @@ from schema.annotation_changes import (
     DeleteAnnotationsPayload,
 )
 from schema.annotations import annotation_of
+from schema.by_rule import holds_to
 from schema.context import Info
+from schema.field_rules import Rule
 from schema.global_id import id_of
 from schema.payloads import user_error
 from service.annotations import annotate_media, delete_annotations
@@ -24,6 +26,7 @@ from service.errors import ErrorCode, Problem
 @strawberry.type
 class AnnotationMutations:
     @strawberry.mutation(description="Say what is in a media: all of it is written, or nothing.")
+    @holds_to(Rule.ANNOTATORS)
     async def annotate_media(self, info: Info, input: AnnotateMediaInput) -> AnnotateMediaPayload | None:  # noqa: A002
         given = strawberry.asdict(input)
         del given["media_id"]
@@ -39,6 +42,7 @@ class AnnotationMutations:
         )
 
     @strawberry.mutation(description="Take annotations back; those that cannot be are told, the others go.")
+    @holds_to(Rule.ANNOTATORS)
     async def delete_annotations(
         self,
         info: Info,

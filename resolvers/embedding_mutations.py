@@ -8,6 +8,7 @@ import strawberry
 
 from resolvers.problems import outcome_of
 from resolvers.queries import load_media
+from schema.by_rule import holds_to
 from schema.context import Info
 from schema.embedding_changes import (
     DeleteEmbeddingsInput,
@@ -16,6 +17,7 @@ from schema.embedding_changes import (
     EmbedMediaPayload,
 )
 from schema.embeddings import Embedding
+from schema.field_rules import Rule
 from schema.global_id import id_of
 from schema.payloads import user_error
 from service.access import Action, granted_filters
@@ -26,6 +28,7 @@ from service.embeddings import delete_embeddings, embed_media
 @strawberry.type
 class EmbeddingMutations:
     @strawberry.mutation(description="Write down what a model made of a media, for searches by `nearestMedia`.")
+    @holds_to(Rule.ANNOTATORS)
     async def embed_media(self, info: Info, input: EmbedMediaInput) -> EmbedMediaPayload | None:  # noqa: A002
         given = {"idempotency_key": input.idempotency_key, "model": input.model, "vector": input.vector}
         work = embed_media(
@@ -40,6 +43,7 @@ class EmbeddingMutations:
         )
 
     @strawberry.mutation(description="Remove what models made of a media.")
+    @holds_to(Rule.ANNOTATORS)
     async def delete_embeddings(
         self,
         info: Info,

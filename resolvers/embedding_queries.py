@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import strawberry
 
+from schema.by_rule import holds_to
 from schema.context import Info
 from schema.embedding_changes import NearestMedia
+from schema.field_rules import Rule
 from schema.global_id import id_of
 from schema.media import media_of
 from schema.selection import media_fields
@@ -19,6 +21,7 @@ class EmbeddingQueries:
         description="Media that the viewer may see whose embeddings by `model` are nearest: to `vector`, or to that of "
         "the media `mediaId`, which is left out. Give one of the two."
     )
+    @holds_to(Rule.EVERYBODY)
     async def nearest_media(
         self,
         info: Info,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import strawberry
 
+from schema.by_rule import holds_to
 from schema.context import Info
+from schema.field_rules import Rule
 from schema.look_alikes import DEFAULT_DISTANCE, DEFAULT_FIRST, SimilarMedia, similar_media
 from schema.media import media_of
 from schema.scalars import PerceptualHash
@@ -19,6 +21,7 @@ class LookAlikeQueries:
         "none within maxDistance (0 to 10 bits), but flat pictures, whose hashes tell nothing, are not looked for. The "
         "hashes of mirrored and rotated copies are only estimated here, some bits off: `Media.similar` knows them."
     )
+    @holds_to(Rule.EVERYBODY)
     async def similar_media(
         self,
         info: Info,

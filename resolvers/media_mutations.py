@@ -8,8 +8,10 @@ import strawberry
 
 from resolvers.changed_media import changed_media
 from resolvers.problems import outcome_of
+from schema.by_rule import holds_to
 from schema.context import Info
 from schema.deletion import DeleteMediaInput, deletion_of
+from schema.field_rules import Rule
 from schema.global_id import id_of
 from schema.media_changes import (
     RetryProcessingInput,
@@ -30,6 +32,7 @@ from service.processing_retry import retry_processing
 @strawberry.type
 class MediaMutations:
     @strawberry.mutation(description="Change what a media says of itself: only the fields that are given.")
+    @holds_to(Rule.CHANGERS)
     async def update_media(self, info: Info, input: UpdateMediaInput) -> UpdateMediaPayload | None:  # noqa: A002
         media_id = id_of("Media", input.id)
         work = update_media(info.context.viewer, media_id, _changes(input), stores=info.context.runtime.stores)
@@ -37,6 +40,7 @@ class MediaMutations:
         return UpdateMediaPayload(media=media, user_errors=errors)
 
     @strawberry.mutation(description="Process a media again that FAILED through no fault of its file.")
+    @holds_to(Rule.CHANGERS)
     async def retry_processing(self, info: Info, input: RetryProcessingInput) -> RetryProcessingPayload | None:  # noqa: A002
         runtime = info.context.runtime
         work = retry_processing(
@@ -50,6 +54,7 @@ class MediaMutations:
         return RetryProcessingPayload(media=media, user_errors=errors)
 
     @strawberry.mutation(description="Take a READY media out of sight, or have a QUARANTINED one processed again.")
+    @holds_to(Rule.MODERATORS)
     async def moderate_media(self, info: Info, input: ModerateMediaInput) -> ModerateMediaPayload | None:  # noqa: A002
         given = {"idempotency_key": input.idempotency_key, "decision": input.decision, "reason": input.reason}
         media_id = id_of("Media", input.id)
@@ -58,6 +63,7 @@ class MediaMutations:
         return ModerateMediaPayload(media=media, user_errors=errors)
 
     @strawberry.mutation(description="Hide media at once, and remove their bytes from storage.")
+    @holds_to(Rule.DELETERS)
     async def delete_media(self, info: Info, input: DeleteMediaInput) -> DeleteMediaPayload | None:  # noqa: A002
         runtime = info.context.runtime
         decoded = [id_of("Media", global_id) for global_id in input.ids]

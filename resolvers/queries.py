@@ -13,8 +13,10 @@ from resolvers.filters import action_of, media_query
 from resolvers.look_alike_queries import LookAlikeQueries
 from resolvers.pages import feed_page, media_page
 from schema.annotations import Annotation, annotation_of
+from schema.by_rule import holds_to
 from schema.context import Info
 from schema.deletion import Deletion, deletion_of
+from schema.field_rules import Rule
 from schema.global_id import decode_id, id_of
 from schema.label_counts import LabelCounts, label_counts_of
 from schema.media import DuplicateMatch, Media, MediaConnection, media_of
@@ -95,26 +97,31 @@ async def _load_nodes(info: Info, ids: Sequence[str]) -> list[Node | None]:
 @strawberry.type
 class Query(EmbeddingQueries, LookAlikeQueries):
     @strawberry.field(description="Anything by its id; null if unknown or not for this viewer.")
+    @holds_to(Rule.EVERYBODY)
     async def node(self, info: Info, id: strawberry.ID) -> Node | None:  # noqa: A002 - the contract's name
         return (await _load_nodes(info, [id]))[0]
 
     @strawberry.field(description="Up to 100 at once, in the order asked for.")
+    @holds_to(Rule.EVERYBODY)
     async def nodes(self, info: Info, ids: list[strawberry.ID]) -> list[Node | None]:
         if len(ids) > MAX_NODES:
             raise InvalidInput(f"Ask for at most {MAX_NODES} ids at once.", field=["ids"])
         return await _load_nodes(info, ids)
 
     @strawberry.field(description="Who is asking; null without a token.")
+    @holds_to(Rule.EVERYBODY)
     def viewer(self, info: Info) -> Viewer | None:
         viewer = info.context.viewer
         return None if viewer.id is None else Viewer(id=strawberry.ID(viewer.id), roles=sorted(viewer.roles))
 
     @strawberry.field
+    @holds_to(Rule.READERS)
     async def media(self, info: Info, id: strawberry.ID) -> Media | None:  # noqa: A002
         media_id = id_of("Media", id)
         return None if media_id is None else (await load_media(info, [media_id])).get(media_id)
 
     @strawberry.field(description="READY media of one purpose that the viewer may see, newest first.")
+    @holds_to(Rule.EVERYBODY)
     async def feed(
         self,
         info: Info,
@@ -126,6 +133,7 @@ class Query(EmbeddingQueries, LookAlikeQueries):
         return await feed_page(info, purpose, first=20 if first is None else first, after=after, hint=hint)
 
     @strawberry.field(description="Any media the viewer may see, newest first.")
+    @holds_to(Rule.EVERYBODY)
     async def media_list(
         self,
         info: Info,
@@ -145,6 +153,7 @@ class Query(EmbeddingQueries, LookAlikeQueries):
         description="How many of the media that match, and that the viewer may see, have which label: the most "
         "frequent first. Counted among the newest 5,000."
     )
+    @holds_to(Rule.EVERYBODY)
     async def label_counts(
         self,
         info: Info,
@@ -161,6 +170,7 @@ class Query(EmbeddingQueries, LookAlikeQueries):
         return label_counts_of(counted)
 
     @strawberry.field(description="An upload session of the viewer's own.")
+    @holds_to(Rule.UPLOADER)
     async def upload(self, info: Info, id: strawberry.ID) -> Upload | None:  # noqa: A002
         upload_id = id_of("Upload", id)
         return None if upload_id is None else (await load_uploads(info, [upload_id])).get(upload_id)
@@ -168,6 +178,7 @@ class Query(EmbeddingQueries, LookAlikeQueries):
     @strawberry.field(
         description="How to upload on this device and network; the same for everybody, so it needs no token."
     )
+    @holds_to(Rule.EVERYBODY)
     def upload_policy(
         self, info: Info, purpose: MediaPurpose, network: NetworkQuality | None = NetworkQuality.UNKNOWN
     ) -> UploadPolicy:
@@ -175,6 +186,7 @@ class Query(EmbeddingQueries, LookAlikeQueries):
         return upload_policy_of(policy.within(info.context.runtime.settings.scanner.largest_file))
 
     @strawberry.field(description="Which of these contents does the viewer already own? Asked before sending a byte.")
+    @holds_to(Rule.SIGNED_IN)
     async def find_duplicates(self, info: Info, sha256: list[SHA256]) -> list[DuplicateMatch]:
         found = await find_duplicates(info.context.viewer, sha256, stores=info.context.runtime.stores)
         media = await load_media(info, list(found.values()))
@@ -185,6 +197,7 @@ class Query(EmbeddingQueries, LookAlikeQueries):
         ]
 
     @strawberry.field(description="How far a deletion has come.")
+    @holds_to(Rule.DELETERS)
     async def deletion(self, info: Info, id: strawberry.ID) -> Deletion | None:  # noqa: A002
         media_id = id_of("Deletion", id)
         return None if media_id is None else (await load_deletions(info, [media_id])).get(media_id)

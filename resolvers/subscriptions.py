@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 
 import strawberry
 
+from schema.by_rule import holds_to
 from schema.context import Info
 from schema.deletion import Deletion, deletion_of
+from schema.field_rules import Rule
 from schema.global_id import id_of
 from schema.media import Media, media_of
 from schema.selection import media_fields
@@ -24,6 +26,7 @@ class Subscription:
     @strawberry.subscription(
         description="The status of each media, then every change; ends when every one is at a terminal status."
     )
+    @holds_to(Rule.FOLLOWERS)
     async def media_status(
         self, info: Info, ids: list[strawberry.ID], after: str | None = None
     ) -> AsyncIterator[MediaStatusEvent]:
@@ -44,6 +47,7 @@ class Subscription:
     @strawberry.subscription(
         description="The same for all media of one capture, up to 100, those that join it meanwhile included."
     )
+    @holds_to(Rule.FOLLOWERS)
     async def capture_status(
         self, info: Info, capture_id: strawberry.ID, after: str | None = None
     ) -> AsyncIterator[MediaStatusEvent]:
@@ -59,6 +63,7 @@ class Subscription:
             yield status_event_of(event)
 
     @strawberry.subscription(description="Media of a purpose as they become ready (PUBLIC, or the viewer's own).")
+    @holds_to(Rule.EVERYBODY)
     async def feed_updates(self, info: Info, purpose: MediaPurpose) -> AsyncIterator[Media]:
         updates = follow_feed(
             info.context.viewer, purpose, fields=media_fields(info), change_feed=info.context.change_feed
@@ -67,6 +72,7 @@ class Subscription:
             yield media_of(media)
 
     @strawberry.subscription(description="A deletion as it is now, then as it proceeds; ends with its last stage.")
+    @holds_to(Rule.DELETERS)
     async def deletion_progress(
         self,
         info: Info,

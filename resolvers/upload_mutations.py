@@ -9,7 +9,9 @@ import strawberry
 from resolvers.changed_media import changed_media
 from resolvers.problems import outcome_of
 from resolvers.queries import load_media, load_uploads
+from schema.by_rule import holds_to
 from schema.context import Info
+from schema.field_rules import Rule
 from schema.global_id import id_of
 from schema.payloads import (
     AbortUploadPayload,
@@ -49,6 +51,7 @@ def _given(value: Any) -> Any:
 @strawberry.type
 class UploadMutations:
     @strawberry.mutation(description="Open upload sessions for 1 to 20 files.")
+    @holds_to(Rule.SIGNED_IN)
     async def create_uploads(self, info: Info, input: CreateUploadsInput) -> CreateUploadsPayload | None:  # noqa: A002
         runtime = info.context.runtime
         work = create_uploads(
@@ -67,6 +70,7 @@ class UploadMutations:
         )
 
     @strawberry.mutation(description="Presign up to 100 parts of a MULTIPART upload, when they are about to be sent.")
+    @holds_to(Rule.UPLOADER)
     async def sign_upload_parts(
         self,
         info: Info,
@@ -91,6 +95,7 @@ class UploadMutations:
     @strawberry.mutation(
         description="Presign one request for an upload library that speaks S3 itself. Never deletes an object."
     )
+    @holds_to(Rule.UPLOADER)
     async def sign_storage_request(
         self,
         info: Info,
@@ -116,6 +121,7 @@ class UploadMutations:
         return SignStorageRequestPayload(target=target, user_errors=list(map(user_error, problems)))
 
     @strawberry.mutation(description="Say that the bytes are up. Free to repeat.")
+    @holds_to(Rule.UPLOADER)
     async def complete_upload(self, info: Info, input: CompleteUploadInput) -> CompleteUploadPayload | None:  # noqa: A002
         runtime = info.context.runtime
         parts = None if input.parts is None else [ClaimedPart(part.number, part.etag) for part in input.parts]
@@ -131,6 +137,7 @@ class UploadMutations:
         return CompleteUploadPayload(media=media, user_errors=errors)
 
     @strawberry.mutation(description="End a session whose bytes are no longer wanted; its media becomes EXPIRED.")
+    @holds_to(Rule.UPLOADER)
     async def abort_upload(self, info: Info, input: AbortUploadInput) -> AbortUploadPayload | None:  # noqa: A002
         runtime = info.context.runtime
         work = abort_upload(

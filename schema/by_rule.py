@@ -1,18 +1,21 @@
-"""Fields of objects that are shown to some of those who see the object: to whom the table of rules says."""
+"""Where resolvers say which rule of the table is theirs: root fields, and fields of objects that are shown to some."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from strawberry.utils.str_converters import to_camel_case
 
-from schema.field_rules import RULE_OF
+from schema.field_rules import RULE_OF, Rule
 from service.access import may
 
 _MARK = "is_shown_by_rule"
+_HELD = "holds_to_rule"
+
+_Resolver = TypeVar("_Resolver", bound=Callable[..., Any])
 
 
 def by_rule(resolver: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,3 +55,21 @@ def by_rule(resolver: Callable[..., Any]) -> Callable[..., Any]:
 def is_shown_by_rule(resolver: object) -> bool:
     """Whether `by_rule` stands before it."""
     return getattr(resolver, _MARK, False)
+
+
+def holds_to(rule: Rule) -> Callable[[_Resolver], _Resolver]:
+    """Said before the resolver of a root field: whom the queries and use cases that it calls let through.
+
+    The resolver is the same as without. Where the table has another rule for its field, the schema is not built.
+    """
+
+    def said(resolver: _Resolver) -> _Resolver:
+        setattr(resolver, _HELD, rule)
+        return resolver
+
+    return said
+
+
+def rule_held_by(resolver: object) -> Rule | None:
+    """What `holds_to` said of it."""
+    return getattr(resolver, _HELD, None)

@@ -16,7 +16,7 @@ from graphql import (
 )
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
-from schema.by_rule import is_shown_by_rule
+from schema.by_rule import is_shown_by_rule, rule_held_by
 from schema.field_rules import NARROWING, WIDENING, Rule, rules
 
 _TABLE = "schema/field_rules.py"
@@ -61,7 +61,10 @@ def _enforcement(schema: GraphQLSchema) -> Iterator[str]:
         is_root = name.partition(".")[0] in roots
         if rule in (_OF_OBJECTS_ALONE if is_root else _OF_ROOTS_ALONE):
             yield f"{name}: {rule.name} is no rule for {'a root field' if is_root else 'a field of an object'}"
-        elif not is_root and (rule.action is not None) is not _is_guarded(field):
+        elif is_root and (held := rule_held_by(_resolver(field))) is not rule:
+            said = "does not say what it holds to" if held is None else f"holds to {held.name}"
+            yield f"{name}: its rule is {rule.name}, and its resolver {said}"
+        elif not is_root and (rule.action is not None) is not is_shown_by_rule(_resolver(field)):
             yield f"{name}: @by_rule belongs before the resolver where the rule has an action, and only there"
         elif not is_root and rule.action is not None and isinstance(field.type, GraphQLNonNull):
             yield f"{name}: it must be nullable, as {rule.name} shows it to some only"
@@ -69,10 +72,9 @@ def _enforcement(schema: GraphQLSchema) -> Iterator[str]:
             yield f"{name}: nobody changes anything without signing in"
 
 
-def _is_guarded(field: GraphQLField) -> bool:
+def _resolver(field: GraphQLField) -> object:
     definition = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
-    resolver = getattr(definition, "base_resolver", None)
-    return is_shown_by_rule(getattr(resolver, "wrapped_func", None))
+    return getattr(getattr(definition, "base_resolver", None), "wrapped_func", None)
 
 
 def _arguments(schema: GraphQLSchema) -> Iterator[str]:

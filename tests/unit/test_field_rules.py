@@ -10,6 +10,7 @@ import pytest
 from graphql import GraphQLSchema
 
 from resolvers.api import build_schema
+from resolvers.upload_mutations import UploadMutations
 from schema import field_rules, rule_check
 from schema.by_rule import by_rule
 from schema.field_rules import FIELD_RULES, NARROWING, WIDENING, Rule
@@ -45,6 +46,9 @@ _POINT = "latitude longitude"
         ("GeoPoint", {Rule.DETAILS: _POINT}, "GeoPoint.latitude: @by_rule belongs"),
         ("Embedding", {Rule.WITH_OBJECT: f"{_EMBEDDING} vector"}, "Embedding.vector: @by_rule belongs"),
         ("Subscription", {Rule.WITH_OBJECT: "feedUpdates"}, "Subscription.feedUpdates: WITH_OBJECT is no rule for a"),
+        ("Query", {Rule.MODERATORS: "feed"}, "Query.feed: its rule is MODERATORS, and its resolver holds to EVERYBODY"),
+        ("Mutation", {Rule.MODERATORS: "createUploads"}, "Mutation.createUploads: its rule is MODERATORS, and"),
+        ("Subscription", {Rule.READERS: "mediaStatus"}, "Subscription.mediaStatus: its rule is READERS, and"),
         ("Mutation", {Rule.EVERYBODY: "deleteMedia"}, "Mutation.deleteMedia: nobody changes anything without signing"),
     ],
 )
@@ -60,6 +64,12 @@ def test_a_schema_that_does_not_fit_its_rules_is_not_built(
         check_rules(schema)
     with pytest.raises(RulesDoNotFit, match=complaint):
         build_schema()
+
+
+def test_a_root_field_says_what_it_holds_to(schema: GraphQLSchema, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(UploadMutations.create_uploads, "holds_to_rule")
+    with pytest.raises(RulesDoNotFit, match=r"Mutation\.createUploads: .* its resolver does not say what it holds to"):
+        check_rules(schema)
 
 
 def test_arguments_are_declared_too(schema: GraphQLSchema, monkeypatch: pytest.MonkeyPatch) -> None:
