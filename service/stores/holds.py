@@ -18,10 +18,11 @@ from uuid6 import uuid7
 from service.audit import AuditAction
 from service.stores.audit_outbox import OUTBOX, noted
 from service.stores.database import OUTAGE_ERRORS, Database
-from service.stores.expressions import NOW, after_now, insert_if_absent, literals
+from service.stores.expressions import NOW, Expression, after_now, insert_if_absent, literals
 
 # A process that was killed while it removed has not said that it is over.
 FORGOTTEN_AFTER_S = 3_600
+_MEDIA = "media:"
 
 
 class HoldDocument(TypedDict):
@@ -40,7 +41,18 @@ class HoldDocument(TypedDict):
 
 def subject_of(*, media_id: UUID | None = None, owner_id: str | None = None) -> str:
     """One media, or all of an owner's, also those that are yet to come."""
-    return f"media:{media_id}" if owner_id is None else f"owner:{owner_id}"
+    return f"{_MEDIA}{media_id}" if owner_id is None else f"owner:{owner_id}"
+
+
+def _on_record_under(subject: Expression) -> Expression:
+    """The id of the media that is held, under which people look for it; of a hold on an owner its own."""
+    return {
+        "$cond": [
+            {"$eq": [{"$substrCP": [subject, 0, len(_MEDIA)]}, _MEDIA]},
+            {"$substrCP": [subject, len(_MEDIA), len(str(UUID(int=0)))]},
+            "$_id",
+        ]
+    }
 
 
 def _subjects(media_id: UUID, owner_id: str) -> list[str]:
@@ -66,7 +78,8 @@ class HoldStore:
                 AuditAction.HOLD_PLACED,
                 actor=by,
                 owner={"$literal": owner_id},
-                details={"on": subject.partition(":")[0]},
+                subject=_on_record_under({"$literal": subject}),
+                details={"hold": str(hold_id), "on": subject.partition(":")[0]},
             ),
         }
         document: HoldDocument = await self._holds.find_one_and_update(
@@ -79,7 +92,13 @@ class HoldStore:
 
     async def lift(self, hold_id: UUID, *, by: str) -> HoldDocument | None:
         """End a hold; it as it is then, whoever ended it, or None if there is none with this id."""
-        note = noted(f"hold-lifted:{hold_id}", AuditAction.HOLD_LIFTED, actor=by, details={})
+        note = noted(
+            f"hold-lifted:{hold_id}",
+            AuditAction.HOLD_LIFTED,
+            actor=by,
+            subject=_on_record_under("$subject"),
+            details={"hold": str(hold_id)},
+        )
         lifted = {"active": "$$REMOVE", "lifted_by": {"$literal": by}, "lifted_at": NOW, **note}
         await self._holds.update_one({"_id": hold_id, "active": True}, [{"$set": lifted}])
         document: HoldDocument | None = await self._holds.find_one({"_id": hold_id})

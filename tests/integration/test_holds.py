@@ -89,6 +89,10 @@ async def test_a_held_media_is_hidden_and_goes_once_its_last_hold_is_lifted(serv
     noted = await on_record(service, subject=str(media_id))
     waits = [each["details"] for each in noted if each["action"] == "deletion.blocked"]
     assert waits == [{"hold": str(holds[0])}, {"hold": str(holds[1])}]
+    # Both that were on the media itself are found under it.
+    of_media = [(each["action"], each["details"]) for each in noted if each["action"].startswith("hold.")]
+    hold = str(holds[1])
+    assert of_media == [("hold.placed", {"hold": hold, "on": "media"}), ("hold.lifted", {"hold": hold})]
     placed = await on_record(service, subject=str(holds[0]))
     assert [(each["action"], each["actor"], each["owner"]) for each in placed] == [
         ("hold.placed", "counsel", "anna"),
