@@ -44,7 +44,7 @@ def subject_of(*, media_id: UUID | None = None, owner_id: str | None = None) -> 
     return f"{_MEDIA}{media_id}" if owner_id is None else f"owner:{owner_id}"
 
 
-def _on_record_under(subject: Expression) -> Expression:
+def _on_record_under(subject: str | Expression) -> Expression:
     """The id of the media that is held, under which people look for it; of a hold on an owner its own."""
     return {
         "$cond": [
