@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
@@ -17,15 +18,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from indexes.ensure import ensure
-from service.access import Viewer
 from service.app import create_app
 from service.backpressure import Strain
 from service.dev.tokens import mint_token
-from service.errors import RateLimited
 from service.runtime import open_runtime
 from service.settings import LimitsSettings, PerOwner, PerRole, Settings
 from service.telemetry import Metrics
-from service.transport.admission import Admission
 from service.transport.documents import Documents
 from tests.api_client import ApiClient
 from tests.integration.conftest import served
@@ -103,6 +101,15 @@ async def error_of(socket: ClientConnection, query: str, operation_id: str) -> s
     assert (answer["id"], answer["type"]) == (operation_id, "error")
     code: str = answer["payload"][0]["extensions"]["code"]
     return code
+
+
+async def status_of_stream(url: str, **headers: str) -> int:
+    accepted = {"Accept": "text/event-stream", **headers}
+    async with (
+        httpx.AsyncClient() as client,
+        client.stream("POST", f"{url}/graphql", json={"query": FOLLOW}, headers=accepted) as answer,
+    ):
+        return answer.status_code
 
 
 async def until_refused(url: str, query: str = HELLO, **headers: str) -> tuple[list[httpx.Response], httpx.Response]:
@@ -191,9 +198,7 @@ async def test_guesses_at_tokens_end_but_shut_out_nobody_behind_the_same_address
         assert await closed_with(socket) == 4403
 
 
-async def test_sockets_and_operations_at_once_are_bounded_for_each_of_many_at_an_address(
-    url: str, limited: Settings
-) -> None:
+async def test_sockets_at_once_are_bounded_for_each_of_many_at_an_address(url: str, limited: Settings) -> None:
     here = {"X-Forwarded-For": "203.0.113.60"}
     async with AsyncExitStack() as open_:
         held = [await open_.enter_async_context(open_socket(url, **here)) for _ in range(3)]
@@ -211,17 +216,27 @@ async def test_sockets_and_operations_at_once_are_bounded_for_each_of_many_at_an
         # Documents that are refused cost something here too.
         for number, code in enumerate(("GRAPHQL_VALIDATION_FAILED", "RATE_LIMITED")):
             assert await error_of(other, "{ nonsense }", str(number)) == code
-    admission = Admission(limited.limits)
-    scope, viewer = {"type": "http", "client": ("203.0.113.60", 1), "headers": []}, Viewer("ida")
-    with ExitStack() as running:
-        for _ in range(5):
-            running.enter_context(admission.under_way(scope, viewer))
-        with pytest.raises(RateLimited, match="5 operations"):
-            admission.under_way(scope, viewer)
-        running.enter_context(admission.under_way(scope, Viewer("jan")))
-    with admission.under_way(scope, viewer):
-        pass
-    assert not admission._under_way
+
+
+async def test_operations_at_once_are_bounded_over_all_transports_together(url: str) -> None:
+    here = {"X-Forwarded-For": "203.0.113.70"}
+    async with open_socket(url, **here) as socket:
+        await socket.send('{"type": "connection_init"}')
+        await socket.recv()
+        for number in range(5):
+            message = {"id": str(number), "type": "subscribe", "payload": {"query": FOLLOW}}
+            await socket.send(orjson.dumps(message).decode())
+        assert await error_of(socket, FOLLOW, "one too many") == "RATE_LIMITED"
+        for query, accept in ((HELLO, "application/json"), (FOLLOW, "text/event-stream")):
+            refused = await ask(url, query, Accept=accept, **here)
+            assert (refused.status_code, refusal(refused)["code"]) == (429, "RATE_LIMITED")
+            assert "5 operations" in refused.json()["errors"][0]["message"]
+        assert (await ask(url, **{"X-Forwarded-For": "203.0.113.71"})).status_code == 200
+        await socket.send('{"id": "0", "type": "complete"}')
+        # Streams of those without a token are not charged here: it may be asked as often as it takes.
+        async with asyncio.timeout(10):
+            while await status_of_stream(url, **here) != 200:
+                pass
 
 
 async def test_on_a_socket_and_a_stream_it_is_the_operation_that_is_refused(url: str, limited: Settings) -> None:
