@@ -19,7 +19,7 @@ from service.commands.audit_group import group as audit_commands
 from service.commands.hold_group import group as hold_commands
 from service.commands.job_group import group as jobs
 from service.commands.keeping import erase_owner, quarantine_owner, retention
-from service.commands.options import JsonOption, PurposeOption, TokenOption, UrlOption
+from service.commands.options import JsonOption, PurposeOption, TokenOption, UrlOption, read_media_id
 from service.commands.quota_command import quotas
 from service.commands.target import adopt_stack_settings, client_of, explained, settings_of_deployment
 from service.commands.upkeep import indexes, migrate
@@ -132,7 +132,9 @@ def reprocess(
         typer.Option(metavar="CLAUSE", help="Such as purpose=COMMUNITY, pipeline_version!=2, created_at<2026-01-31."),
     ] = None,
     rate: Annotated[float, typer.Option(min=0.01, max=10_000, help="Media to enqueue a second.")] = 20,
-    after: Annotated[UUID | None, typer.Option(help="Go on after this media, as an earlier run printed it.")] = None,
+    after: Annotated[
+        UUID | None, typer.Option(parser=read_media_id, metavar="ID", help="Go on after this media; a run prints it.")
+    ] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Enqueue them; otherwise only count.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Also what is up to date: it may lack what was given up.")

@@ -11,6 +11,7 @@ import typer
 
 from service.audit import Finding, Head, UnreadableFile, read_heads, verify_lines
 from service.audit_upkeep import days_without_anchor, export_lines, read_anchors, verify_chains
+from service.commands.printing import counted
 from service.errors import TemporarilyUnavailable
 from service.object_store import ObjectStore
 from service.settings import Settings
@@ -37,11 +38,12 @@ class _Tally:
             typer.echo(str(told), err=True)
 
     def conclude(self, held_against: str) -> int:
-        counted = f"{self.entries:,} entries in {self.chains} chains, held against {held_against}"
+        entries, chains = counted(self.entries, "entry", "entries"), counted(self.chains, "chain")
+        told = f"{entries} in {chains}, held against {held_against}"
         if self.findings:
-            typer.echo(f"{counted}: {self.findings:,} things are wrong.", err=True)
+            typer.echo(f"{told}: {counted(self.findings, 'thing is', 'things are')} wrong.", err=True)
             return 1
-        typer.echo(f"{counted}: whole.")
+        typer.echo(f"{told}: whole.")
         return 0
 
 
@@ -62,7 +64,7 @@ async def verify_database(settings: Settings) -> int:
             async for told in verify_chains(stores.audit, anchors.heads):
                 tally.take(told)
             if strays := await stores.audit.count_strays():
-                tally.take(f"{strays:,} documents are in no chain.")
+                tally.take(f"{counted(strays, 'document is', 'documents are')} in no chain.")
             begun, now = await stores.audit_reads.begun(), await stores.media.server_time()
             for problem in days_without_anchor(anchors, begun, now):
                 tally.take(problem)
@@ -70,8 +72,8 @@ async def verify_database(settings: Settings) -> int:
     except _OUTAGES as error:
         return _stopped(error)
     if waiting:
-        typer.echo(f"{waiting:,} documents hold entries that are still to be appended.", err=True)
-    return tally.conclude(f"{anchors.keys} anchors in storage")
+        typer.echo(f"{counted(waiting, 'document')} with entries that are still to be appended.", err=True)
+    return tally.conclude(f"{counted(anchors.keys, 'anchor')} in storage")
 
 
 async def export_chains(settings: Settings) -> int:
@@ -103,7 +105,7 @@ def verify_file(file: Path, anchors: Sequence[Path]) -> int:
             _take_all(verify_lines(lines, heads), tally)
     except UnreadableFile as error:
         tally.take(str(error))
-    return tally.conclude(f"{len(anchors)} anchors")
+    return tally.conclude(counted(len(anchors), "anchor"))
 
 
 def _take_all(told: Iterable[Finding | Head], tally: _Tally) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
+from service.commands.options import MEDIA_ID_HELP, read_media_id
 from service.commands.target import explained, settings_of_deployment
 
 group = typer.Typer(
@@ -42,13 +44,18 @@ def verify(
 
 @group.command()
 def show(
-    media: Annotated[str | None, typer.Option(metavar="ID", help="Of one media.")] = None,
+    media: Annotated[
+        UUID | None, typer.Option(parser=read_media_id, metavar="ID", help=f"Of one media: {MEDIA_ID_HELP}.")
+    ] = None,
     owner: Annotated[str | None, typer.Option(metavar="ID", help="Of all media of one owner.")] = None,
     actor: Annotated[str | None, typer.Option(metavar="ID", help="Of what one person has done.")] = None,
     action: Annotated[str | None, typer.Option(help="Only this, such as original.accessed.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As it is stored, a line of JSON each.")] = False,
 ) -> None:
-    """Show what is on record, oldest first: under a media, an owner or an actor, or several of them at once."""
+    """Show what is on record, oldest first: under a media, an owner or an actor, or several of them at once.
+
+    Exit code 1 if an entry among it was altered; what is missing, `audit verify` tells.
+    """
     from service.commands.audit_show import Asked, show_entries
 
     if media is None and owner is None and actor is None:
@@ -71,7 +78,13 @@ def export() -> None:
 @group.command()
 def certificate(
     media: Annotated[
-        str | None, typer.Argument(metavar="MEDIA_ID", help="As clients know it, or as in the log.", show_default=False)
+        UUID | None,
+        typer.Argument(
+            parser=read_media_id,
+            metavar="MEDIA_ID",
+            help="As clients know it, or as in the log; also that of the deletion.",
+            show_default=False,
+        ),
     ] = None,
     owner: Annotated[str | None, typer.Option(metavar="ID", help="Of the erasure of this account instead.")] = None,
 ) -> None:
@@ -82,6 +95,6 @@ def certificate(
         raise typer.BadParameter("Name a media or an --owner, and not both.", param_hint="MEDIA_ID")
     with explained():
         settings = settings_of_deployment()
-        if owner is not None:
-            raise typer.Exit(asyncio.run(show_account_certificate(settings, owner)))
-        raise typer.Exit(asyncio.run(show_certificate(settings, media or "")))
+        if media is None:
+            raise typer.Exit(asyncio.run(show_account_certificate(settings, owner or "")))
+        raise typer.Exit(asyncio.run(show_certificate(settings, media)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,38 +11,26 @@ import orjson
 import typer
 
 from service.audit import AuditAction, bucket_of, hash_of
-from service.errors import InvalidInput
-from service.global_ids import decode_id
 from service.settings import Settings
 from service.stores import Stores, bind_stores
 from service.stores.certificates import StoredEntry
 from service.stores.database import OUTAGE_ERRORS, open_database
 from service.stores.deletion_proofs import certificate_id
+from service.stores.deletions import DeletionDocument
 from service.stores.erasures import ErasureDocument, entry_of
 
 _FIRST_FOLLOWS = "0" * 64
 _MISSING = "The certificate is not in the audit chain of this owner."
 
 
-async def show_certificate(settings: Settings, media: str) -> int:
-    """Print the certificate of a media's deletion and check it; the exit code. Raises InvalidInput if it is no id."""
-    media_id = _media_id(media)
+async def show_certificate(settings: Settings, media_id: UUID) -> int:
+    """Print the certificate of a media's deletion and check it; the exit code."""
     try:
         async with open_database(settings.mongo) as database:
             return await _show(media_id, bind_stores(database))
     except OUTAGE_ERRORS as error:
         typer.echo(f"Stopped: {error}. Run the same command again.", err=True)
         return 1
-
-
-def _media_id(text: str) -> UUID:
-    decoded = decode_id(text)
-    if decoded is not None and decoded[0] in {"Media", "Deletion"}:
-        return decoded[1]
-    try:
-        return UUID(text)
-    except ValueError:
-        raise InvalidInput(f"{text} is neither the id of a media or a deletion, nor a UUID.") from None
 
 
 async def _show(media_id: UUID, stores: Stores) -> int:
@@ -53,8 +42,20 @@ async def _show(media_id: UUID, stores: Stores) -> int:
     stored = await stores.certificates.find_anywhere(certificate_id(media_id))
     if stored is None:
         typer.echo(f"There is no certificate: the deletion is {deletion['stage']}.", err=True)
+        if line := _not_before(deletion, await stores.media.server_time()):
+            typer.echo(line, err=True)
         return 1
     return _tell(stored, [*_named(stored, deletion), *await entry_problems(stored, stores)])
+
+
+def _not_before(deletion: DeletionDocument, now: datetime) -> str | None:
+    """What a certificate waits for beside workers, where that is known."""
+    moments = [moment for moment in (deletion.get("due_at"), deletion.get("blocked_until")) if moment is not None]
+    if "blocked_by" in deletion:
+        return f"It waits for hold {deletion['blocked_by']}."
+    if not moments or max(moments) <= now:
+        return None
+    return f"It can be verified from {max(moments):%Y-%m-%d %H:%M} UTC on, and is certified after that."
 
 
 async def show_account_certificate(settings: Settings, owner_id: str) -> int:
@@ -117,7 +118,7 @@ def _tell(stored: StoredEntry, problems: Sequence[str]) -> int:
 
 async def entry_problems(stored: StoredEntry, stores: Stores) -> list[str]:
     """What is wrong with an entry by itself, with its place, and with those beside it."""
-    return [*_problems(stored), *_beside(stored, *await stores.certificates.neighbours(stored))]
+    return [*own_problems(stored), *_beside(stored, *await stores.certificates.neighbours(stored))]
 
 
 def _named(stored: StoredEntry, deletion: Mapping[str, Any]) -> Iterator[str]:
@@ -127,13 +128,18 @@ def _named(stored: StoredEntry, deletion: Mapping[str, Any]) -> Iterator[str]:
         yield f"The deletion names another certificate: {deletion['certificate']}."
 
 
-def _problems(stored: StoredEntry) -> Iterator[str]:
+def own_problems(stored: StoredEntry) -> Iterator[str]:
+    """What is wrong with an entry by itself and with its place; those beside it are not asked."""
     entry = stored.entry
     if _hash(entry) != stored.hash:
         yield "It was altered: its hash is another."
     bucket, sequence = entry.get("bucket"), entry.get("sequence")
-    is_in_place = isinstance(sequence, int) and stored.place == f"{bucket:03d}:{sequence:012d}"
-    if not is_in_place or bucket != bucket_of(str(entry.get("owner"))):
+    says_where = isinstance(sequence, int) and isinstance(bucket, int)
+    if (
+        not says_where
+        or stored.place != f"{bucket:03d}:{sequence:012d}"
+        or bucket != bucket_of(str(entry.get("owner")))
+    ):
         yield "It stands in another place than it says, or in another owner's chain."
 
 

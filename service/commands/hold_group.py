@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 
-from service.commands.options import JsonOption
+from service.commands.options import MEDIA_ID_HELP, JsonOption, read_media_id
 from service.commands.target import explained, settings_of_deployment
 
 group = typer.Typer(no_args_is_help=True, help="Legal holds: what is held loses no byte until the hold is lifted.")
@@ -20,7 +20,10 @@ ByOption = Annotated[str, typer.Option(metavar="ID", help="Who decides so; it go
 def place(
     by: ByOption,
     reason: Annotated[str, typer.Option(help="1 to 1000 characters. Kept with the hold; not put on record.")],
-    media: Annotated[UUID | None, typer.Option(metavar="UUID", help="One media, deleted or not.")] = None,
+    media: Annotated[
+        UUID | None,
+        typer.Option(parser=read_media_id, metavar="ID", help=f"One media, deleted or not: {MEDIA_ID_HELP}."),
+    ] = None,
     owner: Annotated[
         str | None, typer.Option(metavar="ID", help="All media of this owner, also those to come.")
     ] = None,

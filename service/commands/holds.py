@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from service.commands.printing import json_line, print_table, problem_console, result_console
+from service.commands.printing import counted, json_line, print_table, problem_console, result_console
 from service.errors import MediaServiceError
 from service.legal_holds import lift_hold, place_hold
 from service.runtime import open_runtime
@@ -49,7 +49,8 @@ async def run_lift(settings: Settings, hold_id: UUID, *, by: str) -> int:
             waiting = await runtime.stores.blocked_deletions.count(hold_id)
         except _AWAY as error:
             return stopped(error)
-    result_console().print(f"{hold['subject']} is not held by {hold_id} any more; {waiting} deletions go on.")
+    going_on = counted(waiting, "deletion goes", "deletions go")
+    result_console().print(f"{hold['subject']} is not held by {hold_id} any more; {going_on} on.")
     return 0
 
 

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
-from service.commands.printing import json_line, print_table, problem_console, result_console
+from service.commands.printing import counted, json_line, print_table, problem_console, result_console
 from service.dead_letters import Retried, RetryOutcome, retry_dead_letter
 from service.errors import MediaServiceError
 from service.models import JobState, Lane
@@ -131,7 +131,7 @@ async def drain_jobs(settings: Settings, *, kind: str | None, older_than: timede
             return 1
         except _AWAY as error:
             return _stopped(error)
-    problem_console().print(f"{drained} dead letters written and removed.", markup=False)
+    problem_console().print(f"{counted(drained, 'dead letter')} written and removed.", markup=False)
     return 0
 
 

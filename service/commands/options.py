@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
+from service.global_ids import decode_id
 from service.models import MediaPurpose
 
 _PURPOSES = ", ".join(purpose.lower() for purpose in MediaPurpose)
@@ -18,10 +20,22 @@ def _read_purpose(given: str) -> MediaPurpose:
         raise typer.BadParameter(f"{given!r} is none. Choose one of {_PURPOSES}.") from None
 
 
+def read_media_id(given: str) -> UUID:
+    """A media by the API's id of it or of its deletion, or by its UUID, as logs have it. Raises typer.BadParameter."""
+    known = decode_id(given)
+    if known is not None and known[0] in {"Media", "Deletion"}:
+        return known[1]
+    try:
+        return UUID(given)
+    except ValueError:
+        raise typer.BadParameter(f"{given!r} is no id of a media, neither the API's nor a UUID.") from None
+
+
 PurposeOption = Annotated[
     MediaPurpose,
     typer.Option(parser=_read_purpose, metavar="PURPOSE", help=f"What the media is for: {_PURPOSES}."),
 ]
+MEDIA_ID_HELP = "its id as clients know it, or its UUID as in the log"
 UrlOption = Annotated[
     str | None, typer.Option("--url", envvar="MEDIA_URL", help="The API. Without it: the embedded stack.")
 ]

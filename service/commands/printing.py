@@ -41,6 +41,11 @@ def json_line(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """How many there are of what: `1 hold`, `1,200 holds`. `several`: what does not end with an s."""
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+
+
 def human_size(byte_size: int) -> str:
     """Bytes in decimal units, as shops count them."""
     size = float(byte_size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from service.commands.printing import counted
 from service.errors import TemporarilyUnavailable
 from service.quota_recounts import recount_owners
 from service.runtime import open_runtime
@@ -31,7 +32,7 @@ async def run_recount(settings: Settings, *, owner_id: str | None, repair: bool)
         except _STOPPING as error:
             typer.echo(f"Stopped: {error}. Run it again.", err=True)
             return 1
-    typer.echo(f"{owners} owners looked at; {wrong} {'counted anew' if repair else 'differ'}.")
+    typer.echo(f"{counted(owners, 'owner')} looked at; {wrong} {'counted anew' if repair else 'differ'}.")
     if wrong and not repair:
         typer.echo("Media under way may differ for a moment. --repair counts anew what does.", err=True)
     return 1 if wrong and not repair else 0

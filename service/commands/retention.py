@@ -48,7 +48,7 @@ def _row(purpose: MediaPurpose, kept: timedelta | None, forecast_: Forecast | No
 
 
 def _days(period: timedelta | None) -> str:
-    return "" if period is None else f"{period / timedelta(days=1):g} days"
+    return "" if period is None else f"{period / timedelta(days=1):g} day{'' if period == timedelta(days=1) else 's'}"
 
 
 def _count(number: int) -> str:

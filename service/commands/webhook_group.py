@@ -9,28 +9,17 @@ from uuid import UUID
 
 import typer
 
-from service.commands.options import JsonOption
+from service.commands.options import MEDIA_ID_HELP, JsonOption, read_media_id
 from service.commands.target import explained, settings_of_deployment
-from service.global_ids import decode_id
 
 group = typer.Typer(no_args_is_help=True, help="See what receivers are told, replay it, or try a receiver.")
 
 _STATES = ("open", "delivered", "dead")
 ReceiverArgument = Annotated[str, typer.Argument(metavar="RECEIVER", help="Its name in MEDIA_WEBHOOKS__RECEIVERS.")]
 ReceiverOption = Annotated[str | None, typer.Option(metavar="NAME", help="Only of this receiver.")]
-MediaOption = Annotated[str | None, typer.Option(metavar="ID", help="Only of this media: its id, or its UUID.")]
-
-
-def _media_id(text: str | None) -> UUID | None:
-    if text is None:
-        return None
-    known = decode_id(text)
-    if known is not None and known[0] == "Media":
-        return known[1]
-    try:
-        return UUID(text)
-    except ValueError:
-        raise typer.BadParameter("This is the id of no media.", param_hint="--media") from None
+MediaOption = Annotated[
+    UUID | None, typer.Option(parser=read_media_id, metavar="ID", help=f"Only of this media: {MEDIA_ID_HELP}.")
+]
 
 
 @group.command("list")
@@ -47,7 +36,7 @@ def list_events(
 
     if state is not None and state not in _STATES:
         raise typer.BadParameter("It is open, delivered or dead.", param_hint="--state")
-    choice = Choice(receiver=receiver, state=state, media_id=_media_id(media))
+    choice = Choice(receiver=receiver, state=state, media_id=media)
     with explained():
         settings = settings_of_deployment()
         raise typer.Exit(asyncio.run(show_events(settings, choice, limit=limit, as_json=as_json)))
@@ -78,7 +67,7 @@ def replay(
     if receiver is None and media is None:
         raise typer.BadParameter("Name a receiver or a media.", param_hint="--receiver, --media")
     moment = since.replace(tzinfo=UTC) if since is not None and since.tzinfo is None else since
-    choice = Choice(receiver=receiver, state="dead" if dead else None, media_id=_media_id(media), since=moment)
+    choice = Choice(receiver=receiver, state="dead" if dead else None, media_id=media, since=moment)
     with explained():
         settings = settings_of_deployment()
         raise typer.Exit(asyncio.run(replay_events(settings, choice, limit=limit)))

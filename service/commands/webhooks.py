@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from service.commands.printing import json_line, print_table, problem_console, result_console
+from service.commands.printing import counted, json_line, print_table, problem_console, result_console
 from service.settings import Settings
 from service.stores.database import OUTAGE_ERRORS, open_database
 from service.stores.webhook_inspection import Choice, DeliveryDocument, Waiting
@@ -106,7 +106,7 @@ async def replay_events(settings: Settings, choice: Choice, *, limit: int) -> in
                 replayed += page
     except OUTAGE_ERRORS as error:
         return _stopped(error)
-    problem_console().print(f"{replayed} events will be sent again by the workers.", markup=False)
+    problem_console().print(f"{counted(replayed, 'event')} will be sent again by the workers.", markup=False)
     return 0
 
 
@@ -123,7 +123,7 @@ async def forget_receiver(settings: Settings, name: str) -> int:
     if removed is None:
         problem_console().print(f"Nothing is kept for {name}.", markup=False)
         return 1
-    problem_console().print(f"{name} is forgotten, with {removed} events.", markup=False)
+    problem_console().print(f"{name} is forgotten, with {counted(removed, 'event')}.", markup=False)
     return 0
 
 

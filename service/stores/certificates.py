@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,12 +30,12 @@ class CertificateStore:
     async def find(self, owner_id: str, entry_id: str) -> StoredEntry | None:
         """The entry of that id in the chain of an owner."""
         row = await self._audit.find_one({"bucket": bucket_of(owner_id), "id": entry_id})
-        return None if row is None else _stored(row)
+        return None if row is None else stored_entry(row)
 
     async def find_anywhere(self, entry_id: str) -> StoredEntry | None:
         """The entry of that id, of an owner whose name is not kept any more."""
         row = await self._audit.find_one({"bucket": {"$in": list(range(BUCKETS))}, "id": entry_id})
-        return None if row is None else _stored(row)
+        return None if row is None else stored_entry(row)
 
     async def neighbours(self, stored: StoredEntry) -> tuple[StoredEntry | None, StoredEntry | None]:
         """What stands before and after an entry in its chain."""
@@ -46,10 +47,11 @@ class CertificateStore:
             await self._audit.find_one(before, sort=[("_id", -1)]),
             await self._audit.find_one(after, sort=[("_id", 1)]),
         )
-        previous, following = (None if row is None else _stored(row) for row in rows)
+        previous, following = (None if row is None else stored_entry(row) for row in rows)
         return previous, following
 
 
-def _stored(row: dict[str, Any]) -> StoredEntry:
-    place, entry_hash = row.pop("_id"), row.pop("hash", "")
-    return StoredEntry(str(place), row, str(entry_hash))
+def stored_entry(row: Mapping[str, Any]) -> StoredEntry:
+    """A document of the collection, taken apart."""
+    entry = {name: value for name, value in row.items() if name not in {"_id", "hash"}}
+    return StoredEntry(str(row["_id"]), entry, str(row.get("hash", "")))

@@ -258,7 +258,7 @@ async def test_heads_are_anchored_once_a_day_and_verify_finds_what_was_changed_b
     }
     whole = await command(fresh_settings, "verify")
     assert whole.exit_code == 0, whole.output
-    assert "11 entries in 2 chains, held against 1 anchors in storage: whole." in whole.output
+    assert "11 entries in 2 chains, held against 1 anchor in storage: whole." in whole.output
 
     export = tmp_path / "chains.jsonl"
     written = await command(fresh_settings, "export")

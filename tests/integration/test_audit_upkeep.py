@@ -89,10 +89,12 @@ async def test_people_can_ask_who_looked_at_what(fresh_settings: Settings, datab
     raw = {"idempotency_key": uuid4().hex, "title": "My secret"}
     await update_media(Viewer("anna"), media["_id"], raw, stores=stores)
 
-    async def show(*words: str) -> list[tuple[str, str, str]]:
+    async def asked(*words: str) -> Any:
         environment = environment_of(fresh_settings, ("mongo", "storage", "delivery", "auth"))
-        asked = ["audit", "show", *words, "--json"]
-        told = await asyncio.to_thread(CliRunner().invoke, app, asked, env=environment)
+        return await asyncio.to_thread(CliRunner().invoke, app, ["audit", "show", *words], env=environment)
+
+    async def show(*words: str) -> list[tuple[str, str, str]]:
+        told = await asked(*words, "--json")
         assert told.exit_code == 0, told.output
         entries = [orjson.loads(line) for line in told.stdout.splitlines() if line.startswith("{")]
         return [(entry["actor"], entry["action"], entry["subject"]) for entry in entries]
@@ -108,6 +110,14 @@ async def test_people_can_ask_who_looked_at_what(fresh_settings: Settings, datab
     for wrong in (["--media", "no id"], ["--owner", "anna", "--action", "no.action"], []):
         told = CliRunner().invoke(app, ["audit", "show", *wrong])
         assert told.exit_code == 2
+
+    # What was altered is shown, and said to be.
+    await database.handle["audit"].update_one({"owner": "ben"}, {"$set": {"actor": "somebody"}})
+    for words in (["--owner", "ben"], ["--owner", "ben", "--json"]):
+        told = await asked(*words)
+        assert (told.exit_code, "somebody" in told.stdout, "It was altered" in told.stdout) == (1, True, True)
+    whole = await asked("--owner", "anna")
+    assert (whole.exit_code, "altered" in whole.output) == (0, False)
 
 
 async def test_what_is_appended_and_what_waits_is_counted(stores: Stores) -> None:

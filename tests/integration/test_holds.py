@@ -300,7 +300,9 @@ async def test_the_command_places_lists_and_lifts(service: RunningService) -> No
         return said.stdout
 
     media = await stored_media(service)
-    hold_id = (await run("place", "--media", str(media["_id"]), "--by", "counsel", "--reason", REASON)).strip()
+    hold_id = (
+        await run("place", "--media", encode_id("Media", media["_id"]), "--by", "counsel", "--reason", REASON)
+    ).strip()
     await delete(service, media["_id"])
     listed = await run("list")
     assert hold_id in listed
@@ -314,5 +316,6 @@ async def test_the_command_places_lists_and_lifts(service: RunningService) -> No
     assert "Is the id right?" in said.stderr
     await run("lift", said.stdout.strip(), "--by", "counsel")
     await run("place", "--media", str(uuid7()), "--by", "counsel", "--reason", REASON, code=1)
+    await run("place", "--media", "no id", "--by", "counsel", "--reason", REASON, code=2)
     await run("place", "--by", "counsel", "--reason", REASON, code=2)
     assert await service.runtime.stores.holds.find() == []

@@ -275,7 +275,7 @@ async def test_commands_show_replay_and_try(post: Post, receiver: ReceiverStand,
     assert (await command(settings, "show", "evt_0")).exit_code == 1
     receiver.answer = accept
     replayed = await command(settings, "replay", "--receiver", "orders", "--dead", "--since", "2026-01-01")
-    assert "1 events will be sent again" in replayed.output
+    assert "1 event will be sent again" in replayed.output
     await post.deliver(wanted)
     assert receiver.arrivals[-1].id == row["event_id"]
     of_media = await command(settings, "replay", "--media", receiver.arrivals[-1].media)
