@@ -56,7 +56,8 @@ class Waiting:
 class Progress:
     """How far an erasure has come. `erasure`: None where none was asked for. `media`, `deletions`: numbers by status
     and stage. `waiting`: up to 100 media that are kept. `holds`: those on the owner. `annotated`: others' media that
-    have annotations by the owner, up to PAGE.
+    have annotations by the owner, up to PAGE. `not_before`: until then one that was begun cannot be over, whatever
+    workers do; None if nothing but them is waited for.
     """
 
     erasure: ErasureDocument | None
@@ -65,6 +66,12 @@ class Progress:
     waiting: Sequence[Waiting]
     holds: Sequence[UUID]
     annotated: int
+    not_before: datetime | None = None
+
+    @property
+    def is_of_nobody(self) -> bool:
+        """Whether nothing is stored that such an owner would have, nor was their erasure ever asked for."""
+        return self.erasure is None and not (self.media or self.deletions or self.holds or self.annotated)
 
     @property
     def is_over(self) -> bool:
@@ -86,14 +93,24 @@ async def begin_erasure(owner_id: str, *, by: str, stores: Stores) -> ErasureDoc
 async def look_at_erasure(owner_id: str, *, stores: Stores) -> Progress:
     """How far it has come; before it has begun, what there is to erase. Changes nothing."""
     blocked = await stores.owner_data.blocked_deletions(owner_id, limit=_SHOWN)
+    erasure = await stores.erasures.of_owner(owner_id)
     return Progress(
-        await stores.erasures.of_owner(owner_id),
+        erasure,
         await stores.owner_data.count_media(owner_id),
         await stores.owner_data.count_deletions(owner_id),
         [Waiting(each["_id"], each.get("blocked_until"), each.get("blocked_by")) for each in blocked],
         await _holds_on(owner_id, stores),
         len(await _annotated(owner_id, stores)),
+        await _not_before(owner_id, erasure, stores),
     )
+
+
+async def _not_before(owner_id: str, erasure: ErasureDocument | None, stores: Stores) -> datetime | None:
+    if erasure is None or "open" not in erasure:
+        return None
+    verifiable = await stores.owner_data.verifiable_from(owner_id)
+    moments = [erasure["requested_at"] + SETTLES, *([] if verifiable is None else [verifiable])]
+    return max(moments) if max(moments) > await stores.media.server_time() else None
 
 
 async def _holds_on(owner_id: str, stores: Stores) -> list[UUID]:

@@ -51,22 +51,19 @@ def erase_owner(
     as_json: JsonOption = False,
 ) -> None:
     """Erase an account: refuse it at once, delete all its media for good, and certify that; workers carry it on."""
-    from service.commands.owner_erasure import run_erasure, show_erasure
+    from service.commands.owner_erasure import look_first, run_erasure, show_erasure
 
     with explained():
         settings = settings_of_deployment()
         if dry_run:
             raise typer.Exit(asyncio.run(show_erasure(settings, owner_id, as_json=as_json)))
+        if not (yes or is_terminal()):
+            raise typer.BadParameter("Say --yes: nobody can be asked here.", param_hint="--yes")
+        if code := asyncio.run(look_first(settings, owner_id)):
+            raise typer.Exit(code)
         if not yes:
-            _ask(f"Erase the account {owner_id} and all of its media, for good?")
+            typer.confirm(f"Erase the account {owner_id} and all of its media, for good?", abort=True, err=True)
         raise typer.Exit(asyncio.run(run_erasure(settings, owner_id, by=by, wait=wait, as_json=as_json)))
-
-
-def _ask(question: str) -> None:
-    """End the process unless somebody says yes."""
-    if not is_terminal():
-        raise typer.BadParameter("Say --yes: nobody can be asked here.", param_hint="--yes")
-    typer.confirm(question, abort=True, err=True)
 
 
 def is_terminal() -> bool:

@@ -39,6 +39,22 @@ async def run_erasure(settings: Settings, owner_id: str, *, by: str, wait: bool,
     return _show(progress, problems, owner_id, as_json=as_json)
 
 
+async def look_first(settings: Settings, owner_id: str) -> int:
+    """Say so if there is nothing of such an owner; the exit code: 1 if nobody can tell."""
+    async with open_runtime(settings, Metrics()) as runtime:
+        try:
+            _warn(await look_at_erasure(owner_id, stores=runtime.stores), owner_id)
+        except _AWAY as error:
+            return stopped(error)
+    return 0
+
+
+def _warn(progress: Progress, owner_id: str) -> None:
+    if progress.is_of_nobody:
+        said = f"Nothing is stored of {owner_id}: no media, deletion or annotation. Is the id right?"
+        problem_console().print(said, markup=False)
+
+
 async def _advance(runtime: Runtime, owner_id: str, by: str) -> Progress:
     erasure = await begin_erasure(owner_id, by=by, stores=runtime.stores)
     await advance(erasure, stores=runtime.stores, media_bucket=runtime.object_store.media_bucket)
@@ -53,6 +69,7 @@ async def show_erasure(settings: Settings, owner_id: str, *, as_json: bool) -> i
             problems = await _problems(runtime, owner_id, progress)
         except _AWAY as error:
             return stopped(error)
+    _warn(progress, owner_id)
     return _show(progress, problems, owner_id, as_json=as_json)
 
 
@@ -96,8 +113,13 @@ def _summary(progress: Progress) -> str:
 
 
 def _reasons(progress: Progress) -> list[str]:
-    on_owner = [f"Held by {hold}, and so not erased." for hold in progress.holds]
-    return on_owner + [
+    reasons = [f"Held by {hold}, and so not erased." for hold in progress.holds]
+    if progress.not_before is not None:
+        reasons.append(
+            f"Not over before {progress.not_before:%Y-%m-%d %H:%M} UTC: until then may be written what was asked for "
+            "earlier, and it is verified after that."
+        )
+    return reasons + [
         f"Media {each.media_id} waits "
         + (f"until {each.until:%Y-%m-%d %H:%M} UTC." if each.until is not None else f"for hold {each.hold_id}.")
         for each in progress.waiting
@@ -116,4 +138,5 @@ def _as_json(progress: Progress) -> dict[str, Any]:
         "waiting": waiting,
         "holds": list(progress.holds),
         "annotated": progress.annotated,
+        "not_before": progress.not_before,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -62,6 +63,12 @@ class OwnerDataStore:
             await self._deletions.find(query).hint("of_owner").limit(limit).to_list(limit)
         )
         return documents
+
+    async def verifiable_from(self, owner_id: str) -> datetime | None:
+        """Before then the last of the deletions of an owner's media cannot be verified; None if none says when."""
+        query = {"owner_id": owner_id, "due_at": {"$type": "date"}}
+        last = await self._deletions.find_one(query, {"due_at": 1}, sort=[("due_at", -1)], hint="of_owner")
+        return None if last is None else last["due_at"]
 
     async def sum_up(self, names: Collection[str]) -> tuple[int, str]:
         """How many deletions there are under these names, and the SHA-256 (hex) of all their certificates.

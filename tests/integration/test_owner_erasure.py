@@ -16,6 +16,7 @@ from bson.codec_options import CodecOptions
 from typer.testing import CliRunner
 from uuid6 import uuid7
 
+from schema.global_id import encode_id
 from service import deletion_verification
 from service.__main__ import app
 from service.audit import Finding, hash_of
@@ -170,7 +171,7 @@ async def test_nothing_is_left_and_one_certificate_says_so(service: RunningServi
     await sweep_once(runtime)
     progress = await carried_out(service, owner)
     assert progress.is_over
-    assert len(await on_record(service, action="hold.lifted", subject=str(held.hold["_id"]))) == 1
+    assert len(await on_record(service, action="hold.lifted", subject=str(media_ids[2]))) == 1
     assert await places_of(service, owner) - COUNTED == {"audit"}
     assert not progress.media
     for name in ("embeddings", "annotations"):
@@ -303,16 +304,30 @@ async def test_whoever_slept_through_the_end_ends_no_later_round(service: Runnin
 async def test_a_look_beforehand_changes_nothing(
     service: RunningService, owner: str, witness: Witness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await stored_media(service, owner_id=owner)
+    media = await stored_media(service, owner_id=owner)
     before = await witness.look()
     said = await command(service, "erase-owner", owner, "--dry-run")
     assert said.exit_code == 0
-    assert "1 READY" in said.stdout
+    assert ("1 READY" in said.stdout, "Is the id right?" in said.stderr) == (True, False)
+    stranger = await command(service, "erase-owner", f"not-{owner}", "--dry-run")
+    assert (stranger.exit_code, f"Nothing is stored of not-{owner}" in stranger.stderr) == (0, True)
     unasked = await command(service, "erase-owner", owner, "--by", "clerk")
     assert (unasked.exit_code, "--yes" in unasked.output) == (2, True)
     monkeypatch.setattr("service.commands.keeping.is_terminal", lambda: True)
     assert (await command(service, "erase-owner", owner, "--by", "clerk")).exit_code == 1, "nobody said yes"
+    stranger = await command(service, "erase-owner", f"not-{owner}")
+    assert (stranger.exit_code, "Is the id right?" in stranger.stderr) == (1, True), "nobody said yes"
     assert not effects(before, await witness.look())
     asked = await command(service, "erase-owner", owner, "--by", "clerk", "--yes")
     assert asked.exit_code == 3, "it is not over yet"
     assert "1 DELETED" in asked.stdout
+    begun = (await look_at_erasure(owner, stores=service.runtime.stores)).not_before
+    assert begun is not None
+    assert f"Not over before {begun:%Y-%m-%d %H:%M} UTC" in asked.stdout
+    # Or the last of its deletions, once a worker has seen when that can be verified.
+    last = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=3)
+    await service.runtime.database.deletions.update_one({"owner_id": owner}, {"$set": {"due_at": last}})
+    status = await command(service, "erase-owner", owner, "--status")
+    assert f"Not over before {last:%Y-%m-%d %H:%M} UTC" in status.stdout
+    uncertified = await command(service, "audit", "certificate", encode_id("Media", media["_id"]))
+    assert (uncertified.exit_code, f"from {last:%Y-%m-%d %H:%M} UTC on" in uncertified.stderr) == (1, True)
