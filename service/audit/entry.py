@@ -55,6 +55,7 @@ class AuditAction(enum.StrEnum):
     RETENTION_ENDED = "media.retention_ended"
     ERASURE_REQUESTED = "owner.erasure_requested"
     OWNER_ERASED = "owner.erased"
+    OPERATOR_COMMAND = "operator.command"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
+from service.commands.on_record import put_on_record
 from service.commands.printing import counted, json_line, print_table, problem_console, result_console
 from service.dead_letters import Retried, RetryOutcome, retry_dead_letter
 from service.errors import MediaServiceError
@@ -69,6 +70,9 @@ async def retry_jobs(settings: Settings, ids: Sequence[str], *, kind: str | None
     failed = 0
     async with open_runtime(settings, Metrics()) as runtime:
         try:
+            await put_on_record(
+                "jobs retry", {"kind": kind and str(kind), "jobs": len(ids) or "all"}, audit=runtime.stores.audit
+            )
             async with aclosing(_chosen(runtime.stores.dead_letters, ids, kind)) as chosen:
                 async for job_id, letter in chosen:
                     retried = await _retry(letter, runtime)
@@ -116,7 +120,9 @@ async def drain_jobs(settings: Settings, *, kind: str | None, older_than: timede
     async with open_runtime(settings, Metrics()) as runtime:
         letters = runtime.stores.dead_letters
         before = datetime.now(UTC) - older_than
+        options = {"kind": kind and str(kind), "older_than_s": older_than.total_seconds()}
         try:
+            await put_on_record("jobs drain", options, audit=runtime.stores.audit)
             batch: list[DeadLetter] = []
             async for letter in letters.iterate(kind=kind, ended_before=before):
                 batch.append(letter)

@@ -8,6 +8,8 @@ from uuid import UUID, uuid4
 
 import typer
 
+from service.commands.on_record import put_on_record
+from service.errors import TemporarilyUnavailable
 from service.migrations import (
     LATEST,
     MIGRATIONS,
@@ -20,10 +22,12 @@ from service.migrations import (
     survey,
 )
 from service.settings import Settings
+from service.stores.audit import AuditStore
 from service.stores.database import OUTAGE_ERRORS, open_database
 from service.stores.migrations import MigrationStore
 
 _SHOWN_REFUSALS = 20
+_AWAY: tuple[type[Exception], ...] = (TemporarilyUnavailable, *OUTAGE_ERRORS)
 
 
 async def show_pending(settings: Settings, *, to: int) -> int:
@@ -59,8 +63,11 @@ async def run_migration(settings: Settings, options: MigrationOptions) -> int:
     )
     try:
         async with open_database(settings.mongo) as database:
+            recorded = {"to": options.to, "recheck": options.recheck}
+            direction = "--down" if options.down else "--up"
+            await put_on_record(f"migrate {direction}", recorded, audit=AuditStore(database))
             done = await migrate(options, name=runner_name(), store=MigrationStore(database), observer=observer)
-    except OUTAGE_ERRORS as error:
+    except _AWAY as error:
         typer.echo(f"Stopped: {error}. Run the same command again to go on.", err=True)
         return 1
     except Superseded:

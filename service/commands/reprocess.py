@@ -9,11 +9,15 @@ from uuid import UUID
 import orjson
 import typer
 
+from service.commands.on_record import put_on_record
+from service.errors import TemporarilyUnavailable
 from service.reprocessing import Progress, reprocess
 from service.runtime import open_runtime
 from service.settings import Settings
 from service.stores.database import OUTAGE_ERRORS
 from service.telemetry import Metrics
+
+_AWAY: tuple[type[Exception], ...] = (TemporarilyUnavailable, *OUTAGE_ERRORS)
 
 
 async def run_reprocessing(
@@ -36,6 +40,10 @@ async def run_reprocessing(
 
     async with open_runtime(settings, Metrics()) as runtime:
         try:
+            if apply:
+                fields = [name for clause in query.get("$and", ()) for name in clause]
+                options = {"where": fields, "force": force, "after": None if after is None else str(after)}
+                await put_on_record("reprocess --apply", options, audit=runtime.stores.audit)
             latest = await reprocess(
                 query,
                 rate=rate,
@@ -46,7 +54,7 @@ async def run_reprocessing(
                 stores=runtime.stores,
                 on_page=show,
             )
-        except OUTAGE_ERRORS as error:
+        except _AWAY as error:
             typer.echo(f"Stopped: {error}. Go on with --after {latest.last}.", err=True)
             return 1
     typer.echo(_as_json(latest) if as_json else _sentence(latest, apply=apply))

@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 from uuid import UUID
 
 import orjson
@@ -16,9 +17,12 @@ from uuid6 import uuid7
 
 from service.commands.jobs import retry_jobs, show_jobs
 from service.dev.environment import environment_of
+from service.errors import TemporarilyUnavailable
 from service.models import Job, JobKind, JobState, Lane
 from service.runtime import Runtime
 from service.settings import Settings
+from service.stores.audit import AuditStore
+from service.stores.audit_reads import AuditReads
 from service.stores.job_inspection import JobInspection
 from service.transport.operator_routes import measure_queue
 from tests.integration.conftest import RunningService
@@ -191,9 +195,20 @@ async def test_retry_reopens_a_job_at_a_fence_above_the_old_one(
     assert (await runtime.stores.job_inspection.list_jobs(limit=9)) == []
 
 
-async def test_retry_all_keeps_to_its_kind(runtime: Runtime, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_retry_all_keeps_to_its_kind(
+    runtime: Runtime, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     wanted, other = await dead_letter(runtime), await dead_letter(runtime, kind=JobKind.PROCESS)
+    with monkeypatch.context() as away:
+        away.setattr(AuditStore, "append", AsyncMock(side_effect=TemporarilyUnavailable("It is away.")))
+        assert await retry(runtime, kind="delete") == 1
+    dead = await runtime.stores.job_inspection.list_jobs(state=JobState.DEAD, limit=9)
+    assert {each.id for each in dead} == {wanted.id, other.id}, "what cannot go on record is not done"
     assert await retry(runtime, kind="delete") == 0
+    reads = AuditReads(runtime.database)
+    ran = [each async for each in reads.entries(actor="operator") if each["action"] == "operator.command"]
+    details = {"command": "jobs retry", "kind": "delete", "jobs": "all"}
+    assert [(each["subject"], each["details"]) for each in ran][-1] == ("jobs retry", details)
     assert [line["job"] for line in said(capsys)] == [wanted.id]
     [left] = await runtime.stores.job_inspection.list_jobs(state=JobState.DEAD, limit=9)
     assert left.id == other.id
