@@ -9,7 +9,7 @@ from service.audit import Finding as Fault
 from service.audit import Head
 from service.audit_upkeep import read_anchors
 from service.doctor.findings import Finding, ok, problem, warning
-from service.errors import TemporarilyUnavailable
+from service.errors import ConfigurationError, TemporarilyUnavailable
 from service.object_store import ObjectStore
 from service.settings import Settings
 from service.stores import Stores, bind_stores
@@ -27,7 +27,11 @@ _LOCK = "Make it anew with Object Lock, or leave MEDIA_AUDIT__ANCHOR_BUCKET empt
 
 async def check_audit(settings: Settings) -> list[Finding]:
     """What waits to be appended, the newest anchor against the chains, and whether its bucket locks."""
-    object_store = ObjectStore(settings.storage)
+    try:
+        object_store = ObjectStore(settings.storage)
+    except ConfigurationError:
+        # The check of storage says it.
+        return []
     try:
         with explained():
             async with open_database(settings.mongo) as database:

@@ -39,7 +39,8 @@ class LimitsSettings(Group):
         default=PerRole(anonymous=600_000, user=1_200_000, moderator=2_400_000), description="Cost of queries a window"
     )
     writes: PerRole = Field(
-        default=PerRole(anonymous=120_000, user=240_000, moderator=480_000), description="Cost of mutations a window"
+        default=PerRole(anonymous=120_000, user=1_200_000, moderator=2_400_000),
+        description="Cost of mutations a window",
     )
     live: PerRole = Field(
         default=PerRole(anonymous=600, user=600, moderator=600), description="Subscriptions begun a window"
