@@ -39,7 +39,7 @@ def jwk(key: Any, kid: str | None, algorithm: str, **changed: Any) -> dict[str, 
 
 def token(key: Any, algorithm: str, kid: str | None, **claims: Any) -> str:
     now = int(time.time())
-    whole = {"iss": ISSUER, "aud": "media", "sub": "anna", "iat": now, "exp": now + 60, **claims}
+    whole = {"iss": ISSUER, "aud": "media", "sub": "anna", "iat": now, "exp": now + 3_600, **claims}
     return jwt.encode(whole, key, algorithm=algorithm, headers={} if kid is None else {"kid": kid})
 
 

@@ -130,6 +130,9 @@ class ObjectsInMemory:
             if holder == bucket and key.startswith(prefix):
                 yield StoredObject(bucket, key, len(self.objects[holder, key]), "", "")
 
+    async def versioned_keys(self, bucket: str, prefix: str) -> set[str]:
+        return {key for holder, key in self.objects if holder == bucket and key.startswith(prefix)}
+
     async def list_pages(self, bucket: str, *, after: str = "") -> AsyncIterator[list[ListedObject]]:
         moment = datetime(2020, 1, 1, tzinfo=UTC)
         yield [
