@@ -138,7 +138,9 @@ async def test_no_line_holds_a_secret_or_a_person(stack: Stack) -> None:
         *signatures, *tokens, *(token.rpartition(".")[2] for token in tokens), *secrets_of(keys),
     ]  # fmt: skip
     assert len(signatures) >= 3
-    for name, text in lines.items():
+    for name, written in lines.items():
+        # Any number with two places stands in some moment.
+        text = re.sub(r'"timestamp":"[^"]*"', "", written)
         for secret in forbidden:
             assert secret not in text, f"{name} holds {secret}"
         assert not re.search(r"eyJ[\w-]{8,}\.|X-Amz-Signature=(?!\[)|[?&]Signature=(?!\[)", text), name
