@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -25,9 +26,13 @@ _MISSING = "The certificate is not in the audit chain of this owner."
 
 async def show_certificate(settings: Settings, media_id: UUID) -> int:
     """Print the certificate of a media's deletion and check it; the exit code."""
+    return await _with_stores(settings, partial(_show, media_id))
+
+
+async def _with_stores(settings: Settings, show: Callable[[Stores], Awaitable[int]]) -> int:
     try:
         async with open_database(settings.mongo) as database:
-            return await _show(media_id, bind_stores(database))
+            return await show(bind_stores(database))
     except OUTAGE_ERRORS as error:
         typer.echo(f"Stopped: {error}. Run the same command again.", err=True)
         return 1
@@ -60,12 +65,7 @@ def _not_before(deletion: DeletionDocument, now: datetime) -> str | None:
 
 async def show_account_certificate(settings: Settings, owner_id: str) -> int:
     """Print the certificate of an account's erasure and check it; the exit code."""
-    try:
-        async with open_database(settings.mongo) as database:
-            return await _show_account(owner_id, bind_stores(database))
-    except OUTAGE_ERRORS as error:
-        typer.echo(f"Stopped: {error}. Run the same command again.", err=True)
-        return 1
+    return await _with_stores(settings, partial(_show_account, owner_id))
 
 
 async def _show_account(owner_id: str, stores: Stores) -> int:

@@ -25,6 +25,7 @@ from service.settings import Settings, StorageSettings
 from service.stores import bind_stores
 from service.telemetry import Metrics
 from tests.in_memory import in_memory_database
+from tests.issuer_stand import EC_KEY, IssuerStand, issuing, jwk
 
 
 class CountingDelivery(Delivery):
@@ -90,3 +91,11 @@ async def library(dev_keys: DevKeys) -> AsyncIterator[Library]:
     delivery = CountingDelivery(dev_delivery(dev_keys, "http://edge.test"))
     yield Library(Runtime(Settings(), database, stores, object_store, Metrics()), delivery, recording)
     await object_store.close()
+
+
+@pytest.fixture
+async def issuer() -> AsyncIterator[IssuerStand]:
+    """On loopback, with one key published."""
+    async with issuing() as stand:
+        stand.keys = [jwk(EC_KEY, "one", "ES256")]
+        yield stand

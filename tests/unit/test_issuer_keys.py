@@ -8,7 +8,6 @@ import ipaddress
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,13 +31,6 @@ from service.issuer_keys.published_keys import UNKNOWN_KID_S, PublishedKeys
 from tests.issuer_stand import EC_KEY, ED_KEY, RSA_KEY, IssuerStand, issuing, jwk, token
 
 P384, P521 = ec.generate_private_key(ec.SECP384R1()), ec.generate_private_key(ec.SECP521R1())
-
-
-@pytest.fixture
-async def issuer() -> AsyncIterator[IssuerStand]:
-    async with issuing() as stand:
-        stand.keys = [jwk(EC_KEY, "one", "ES256")]
-        yield stand
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from service.access import Viewer
 from service.auth import Authenticator
 from service.transport.socket_session import SocketEnd, SocketSession
 from tests.graphql_app import GraphQLApp, Listener, listening
-from tests.issuer_stand import EC_KEY, ED_KEY, IssuerStand, issuing, jwk, token
+from tests.issuer_stand import EC_KEY, ED_KEY, IssuerStand, jwk, token
 
 COUNT = {"query": "subscription { count(upto: 1) }"}
 FOREVER = {"query": "subscription { forever }"}
@@ -31,13 +31,6 @@ GOOD, FORGED = token(EC_KEY, "ES256", "one"), token(ED_KEY, "EdDSA", "one")
 async def listener() -> AsyncIterator[Listener]:
     async with listening() as listener:
         yield listener
-
-
-@pytest.fixture
-async def issuer() -> AsyncIterator[IssuerStand]:
-    async with issuing() as stand:
-        stand.keys = [jwk(EC_KEY, "one", "ES256")]
-        yield stand
 
 
 @pytest.fixture
