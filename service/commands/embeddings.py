@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from service.annotation_exchange.embeddings import EmbeddingsImport, export_embeddings, import_embeddings
+from service.commands.on_record import put_on_record
 from service.commands.printing import json_line, printable
 from service.commands.stopping import STOPPING, stopped
 from service.embeddings import forget_model
@@ -54,6 +55,7 @@ async def run_forget_model(settings: Settings, model: str) -> int:
     """Forget a model that nothing is embedded by; the exit code: 1 if there is none such."""
     try:
         async with open_runtime(settings, Metrics()) as runtime:
+            await put_on_record("annotations forget-model", {"model": model}, audit=runtime.stores.audit)
             dimensions = await forget_model(model, stores=runtime.stores)
     except STOPPING as error:
         return stopped(error, "Run it again.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from service.commands.on_record import put_on_record
 from service.commands.printing import counted
 from service.errors import TemporarilyUnavailable
 from service.quota_recounts import recount_owners
@@ -20,6 +21,8 @@ async def run_recount(settings: Settings, *, owner_id: str | None, repair: bool)
     owners, wrong = 0, 0
     async with open_runtime(settings, Metrics()) as runtime:
         try:
+            if repair:
+                await put_on_record("quotas --repair", {"owner": owner_id}, audit=runtime.stores.audit)
             async for each in recount_owners(repair=repair, owner_id=owner_id, stores=runtime.stores):
                 owners += 1
                 if not each.is_right:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import orjson
 import typer
 
+from service.commands.on_record import put_on_record
 from service.errors import MediaServiceError
 from service.reconciliation import Finding, FindingKind, Interruption, Outcome, RunOptions, Tally, reconcile
 from service.runtime import open_runtime
@@ -30,6 +31,9 @@ async def run_reconciliation(settings: Settings, options: RunOptions, *, as_json
             typer.echo(f"Not a bucket of this service: {', '.join(sorted(unknown))}.", err=True)
             return 2
         try:
+            if options.apply:
+                scope = {"buckets": sorted(options.buckets), "older_than_s": int(options.older_than.total_seconds())}
+                await put_on_record("reconcile --apply", scope, audit=runtime.stores.audit)
             tally = await reconcile(
                 options,
                 database=runtime.database,

@@ -7,13 +7,17 @@ from typing import Any
 
 import orjson
 
+from service.commands.on_record import put_on_record
 from service.commands.printing import counted, json_line, print_table, problem_console, result_console
+from service.errors import TemporarilyUnavailable
 from service.settings import Settings
+from service.stores.audit import AuditStore
 from service.stores.database import OUTAGE_ERRORS, open_database
 from service.stores.webhook_inspection import Choice, DeliveryDocument, Waiting
 from service.stores.webhook_receivers import DOWN_AFTER, RegisteredReceiver
 from service.stores.webhooks import WebhookStores, bind_webhooks
 
+_STOPPING: tuple[type[Exception], ...] = (*OUTAGE_ERRORS, TemporarilyUnavailable)
 _OF_RECEIVERS = ("Receiver", "State", "Told since", "Waiting", "Oldest waits", "Dead")
 _OF_EVENTS = ("Event", "Type", "Receiver", "State", "Failures", "Happened", "Last error")
 
@@ -102,9 +106,11 @@ async def replay_events(settings: Settings, choice: Choice, *, limit: int) -> in
     replayed = 0
     try:
         async with open_database(settings.mongo) as database:
+            scope = {"receiver": choice.receiver, "media": None if choice.media_id is None else str(choice.media_id)}
+            await put_on_record("webhooks replay", scope, audit=AuditStore(database))
             async for page in bind_webhooks(database).inspection.replay(choice, limit=limit):
                 replayed += page
-    except OUTAGE_ERRORS as error:
+    except _STOPPING as error:
         return _stopped(error)
     problem_console().print(f"{counted(replayed, 'event')} will be sent again by the workers.", markup=False)
     return 0
@@ -117,8 +123,9 @@ async def forget_receiver(settings: Settings, name: str) -> int:
         return 2
     try:
         async with open_database(settings.mongo) as database:
+            await put_on_record("webhooks forget", {"receiver": name}, audit=AuditStore(database))
             removed = await bind_webhooks(database).forget_receiver(name)
-    except OUTAGE_ERRORS as error:
+    except _STOPPING as error:
         return _stopped(error)
     if removed is None:
         problem_console().print(f"Nothing is kept for {name}.", markup=False)
