@@ -46,7 +46,10 @@ class Findings:
     broken: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return any(getattr(self, each.name) for each in fields(self))
+        return bool(self.sentences())
+
+    def sentences(self) -> list[str]:
+        return [f"{each.name}: {sentence}" for each in fields(self) for sentence in getattr(self, each.name)]
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,7 @@ class Stand:
     killable: Killable
     auditor: Auditor
     http: httpx.AsyncClient
+    known: set[str] = field(default_factory=set)
 
     async def step(self, name: str, given: Mapping[str, Any]) -> Any:
         return await STEPS[name](self.runtime, given)
@@ -143,8 +144,11 @@ class Stand:
         await worker.run()
 
     async def audit(self, *media_ids: UUID) -> None:
+        """Nothing is wrong beyond what an earlier test has failed for already."""
         findings = await asyncio.to_thread(self.auditor.audit, read=media_ids)
-        assert not findings, findings
+        new = [each for each in findings.sentences() if each not in self.known]
+        self.known.update(new)
+        assert not new
 
 
 def _moved(*names: str) -> list[dict[str, Any]]:
