@@ -56,12 +56,13 @@ class _Gauge:
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
+        self.is_limited = limit > 0
         self._in_a_row = 0
         self.is_strained = False
 
     def add(self, value: float) -> bool:
         """Take a sample; whether that has changed the decision."""
-        if not self._limit:
+        if not self.is_limited:
             return False
         contradicts = value < self._limit * _ENDS_AT if self.is_strained else value > self._limit
         self._in_a_row = self._in_a_row + 1 if contradicts else 0
@@ -99,8 +100,8 @@ class Backpressure:
         self._sampled_at = dict.fromkeys(Strain, clock())
 
     async def run(self) -> None:
-        """Sample until cancelled, whatever comes of it."""
-        while True:
+        """Sample until cancelled, whatever comes of it; not at all where nothing is ever refused."""
+        while any(gauge.is_limited for gauge in self._gauges.values()):
             await asyncio.sleep(SAMPLE_S)
             try:
                 await self.sample()

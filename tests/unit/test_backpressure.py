@@ -70,6 +70,8 @@ async def test_zero_turns_it_off() -> None:
     assert await stand.sampled(3) == (False, False)
     stand.is_away = True
     assert await stand.sampled(3) == (False, False)
+    # The database is not even asked.
+    await asyncio.wait_for(stand.pressure.run(), timeout=1)
 
 
 async def test_what_is_refused_has_not_begun_and_is_asked_for_again_later() -> None:
