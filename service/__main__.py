@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 try:
@@ -25,11 +24,10 @@ from service.commands.target import adopt_stack_settings, client_of, explained, 
 from service.commands.upkeep import indexes, migrate
 from service.commands.webhook_group import group as webhook_commands
 from service.errors import ConfigurationError
-from service.failpoints import arm
-from service.log_lines import configure_logging
-from service.models import MediaPurpose
-from service.production import Role, load_settings, read_settings
-from service.settings import Settings
+from service.models import MediaPurpose, Role
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 # 128 + SIGINT, as shells say it.
 INTERRUPTED = 130
@@ -52,7 +50,7 @@ app.command()(erase_owner)
 @app.command()
 def dev() -> None:
     """Run the whole service on this machine: MongoDB, S3 server, edge, API and worker."""
-    from service.dev.stack import run
+    from service.dev.command import run
 
     run()
 
@@ -60,17 +58,25 @@ def dev() -> None:
 @app.command()
 def api() -> None:
     """Run the GraphQL API."""
-    from service.commands.serving import serve_api
-    from service.runtime import preflight
-
     with explained():
         settings = _begin(Role.API)
+        from service.runtime import preflight
+
         asyncio.run(preflight(settings))
+        from service.commands.serving import serve_api
+
         serve_api(settings)
 
 
 def _begin(role: Role) -> Settings:
-    """The settings of a process that serves; logging and failpoint are set by them."""
+    """The settings of a process that serves; logging and failpoint are set by them.
+
+    What serves is loaded afterwards: that takes a second, and wrong settings are told at once.
+    """
+    from service.failpoints import arm
+    from service.log_lines import configure_logging
+    from service.production import load_settings
+
     settings = load_settings(role)
     configure_logging(settings.log_level)
     arm(settings.failpoint)
@@ -80,22 +86,21 @@ def _begin(role: Role) -> Settings:
 @app.command()
 def worker() -> None:
     """Run a worker: processing and deletion jobs, and the sweeper."""
-    from service.worker_process import run_worker
-
-    _work(run_worker)
-
-
-def _work(run: Callable[[Settings], Coroutine[None, None, None]]) -> None:
     with explained():
-        asyncio.run(run(_begin(Role.WORKER)))
+        settings = _begin(Role.WORKER)
+        from service.worker_process import run_worker
+
+        asyncio.run(run_worker(settings))
 
 
 @app.command()
 def events() -> None:
     """Take in storage events from SQS, without working on anything else."""
-    from service.worker_process import run_consumer
+    with explained():
+        settings = _begin(Role.WORKER)
+        from service.worker_process import run_consumer
 
-    _work(run_consumer)
+        asyncio.run(run_consumer(settings))
 
 
 @app.command()
@@ -104,6 +109,8 @@ def edge(
 ) -> None:
     """Run the development edge, a stand-in for CloudFront."""
     from service.commands.serving import serve_edge
+    from service.log_lines import configure_logging
+    from service.production import load_settings
 
     with explained():
         settings = load_settings(Role.WORKER)
@@ -200,6 +207,7 @@ def documents(
 ) -> None:
     """Hold registered documents against the schema and the limits, as the API does at start."""
     from resolvers.api import build_schema
+    from service.production import read_settings
     from service.transport.operations import Operations
     from service.transport.trusted_documents import read_trusted_documents
 
@@ -282,6 +290,7 @@ def doctor(
 ) -> None:
     """Check settings, database, indexes, buckets, CORS, keys, edge, clock and jail; say what to fix."""
     from service.commands.doctor import report, report_unreadable
+    from service.production import read_settings
 
     try:
         adopt_stack_settings()

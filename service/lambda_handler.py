@@ -19,8 +19,9 @@ from service.annotators.registry import open_annotators
 from service.event_intake import handle_notification
 from service.job_hints import read_hint
 from service.log_lines import configure_logging
+from service.models import Role
 from service.processing.process_control import deny_inspection
-from service.production import Role, load_settings
+from service.production import load_settings
 from service.runtime import Runtime, open_runtime
 from service.telemetry import Metrics
 from service.upkeep import sweep_once

@@ -12,6 +12,13 @@ from uuid import UUID
 from service.lifecycle import MediaStatus
 
 
+class Role(enum.StrEnum):
+    """What a process is for."""
+
+    API = "api"
+    WORKER = "worker"
+
+
 class MediaKind(enum.StrEnum):
     IMAGE = "IMAGE"
     VIDEO = "VIDEO"

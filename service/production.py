@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import json
 import os
 import re
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from service.errors import ConfigurationError
+from service.models import Role
 from service.settings import Environment, Settings
 from service.settings.webhooks import webhook_key
 
@@ -150,11 +150,6 @@ _API_RULES: tuple[Rule, ...] = (
     _delivery,
     _storage_endpoint,
 )
-
-
-class Role(enum.StrEnum):
-    API = "api"
-    WORKER = "worker"
 
 
 def unsafe_settings(settings: Settings, role: Role) -> list[str]:

@@ -10,7 +10,7 @@ import typer
 
 from service.doctor import Finding, Level, examine
 from service.errors import ConfigurationError
-from service.production import Role
+from service.models import Role
 from service.settings import Settings
 
 _COLOURS = {Level.OK: typer.colors.GREEN, Level.WARNING: typer.colors.YELLOW, Level.PROBLEM: typer.colors.RED}

@@ -7,11 +7,9 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
-from service.app import create_app
 from service.commands.printing import result_console
 from service.settings import Environment, ReceiverSettings, Settings
 from service.settings.webhooks import webhook_key
-from service.transport.server import GracefulServer
 
 # How uvicorn serves the edge.
 EDGE_OPTIONS: Final[dict[str, Any]] = {
@@ -27,7 +25,9 @@ EDGE_OPTIONS: Final[dict[str, Any]] = {
 
 def serve_api(settings: Settings) -> None:
     """Answer until told to stop; in development with the demo page, and with what the embedded storage posts."""
-    application = create_app(settings)
+    from service.app import create_app
+    from service.transport.server import GracefulServer
+
     if settings.environment is Environment.DEVELOPMENT:
         from service.dev.demo import demo_routes, graphiql_response
         from service.dev.storage_events import created_object
@@ -38,6 +38,8 @@ def serve_api(settings: Settings) -> None:
             graphiql=graphiql_response() if settings.http.graphiql else None,
             read_storage_event=created_object,
         )
+    else:
+        application = create_app(settings)
     GracefulServer(application, settings.http, application.state.drain).run()
 
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from service.errors import ConfigurationError, InvalidInput
-from service.production import Role, load_settings
-from service.settings import Settings
+from service.models import Role
 
 if TYPE_CHECKING:
     from service.client import MediaClient
+    from service.settings import Settings
 
 # Where a client finds the API, and tuning that the embedded stack takes from outside: they describe no deployment.
 NO_DEPLOYMENT = ("MEDIA_URL", "MEDIA_TOKEN", "MEDIA_LOG_LEVEL", "MEDIA_WORKER__")
@@ -48,14 +48,19 @@ def client_of(url: str | None, token: str | None) -> Iterator[MediaClient]:
         typer.echo(f"{error.name} is missing: install media-metadata-service[client].", err=True)
         raise typer.Exit(1) from None
     from service.commands.connecting import open_client
-    from service.dev.folder import read_urls
 
     try:
         with explained():
-            yield open_client(url, token, read_urls(_stack_folder()))
+            yield open_client(url, token, _stack_urls() if url is None else {})
     except ClientError as error:
         typer.echo(f"{error.code}: {error.message}", err=True)
         raise typer.Exit(1) from None
+
+
+def _stack_urls() -> dict[str, str]:
+    from service.dev.folder import read_urls
+
+    return read_urls(_stack_folder())
 
 
 def _stack_folder() -> Path:
@@ -71,6 +76,8 @@ def _stack_folder() -> Path:
 
 def settings_of_deployment() -> Settings:
     """For commands that look after a deployment: its settings, or those of this folder's embedded stack."""
+    from service.production import load_settings
+
     adopt_stack_settings()
     return load_settings(Role.WORKER)
 

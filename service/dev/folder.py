@@ -48,6 +48,16 @@ def read_options() -> DevOptions:
         raise StartFailed("\n".join(map(_explained, error.errors()))) from None
 
 
+def wanted_ports(options: DevOptions) -> dict[str, int]:
+    """Which port each part that people choose one for is to have; 0: any."""
+    return {
+        "api": options.api_port,
+        "edge": options.edge_port,
+        "s3": options.s3_port,
+        "mongod": options.mongod_port,
+    }
+
+
 def _explained(problem: ErrorDetails) -> str:
     name = str(problem["loc"][0])
     schema = DevOptions.model_json_schema()["properties"][name]

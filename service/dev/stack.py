@@ -1,4 +1,4 @@
-"""`python -m service dev`: the whole service on one machine, until Ctrl-C."""
+"""The whole service on one machine, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from service.access import MODERATOR_ROLE, SERVICE_ROLE
 from service.dev.announcement import announce
 from service.dev.edge.app import VIA
 from service.dev.environment import dev_settings, environment_of, origins_of, variables_of
-from service.dev.folder import DevOptions, claimed, forget_urls, read_options, write_environment, write_urls
+from service.dev.folder import DevOptions, forget_urls, wanted_ports, write_environment, write_urls
 from service.dev.keys import DevKeys, kept_keys
 from service.dev.mongod import start_mongod
-from service.dev.ports import choose_ports, collision, grpc_obstacle, obstacle
+from service.dev.ports import choose_ports
 from service.dev.processes import Child, Children, StartFailed
 from service.dev.sample_upload import upload_samples
 from service.dev.seaweed import PORT_NAMES, SeaweedSetup, Webhook, start_seaweed
@@ -45,19 +45,8 @@ _RECEIVER = "webhooks"
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def run() -> None:
-    """Run the embedded stack until Ctrl-C or SIGTERM; exits with 1 and an explanation if a part does not start."""
-    console = Console(stderr=True)
-    try:
-        options = read_options()
-        with claimed(options.folder):
-            asyncio.run(_run_until_stopped(options, console))
-    except StartFailed as error:
-        console.print("[bold red]Not running.[/]", Text(str(error)), soft_wrap=True)
-        sys.exit(1)
-
-
-async def _run_until_stopped(options: DevOptions, console: Console) -> None:
+async def run_until_stopped(options: DevOptions, console: Console) -> None:
+    """Run the embedded stack until Ctrl-C or SIGTERM. Raises StartFailed if a part does not start."""
     _cancel_on_signal(asyncio.get_running_loop(), asyncio.current_task())
     children = Children(options.folder / "logs")
     try:
@@ -106,19 +95,7 @@ async def _run(options: DevOptions, children: Children, console: Console) -> Non
 
 
 def _ports(options: DevOptions) -> dict[str, int]:
-    wanted = {
-        "api": options.api_port,
-        "edge": options.edge_port,
-        "s3": options.s3_port,
-        "mongod": options.mongod_port,
-    }
-    clash = collision({f"DEV_{name.upper()}_PORT": port for name, port in wanted.items()}, grpc="DEV_S3_PORT")
-    if clash:
-        raise StartFailed(clash)
-    for name, port in wanted.items():
-        problem = port and (obstacle(port) or (grpc_obstacle(port) if name == "s3" else None))
-        if problem:
-            raise StartFailed(f"Port {port} (DEV_{name.upper()}_PORT) {problem}.")
+    wanted = wanted_ports(options)
     names = [*wanted, "worker", *PORT_NAMES, *([_RECEIVER] if options.webhooks else [])]
     return choose_ports(names, options.folder / "ports.json", wanted)
 

@@ -22,7 +22,8 @@ from service.doctor.storage import check_storage
 from service.doctor.vectors import check_vectors
 from service.doctor.webhooks import check_webhooks
 from service.errors import ConfigurationError
-from service.production import Role, unsafe_settings
+from service.models import Role
+from service.production import unsafe_settings
 from service.settings import Environment, Settings
 
 BOTH = frozenset(Role)

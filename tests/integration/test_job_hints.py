@@ -175,7 +175,8 @@ async def test_a_job_longer_than_its_hints_visibility_runs_once(stand: Stand, mo
 STUCK = """
 import asyncio
 from service import worker_process
-from service.production import Role, load_settings
+from service.models import Role
+from service.production import load_settings
 
 async def stuck(*_args, **_more):
     print("begun", flush=True)

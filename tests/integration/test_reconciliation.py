@@ -421,7 +421,8 @@ async def test_an_original_that_goes_while_it_is_looked_for_is_not_missed(empty:
 KILLED = """
 import asyncio, os, signal
 import service.object_store
-from service.production import Role, load_settings
+from service.models import Role
+from service.production import load_settings
 from service.reconciliation import RunOptions, reconcile
 from service.runtime import open_runtime
 from service.telemetry import Metrics

@@ -94,7 +94,10 @@ def test_each_process_starts_from_its_environment(services: dict[str, dict[str, 
         "migrations": "load_settings(Role.WORKER)",
         "buckets": "load_settings(Role.WORKER)",
     }
-    imports = "from service.production import Role, load_settings; from service.delivery import load_signers; "
+    imports = (
+        "from service.models import Role; from service.production import load_settings; "
+        "from service.delivery import load_signers; "
+    )
     for name, check in checks.items():
         run = subprocess.run(
             [sys.executable, "-c", imports + check],

@@ -264,8 +264,8 @@ def test_the_command_takes_nobodys_word_for_his_address(monkeypatch: pytest.Monk
     started: dict[str, object] = {}
     monkeypatch.setattr("uvicorn.run", lambda _, **options: started.update(options))
     settings = Settings(delivery=delivery_settings(), storage=StorageSettings(access_key="x", secret_key="x"))
-    monkeypatch.setattr("service.__main__.load_settings", lambda _: settings)
-    monkeypatch.setattr("service.__main__.configure_logging", lambda _: None)
+    monkeypatch.setattr("service.production.load_settings", lambda _: settings)
+    monkeypatch.setattr("service.log_lines.configure_logging", lambda _: None)
     result = CliRunner().invoke(command_line, ["edge"], catch_exceptions=False)
     assert result.exit_code == 0
     assert (started["proxy_headers"], started["host"], started["port"]) == (False, "127.0.0.1", 8090)

@@ -8,8 +8,8 @@ from pydantic import SecretStr
 
 from service.errors import ConfigurationError
 from service.failpoints import Failpoint
-from service.models import Lane
-from service.production import Role, load_settings, unsafe_settings
+from service.models import Lane, Role
+from service.production import load_settings, unsafe_settings
 from service.settings import (
     AuthSettings,
     DeliverySettings,

@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 
 from service.__main__ import app
 from service.dev.webhook_receiver import webhook_receiver
-from service.production import Role, unsafe_settings
+from service.models import Role
+from service.production import unsafe_settings
 from service.settings import Environment, ReceiverSettings, Settings, WebhookSettings
 from service.settings.webhooks import webhook_key
 from service.stores.webhook_receivers import RegisteredReceiver
