@@ -20,14 +20,14 @@ from indexes.ensure import ensure
 from service.dev.environment import dev_delivery, variables_of
 from service.dev.folder import write_environment, write_urls
 from service.dev.keys import new_keys
-from service.doctor import Finding, Level, examine
+from service.doctor import Finding, Level, examination, examine
+from service.doctor.jail import check_jail
 from service.doctor.queue import check_job_queues, check_queue
 from service.errors import ConfigurationError
-from service.models import Lane
+from service.models import Lane, Role
 from service.processing.fork_client import ForkClient
 from service.processing.wire import Limits
-from service.production import Role
-from service.settings import DeliverySettings, Environment, JobsSettings, Settings, SigningKey
+from service.settings import DeliverySettings, Environment, JobsSettings, Settings, SigningKey, WorkerSettings
 from service.stores.database import open_database
 from tests.documents import ready_media
 from tests.integration.conftest import RunningService, served
@@ -37,6 +37,22 @@ from tests.queues import Queues, open_queues
 from tests.servers import StorageServer
 
 GROUPS = ("mongo", "storage", "delivery", "auth", "http", "worker")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def jail_tried_once() -> Iterator[None]:
+    """A jail takes 1.4 s of CPU to try: under settings it was found well with, it is not tried again."""
+    well: dict[WorkerSettings, Finding] = {}
+
+    async def tried(settings: WorkerSettings) -> Finding:
+        finding = well.get(settings) or await check_jail(settings)
+        if finding.level is Level.OK:
+            well[settings] = finding
+        return finding
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(examination, "check_jail", tried)
+        yield
 
 
 def secrets_of(settings: Settings) -> list[str]:
@@ -256,6 +272,7 @@ async def test_codecs_of_clips_that_are_missing_are_named(
             raise ConfigurationError("The image jail did not start.")
         return await start(limits, work)
 
+    monkeypatch.setattr(examination, "check_jail", check_jail)
     monkeypatch.setattr(ForkClient, "start", without_clips)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "av" else find_spec(name))
     found = await problems(service.settings, Role.WORKER)
