@@ -16,7 +16,7 @@ from schema.embeddings import Embedding, embeddings_of
 from schema.global_id import encode_id
 from schema.look_alikes import DEFAULT_DISTANCE, DEFAULT_FIRST, SimilarMedia, similar_media
 from schema.node import Node
-from schema.originals import ORIGINAL_PATH, original_of
+from schema.originals import ORIGINAL_FIELDS, original_of
 from schema.rendition import Rendition
 from schema.scalars import SHA256, ByteSize, PerceptualHash
 from schema.stored import computed, needs, stored, stored_list
@@ -204,8 +204,9 @@ class Media(Node):
         return ", ".join(f"{sign(self.document, each, together=True).url} {each['width']}w" for each in chosen) or None
 
     @strawberry.field(
-        metadata=needs(ORIGINAL_PATH),
-        description="The untouched original: owner and moderators only, for minutes, and on record.",
+        metadata=needs(*ORIGINAL_FIELDS),
+        description="The untouched original: owner and moderators only, for minutes, and on record. Of a QUARANTINED "
+        "media for moderators alone, and only where one of them took it out of sight.",
     )
     @by_rule
     def original(self, info: Info) -> SignedUrl | None:

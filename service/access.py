@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from service.errors import FailureCode
 from service.lifecycle import MediaStatus
 from service.models import Visibility
 
@@ -65,11 +66,14 @@ class Grant:
     relation: Relation
     statuses: frozenset[MediaStatus]
     visibilities: frozenset[Visibility] = frozenset(Visibility)
+    # Only of what ended in this.
+    failure: FailureCode | None = None
 
 
 _EVERY = frozenset(MediaStatus)
 _LIVE = _EVERY - {MediaStatus.DELETED}
 _READY = frozenset({MediaStatus.READY})
+_QUARANTINED = frozenset({MediaStatus.QUARANTINED})
 _PUBLIC = frozenset({Visibility.PUBLIC})
 
 GRANTS: tuple[Grant, ...] = (
@@ -81,6 +85,8 @@ GRANTS: tuple[Grant, ...] = (
     Grant(Action.READ_DETAILS, Relation.MODERATOR, _LIVE),
     Grant(Action.READ_ORIGINAL, Relation.OWNER, _READY),
     Grant(Action.READ_ORIGINAL, Relation.MODERATOR, _READY),
+    # What a colleague took out of sight is looked at before it is released; what a scanner or decoder did is not.
+    Grant(Action.READ_ORIGINAL, Relation.MODERATOR, _QUARANTINED, failure=FailureCode.MODERATED),
     # Following goes on to the end, so that a client that waits also learns of the deletion.
     Grant(Action.FOLLOW, Relation.ANYONE, _READY, _PUBLIC),
     Grant(Action.FOLLOW, Relation.OWNER, _EVERY),
@@ -117,11 +123,16 @@ _WIDE = frozenset({Relation.MODERATOR, Relation.SERVICE})
 def _covers(grant: Grant, viewer: Viewer, media: Mapping[str, Any]) -> bool:
     if grant.relation is Relation.OWNER and media["owner_id"] != viewer.id:
         return False
+    if grant.failure is not None and (media.get("failure") or {}).get("code") != grant.failure:
+        return False
     return media["status"] in grant.statuses and media["visibility"] in grant.visibilities
 
 
 def may(viewer: Viewer, action: Action, media: Mapping[str, Any]) -> bool:
-    """Whether the table lets `viewer` do `action`. `media` holds `owner_id`, `status` and `visibility`."""
+    """Whether the table lets `viewer` do `action`. `media` holds `owner_id`, `status` and `visibility`.
+
+    Without its `failure.code`, nothing is let through that goes by that.
+    """
     relations = _relations(viewer)
     return any(
         _covers(grant, viewer, media) for grant in GRANTS if grant.action is action and grant.relation in relations
@@ -137,6 +148,8 @@ def _clause(grant: Grant, viewer: Viewer) -> dict[str, Any]:
     # A wide grant names every visibility, so that an index that has it in the middle can be read in order.
     if grant.visibilities != frozenset(Visibility) or grant.relation in _WIDE:
         clause["visibility"] = _one_or_in(sorted(grant.visibilities))
+    if grant.failure is not None:
+        clause["failure.code"] = grant.failure.value
     return clause
 
 

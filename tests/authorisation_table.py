@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from schema.field_rules import FIELD_RULES, WIDENING, Rule
 from service.access import ANONYMOUS, MODERATOR_ROLE, SERVICE_ROLE, Viewer, may
+from service.errors import FailureCode
 from service.lifecycle import MediaStatus
 from service.models import Visibility
 
@@ -27,26 +28,30 @@ _WITHOUT_ACTION: Final = {
     Rule.SIGNED_IN: {**dict.fromkeys(_VIEWERS, "their own"), "anonymous": "no"},
     Rule.UPLOADER: {**dict.fromkeys(_VIEWERS, "no"), "owner": "yes"},
 }
-_EVERY: Final = set(product(MediaStatus, Visibility))
+_Kind = tuple[MediaStatus, Visibility, FailureCode | None]
+_EVERY: Final = set[_Kind](product(MediaStatus, Visibility, (None, *FailureCode)))
 _LIVE: Final = {each for each in _EVERY if each[0] is not MediaStatus.DELETED}
 _READY: Final = {each for each in _EVERY if each[0] is MediaStatus.READY}
+_MODERATED: Final = {each for each in _EVERY if each[::2] == (MediaStatus.QUARANTINED, FailureCode.MODERATED)}
 _WORDS: Final = (
     (_EVERY, "all"),
     (_LIVE, "all but DELETED"),
     (_READY, "READY"),
-    ({(MediaStatus.READY, Visibility.PUBLIC)}, "READY and PUBLIC"),
-    (set[tuple[MediaStatus, Visibility]](), "no"),
+    (_READY | _MODERATED, "READY, and QUARANTINED by a moderator"),
+    ({each for each in _READY if each[1] is Visibility.PUBLIC}, "READY and PUBLIC"),
+    (set[_Kind](), "no"),
 )
+
+
+def _media(status: MediaStatus, visibility: Visibility, failure: FailureCode | None) -> dict[str, Any]:
+    deciding = {"owner_id": "owner", "status": status.value, "visibility": visibility.value}
+    return deciding if failure is None else {**deciding, "failure": {"code": failure.value}}
 
 
 def _cell(rule: Rule, name: str, viewer: Viewer) -> str:
     if rule.action is None:
         return _WITHOUT_ACTION[rule][name]
-    shown = {
-        (status, visibility)
-        for status, visibility in _EVERY
-        if may(viewer, rule.action, {"owner_id": "owner", "status": status.value, "visibility": visibility.value})
-    }
+    shown = {each for each in _EVERY if may(viewer, rule.action, _media(*each))}
     [words] = [words for which, words in _WORDS if which == shown]
     return words
 

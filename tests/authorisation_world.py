@@ -13,6 +13,7 @@ from uuid6 import uuid7
 from schema.field_rules import Rule
 from schema.global_id import encode_id
 from service.access import MODERATOR_ROLE, SERVICE_ROLE
+from service.errors import FailureCode
 from service.perceptual_hash import bands_of, from_stored
 from service.runtime import Runtime
 from service.settings import Settings
@@ -33,9 +34,10 @@ IDENTITIES: Final[Mapping[str, tuple[str | None, tuple[str, ...]]]] = {
     "service": ("a-job", (SERVICE_ROLE,)),
 }
 
-STORED: Final = ("open", "shut", "failed", "locked", "gone")
+# A scanner has `locked` one away, a moderator the `moderated` one.
+STORED: Final = ("open", "shut", "failed", "locked", "moderated", "gone")
 SESSIONS: Final = ("single", "parts")
-_LIVE: Final = frozenset({"open", "shut", "failed", "locked", *SESSIONS})
+_LIVE: Final = frozenset({"open", "shut", "failed", "locked", "moderated", *SESSIONS})
 _EVERY: Final = _LIVE | {"gone"}
 _OPEN: Final = frozenset({"open"})
 _NONE: Final[frozenset[str]] = frozenset()
@@ -50,7 +52,7 @@ SHOWN: Final[Mapping[Rule, Mapping[str, frozenset[str]]]] = {
     Rule.READERS: _shown(anonymous=_OPEN, other=_OPEN, service=_OPEN, owner=_LIVE, moderator=_LIVE),
     Rule.FOLLOWERS: _shown(anonymous=_OPEN, other=_OPEN, service=_OPEN, owner=_EVERY, moderator=_EVERY),
     Rule.DETAILS: _shown(owner=_LIVE, moderator=_LIVE),
-    Rule.ORIGINAL: _shown(owner=frozenset({"open", "shut"}), moderator=frozenset({"open", "shut"})),
+    Rule.ORIGINAL: _shown(owner=frozenset({"open", "shut"}), moderator=frozenset({"open", "shut", "moderated"})),
     Rule.CHANGERS: _shown(owner=_LIVE, moderator=_LIVE),
     Rule.ANNOTATORS: _shown(owner=_LIVE, moderator=_LIVE, service=_LIVE),
     Rule.DELETERS: _shown(owner=_EVERY, moderator=_EVERY),
@@ -117,7 +119,8 @@ def perceptual_hash_of(label: str) -> str:
     return from_stored(_perceptual_hash(label))
 
 
-_STATUSES: Final = {"failed": "FAILED", "locked": "QUARANTINED", "gone": "DELETED"}
+_STATUSES: Final = {"failed": "FAILED", "locked": "QUARANTINED", "moderated": "QUARANTINED", "gone": "DELETED"}
+_CODES: Final = {"failed": "failed-code", "locked": "locked-code", "moderated": FailureCode.MODERATED.value}
 
 
 def _document(label: str, annotation_id: UUID, twin_of: UUID) -> dict[str, Any]:
@@ -158,8 +161,8 @@ def _document(label: str, annotation_id: UUID, twin_of: UUID) -> dict[str, Any]:
         ],
         "has_embeddings": True,
     }  # fmt: skip
-    if label in {"failed", "locked"}:
-        media["failure"] = {"code": f"{label}-code", "message": f"{label}-message", "retryable": True}
+    if code := _CODES.get(label):
+        media["failure"] = {"code": code, "message": f"{label}-message", "retryable": True}
     if status := _STATUSES.get(label):
         media["status"] = media["status_history"][-1]["status"] = status
     return media

@@ -24,7 +24,7 @@ from tests.integration.conftest import RunningService, served
 from tests.integration.mutation_scenarios import INPUTS, KEYED
 
 # Not the stranger's: private, quarantined, deleted; and sessions that are open.
-FOREIGN: Final = ("shut", "locked", "gone")
+FOREIGN: Final = ("shut", "locked", "moderated", "gone")
 _WATCHED: Final = frozenset({"find", "aggregate", "insert", "update", "delete", "findAndModify"})
 
 # An input for each mutation that names something; the kind of what it names stands for its global id.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -116,7 +117,12 @@ async def test_quarantine_ends_signing_at_once_and_release_processes_again(
     assert (owners["status"], owners["failure"]["code"], owners["moderation"]) == ("QUARANTINED", "MODERATED", None)
     assert "pet" not in str(owners)
     assert nothing_signed(owners)
-    assert nothing_signed(await seen_by(mo, media_id))
+    moderators = await seen_by(mo, media_id)
+    original = (await http.get(moderators["original"]["url"])).content
+    assert hashlib.sha256(original).hexdigest() == before["content"]["sha256"]
+    looks = {"subject": str(media_id), "action": "original.accessed"}
+    assert [each["actor"] async for each in service.runtime.database.handle["audit"].find(looks)] == ["mo"]
+    assert nothing_signed({**moderators, "original": None})
     [newest] = (await mo.run(NEWEST))["mediaList"]["nodes"]
     assert newest == {"id": encode_id("Media", media_id), "moderation": [{"reason": "Not a pet."}]}
 

@@ -36,6 +36,8 @@ mutation Retry($input: RetryProcessingInput!) {
   retryProcessing(input: $input) { userErrors { code message } }
 }
 """
+TAKE = "mutation Take($input: ModerateMediaInput!) { moderateMedia(input: $input) { userErrors { code message } } }"
+LOCKED = "{ mediaList(first: 100, filter: {status: [QUARANTINED]}) { nodes { id original { url } } } }"
 FIND = "query Find($sha256: [SHA256!]!) { findDuplicates(sha256: $sha256) { media { id } } }"
 OPEN = """
 mutation Open($input: CreateUploadsInput!) {
@@ -305,6 +307,28 @@ async def test_malware_that_is_served_is_served_no_longer_once_it_is_known(
         found = await document(service, media_id)
         assert found["status"] == "QUARANTINED"
         assert await tag_of(service, found["original"]) == "state=quarantined"
+
+
+async def test_what_a_moderator_took_is_opened_by_none_once_it_is_known_as_malware(
+    service: RunningService, clamd: Clamd
+) -> None:
+    anna, mo, file = newcomer(service), service.client("mod", roles=("moderator",)), infected(9)
+    async with service.working():
+        first = await anna.send(file)
+        assert await anna.wait(first) == {first: "READY"}
+    taken = {"idempotencyKey": uuid4().hex, "id": first, "decision": "QUARANTINE", "reason": "Not a pet."}
+    assert await mo.run(TAKE, input=taken) == {"moderateMedia": {"userErrors": []}}
+    assert (await mo.run(SEEN, id=first))["media"]["original"] is not None
+    assert (await anna.run(SEEN, id=first))["media"]["original"] is None
+
+    async with scanning(service, clamd.unix).working():
+        again = await already_there(anna, file, "PROFILE")
+        assert await anna.wait(again) == {again: "QUARANTINED"}
+    for media_id, code in ((first, "MODERATED"), (again, "MALWARE_FOUND")):
+        seen = (await mo.run(SEEN, id=media_id))["media"]
+        assert (seen["failure"]["code"], seen["original"]) == (code, None)
+    listed = (await mo.run(LOCKED))["mediaList"]["nodes"]
+    assert [each["original"] for each in listed if each["id"] in {first, again}] == [None, None]
 
 
 async def test_malware_of_one_is_nothing_to_another_until_it_is_scanned(service: RunningService, clamd: Clamd) -> None:

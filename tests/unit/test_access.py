@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from service.access import ANONYMOUS, MODERATOR_ROLE, SERVICE_ROLE, Action, Viewer, granted_filters, may
+from service.errors import FailureCode
 from service.lifecycle import MediaStatus
 from service.models import Visibility
 from service.stores.media import MediaStore
@@ -25,9 +26,15 @@ VIEWERS = {
     "anonymous": ANONYMOUS,
 }
 
+FAILURES = (None, FailureCode.MODERATED, FailureCode.MALWARE_FOUND)
 EVERY_MEDIA = [
-    {"owner_id": "owner", "status": status.value, "visibility": visibility.value}
-    for status, visibility in product(MediaStatus, Visibility)
+    {
+        "owner_id": "owner",
+        "status": status.value,
+        "visibility": visibility.value,
+        "failure": None if failure is None else {"code": failure.value},
+    }
+    for status, visibility, failure in product(MediaStatus, Visibility, FAILURES)
 ]
 
 
@@ -53,6 +60,15 @@ def test_moderating_is_for_moderators_alone() -> None:
     assert allowed(MODERATOR, Action.MODERATE) == allowed(MODERATOR, Action.READ) != set()
     for viewer in (OWNER, OTHER, MODEL, ANONYMOUS):
         assert allowed(viewer, Action.MODERATE) == set()
+
+
+def test_of_what_is_locked_away_moderators_look_at_what_one_of_them_has() -> None:
+    locked = [media for media in EVERY_MEDIA if media["status"] == "QUARANTINED"]
+    for viewer in VIEWERS.values():
+        seen = [media["failure"] for media in locked if may(viewer, Action.READ_ORIGINAL, media)]
+        assert seen == ([{"code": "MODERATED"}] * 2 if viewer.is_moderator else [])
+    unread = {"owner_id": "owner", "status": "QUARANTINED", "visibility": "PUBLIC"}
+    assert not may(MODERATOR, Action.READ_ORIGINAL, unread), "why it is locked away was not read"
 
 
 @pytest.mark.parametrize("action", sorted(set(Action) - {Action.MODERATE}))
