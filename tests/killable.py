@@ -7,6 +7,7 @@ The parent has loaded everything and opened nothing, so a child costs millisecon
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import os
 import signal
@@ -162,6 +163,8 @@ def main() -> None:
     settings = Settings()
     object_store = ObjectStore(settings.storage)
     pipeline.warm_up()
+    # What is loaded stays shared with the children: a collection in one of them would copy it all.
+    gc.freeze()
     ask = partial(_in_a_child, settings, object_store)
     for line in sys.stdin.buffer:
         sys.stdout.buffer.write(orjson.dumps(ask(orjson.loads(line))) + b"\n")
