@@ -9,7 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 from uuid import UUID
@@ -27,6 +27,8 @@ TERMINAL = {"READY", "FAILED", "QUARANTINED", "EXPIRED", "DELETED"}
 # They keep their original; one that is DELETED keeps it for as long as its deletion has not said otherwise.
 _HOLD_BYTES = {"UPLOADED", "PROCESSING", "READY", "FAILED", "QUARANTINED"}
 AT_ONCE = 8
+# So many objects does S3 remove with one request.
+_REMOVED_AT_ONCE = 1_000
 
 Document = dict[str, Any]
 
@@ -54,7 +56,10 @@ class Findings:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything there is, by id or key. `objects` maps (bucket, key) to the number of its versions and markers."""
+    """Everything there is, by id or key. `objects` maps (bucket, key) to the number of its versions and markers.
+
+    `versions`: the ids of these, where real storage was looked at.
+    """
 
     media: Mapping[UUID, Document]
     uploads: Mapping[UUID, Document]
@@ -65,6 +70,7 @@ class Snapshot:
     media_bucket: str
     objects: Mapping[tuple[str, str], int]
     pending: tuple[str, ...]
+    versions: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def live(self) -> set[UUID]:
@@ -125,14 +131,18 @@ class Auditor:
         For a service at rest: no client on its way, no job and no sweep left to run.
         """
         found = self.look()
-        unreadable = self._unreadable(found, found.media if read is None else read)
+        return self.judge(found, read=found.media if read is None else read)
+
+    def judge(self, found: Snapshot, *, read: Collection[UUID]) -> Findings:
+        """Every invariant over what was looked at, and the bytes of the media in `read`."""
+        unreadable = self._unreadable(found, read)
         findings = examine(found)
         return replace(findings, broken=(*findings.broken, *unreadable))
 
     def look(self) -> Snapshot:
         upload_bucket, media_bucket = self._buckets
         kept = self._database["deletions"].find({"stage": "HIDDEN"}, {"_id": 1})
-        objects, pending = self.look_at_storage()
+        versions, pending = self.look_at_storage()
         return Snapshot(
             media=self._by_id("media"),
             uploads=self._by_id("uploads"),
@@ -141,23 +151,51 @@ class Auditor:
             kept_deletions={each["_id"] for each in kept},
             upload_bucket=upload_bucket,
             media_bucket=media_bucket,
-            objects=objects,
+            objects={place: len(ids) for place, ids in versions.items()},
             pending=pending,
+            versions=versions,
         )
 
-    def look_at_storage(self) -> tuple[Counter[tuple[str, str]], tuple[str, ...]]:
-        """The number of versions and markers by (bucket, key), and the keys of the multipart uploads nobody ended."""
-        listings = self._pool.map(self._keys, self._buckets)
+    def look_at_storage(self) -> tuple[dict[tuple[str, str], tuple[str, ...]], tuple[str, ...]]:
+        """The ids of versions and markers by (bucket, key), and the keys of the multipart uploads nobody ended."""
+        listings = self._pool.map(self._listed, self._buckets)
         pending = self._pool.map(self._pending, self._buckets)
-        objects = Counter((bucket, key) for bucket, keys in zip(self._buckets, listings, strict=True) for key in keys)
-        return objects, tuple(key for keys in pending for key in keys)
+        versions: dict[tuple[str, str], tuple[str, ...]] = {}
+        for bucket, listed in zip(self._buckets, listings, strict=True):
+            for key, version in listed:
+                versions[bucket, key] = (*versions.get((bucket, key), ()), version)
+        return versions, tuple(key for keys in pending for key in keys)
+
+    def remove(self, found: Snapshot, *, keep: Collection[UUID]) -> None:
+        """Remove all that was looked at, and nothing that has come since; what the media in `keep` need stays."""
+        kept = replace(found, media={key: media for key, media in found.media.items() if key in keep})
+        for bucket in self._buckets:
+            gone = [
+                {"Key": key, "VersionId": version}
+                for (holder, key), versions in found.versions.items()
+                if holder == bucket and (holder, key) not in kept.needed
+                for version in versions
+            ]
+            for first in range(0, len(gone), _REMOVED_AT_ONCE):
+                page = {"Objects": gone[first : first + _REMOVED_AT_ONCE], "Quiet": True}
+                answer = self._s3.delete_objects(Bucket=bucket, Delete=page)
+                assert "Errors" not in answer, answer
+        contents = {"_id": {"$in": list(found.contents)}}
+        self._database["contents"].update_many(contents, {"$pull": {"refs": {"$nin": list(keep)}}})
+        self._database["contents"].delete_many({**contents, "refs": []})
+        for name, ids in {
+            "media": found.media.keys() - keep,
+            "uploads": found.uploads.keys() - keep,
+            "jobs": {job["_id"] for job in found.jobs if job["media_id"] not in keep},
+        }.items():
+            self._database[name].delete_many({"_id": {"$in": list(ids)}})
 
     def _by_id(self, collection: str) -> dict[Any, Document]:
         return {each["_id"]: each for each in self._database[collection].find()}
 
-    def _keys(self, bucket: str) -> list[str]:
+    def _listed(self, bucket: str) -> list[tuple[str, str]]:
         return [
-            entry["Key"]
+            (entry["Key"], entry["VersionId"])
             for page in self._s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
             for entry in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
         ]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
+from bson import decode
+from bson.raw_bson import RawBSONDocument
 from motor.motor_asyncio import AsyncIOMotorDatabase
 
 from tests.audit_storage import Auditor
@@ -20,6 +23,8 @@ class Witness:
 
     database: AsyncIOMotorDatabase[dict[str, Any]]
     auditor: Auditor
+    # By the bytes they were read from: most of what is looked at has not changed since, and to decode it costs most.
+    _decoded: dict[bytes, dict[str, Any]] = field(default_factory=dict, repr=False)
 
     async def look(self) -> Snapshot:
         """Every document but for what keys were used and how often somebody asked, the versions of every object, and
@@ -27,11 +32,31 @@ class Witness:
         """
         storage = asyncio.create_task(asyncio.to_thread(self.auditor.look_at_storage))
         names = sorted(set(await self.database.list_collection_names()) - {"idempotency", "rate_limits"})
-        found: Snapshot = {
-            name: {document["_id"]: document async for document in self.database[name].find()} for name in names
-        }
-        objects, pending = await storage
-        return {**found, "objects": dict(objects), "multiparts": dict(Counter(pending))}
+        found: Snapshot = {name: {} for name in names}
+        for each in await self._read(names):
+            found[each["collection"]][each["document"]["_id"]] = each["document"]
+        versions, pending = await storage
+        objects = {place: len(ids) for place, ids in versions.items()}
+        return {**found, "objects": objects, "multiparts": dict(Counter(pending))}
+
+    async def _read(self, names: list[str]) -> list[dict[str, Any]]:
+        """Every document with its collection, in one answer."""
+        codec = self.database.codec_options
+        reading = self.database[names[0]].with_options(codec.with_options(document_class=RawBSONDocument))
+        documents = await reading.aggregate(list(_all_of(names))).to_list(None)
+        for each in documents:
+            if each.raw not in self._decoded:
+                self._decoded[each.raw] = decode(each.raw, codec)
+        return [self._decoded[each.raw] for each in documents]
+
+
+def _all_of(names: list[str]) -> Iterator[dict[str, Any]]:
+    """The stages that read these collections, beginning with the first."""
+    first, *others = ([{"$project": {"_id": 0, "collection": name, "document": "$$ROOT"}}] for name in names)
+    yield from first
+    yield from (
+        {"$unionWith": {"coll": name, "pipeline": stages}} for name, stages in zip(names[1:], others, strict=True)
+    )
 
 
 def effects(before: Snapshot, after: Snapshot) -> Counter[str]:

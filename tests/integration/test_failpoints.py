@@ -28,11 +28,10 @@ from service.failpoints import Failpoint as P
 from service.processing.jail import Jail
 from service.runtime import open_runtime
 from service.settings import Settings
-from service.telemetry import Metrics
 from tests.api_client import ApiClient
 from tests.audit_storage import Auditor
 from tests.commit_ledger import CommitLedger
-from tests.crash_stand import Killable, Stand, Upload
+from tests.crash_stand import AttemptsHeard, Killable, Stand, Upload
 from tests.deletion_killable import DELETING
 from tests.killable import IN_PARTS, send_small_files_in_parts
 from tests.photos import small_photo
@@ -189,18 +188,18 @@ async def test_worker_after_worker_is_killed_and_nothing_is_committed_twice(stan
 @pytest.fixture(scope="module")
 async def stand(settings: Settings, jail: Jail) -> AsyncIterator[Stand]:
     # Whoever dies here dies of a signal: no job is to blame, however often it is met by one.
-    worker = settings.worker.model_copy(update={"poll_s": 0.02, "concurrency": 1, "max_attempts": 100})
+    worker = settings.worker.model_copy(update={"poll_s": 0.1, "concurrency": 1, "max_attempts": 100})
     settings = settings.model_copy(update={"worker": worker})
-    auditor = Auditor(settings)
+    auditor, attempts = Auditor(settings), AttemptsHeard()
     with pytest.MonkeyPatch.context() as patch:
         send_small_files_in_parts(patch.setattr)
         async with (
-            open_runtime(settings, Metrics()) as runtime,
+            open_runtime(settings, attempts) as runtime,
             Killable.started(settings) as killable,
             httpx.AsyncClient(timeout=30) as http,
         ):
             await ensure(runtime.database.handle)
-            yield Stand(settings, runtime, jail, killable, auditor, http)
+            yield Stand(settings, runtime, jail, killable, auditor, http, attempts)
     auditor.close()
 
 
@@ -225,6 +224,7 @@ async def owner_of_the_photo(stand: Stand) -> str:
     upload = Upload(stand, uuid4().hex, PHOTO, batch("single"))
     await upload.finish()
     await stand.work()
+    stand.needed_again.update(await stand.media_of(upload.owner))
     return upload.owner
 
 
