@@ -23,9 +23,15 @@ from tests.photos import large_png, small_photo
 PICTURE_BYTES = 18_000_000
 
 
+@pytest.fixture(scope="module")
+def picture() -> bytes:
+    """A PNG of three parts."""
+    return large_png(PICTURE_BYTES)
+
+
 @pytest.fixture
-async def session(service: RunningService) -> Session:
-    return await open_session(service.client(uuid4().hex), large_png(PICTURE_BYTES))
+async def session(service: RunningService, picture: bytes) -> Session:
+    return await open_session(service.client(uuid4().hex), picture)
 
 
 def key_of(global_id: str) -> dict[str, Any]:
