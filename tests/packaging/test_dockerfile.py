@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import dockerfile
@@ -98,12 +99,18 @@ class Scratch:
 
 
 @pytest.fixture(scope="module")
-def scratch(stages: dict[str, Stage], tmp_path_factory: pytest.TempPathFactory) -> Scratch:
+def scratch(
+    stages: dict[str, Stage], server_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scratch]:
+    """In memory, where programs may be run from there: an image is thousands of files, and 400 MB."""
     if not os.environ.get("CI"):
         pytest.skip("installs the images' packages from the registry; runs where CI is set: make test CI=true")
-    scratch = Scratch(tmp_path_factory.mktemp("image"))
+    is_for_programs = not os.statvfs(server_folder).f_flag & os.ST_NOEXEC
+    root = server_folder / "image" if is_for_programs else tmp_path_factory.mktemp("image")
+    scratch = Scratch(root)
     scratch.run(stages["wheel"])
-    return scratch
+    yield scratch
+    shutil.rmtree(root)
 
 
 @pytest.mark.parametrize("image", ["api", "worker"])
@@ -177,10 +184,21 @@ async def test_what_an_image_installs_starts_answers_and_stops(
     assert not await is_healthy()
     argv = [python, *common.last("ENTRYPOINT")[1:], *stage.last("CMD")]
     child = await children.start(f"{image.name}-image", argv, env=env, cwd=tmp_path, grace_s=15)
+    # Each of the image's own questions is a process: none before there is somebody to ask.
+    await children.wait_until(child, partial(listens, int(env[image.port])), timeout_s=30)
     await children.wait_until(child, is_healthy, timeout_s=30)
     await children.stop(child)
     # uvicorn ends by the signal it was sent, once it has finished what it had begun.
     assert child.process.returncode in {0, -signal.SIGTERM}, child.last_words()
+
+
+async def listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 async def output(*argv: str | Path, env: dict[str, str], cwd: Path) -> tuple[int, str]:
