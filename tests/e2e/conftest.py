@@ -20,9 +20,11 @@ from tests.e2e.bundling import ESBUILD
 from tests.e2e.running_stack import REPOSITORY, Stack
 from tests.e2e.storage_proxy import StorageProxy, running_proxy
 
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+# The first draws nothing for windows that nobody sees, and takes half of the CPU.
+CHROMIUM_NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 NO_CHROMIUM = (
-    "There is no Chromium for the browser tests: sudo apt-get install chromium, or name one in CHROMIUM=/path/to/it."
+    "There is no Chromium for the browser tests: sudo apt-get install chromium-headless-shell (or chromium), "
+    "or name one in CHROMIUM=/path/to/it."
 )
 NO_BUNDLER = "This needs Node.js 20 or later, Uppy and a bundler: npm ci --prefix tests/e2e/uppy"
 # Far more than anything takes, for machines that are busy with other things.
