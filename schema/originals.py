@@ -22,21 +22,17 @@ from schema.values import SignedUrl
 from service.access import Action, may
 from service.delivery import SignedUrl as Signed
 from service.documents import MediaDocument
-from service.errors import MalwareFound, NotPermitted
+from service.errors import NotPermitted
 from service.graphql_compiler import by_selection
-from service.lifecycle import MediaStatus
 from service.original_access import Access
-from service.quarantine import refuse_known_malware
 
 _ORIGINAL_PATH = "original.key"
 # What `Media.original` reads: beside the key, what decides of one that is QUARANTINED.
-ORIGINAL_FIELDS = (_ORIGINAL_PATH, "failure.code", "content.sha256", "processing.malware")
+ORIGINAL_FIELDS = (_ORIGINAL_PATH, "failure.code")
 
 
 def original_of(info: Info, media: MediaDocument) -> Any:
     """The address of the original of `media`: a SignedUrl, or one to be awaited where it is not on record yet.
-
-    Of what is QUARANTINED there is none if its bytes have been found to be malware since.
 
     Whether the viewer may have it is decided before. Raises NotPermitted for nobody, ValueError for a document that
     names another object than an original.
@@ -47,24 +43,12 @@ def original_of(info: Info, media: MediaDocument) -> Any:
     signed = info.context.delivery.original_url(key=original["key"])
     access = _access(info, media, signed)
     shown = SignedUrl(url=URL(signed.url), expires_at=signed.expires_at)
-    if media["status"] == MediaStatus.QUARANTINED:
-        return _unless_malware(info, media, access, shown)
     return shown if info.context.originals.is_on_record(access) else _once_on_record(info, access, shown)
 
 
 async def _once_on_record(info: Info, access: Access, shown: SignedUrl) -> SignedUrl:
     await info.context.originals.put_on_record(access)
     return shown
-
-
-async def _unless_malware(info: Info, media: MediaDocument, access: Access, shown: SignedUrl) -> SignedUrl | None:
-    sha256 = media["content"].get("sha256")
-    if sha256 is not None:
-        try:
-            await refuse_known_malware(media, sha256, stores=info.context.runtime.stores)
-        except MalwareFound:
-            return None
-    return await _once_on_record(info, access, shown)
 
 
 def _access(info: Info, media: MediaDocument, signed: Signed) -> Access:
@@ -82,14 +66,7 @@ async def record_originals(info: Info, documents: Iterable[MediaDocument], field
     if _ORIGINAL_PATH not in fields or not _selects_originals(info._raw_info):
         return
     viewer = info.context.viewer
-    # Of what is QUARANTINED it is not known yet whether it is given out.
-    shown = [
-        media
-        for media in documents
-        if "original" in media
-        and media["status"] != MediaStatus.QUARANTINED
-        and may(viewer, Action.READ_ORIGINAL, media)
-    ]
+    shown = [media for media in documents if "original" in media and may(viewer, Action.READ_ORIGINAL, media)]
     await info.context.originals.put_all_on_record(_accesses(info, shown))
 
 

@@ -160,7 +160,7 @@ def _one_or_in(values: list[Any]) -> Any:
 def granted_filters(viewer: Viewer, action: Action) -> list[dict[str, Any]]:
     """The same table as MongoDB filters, any of which lets a media through; an empty list lets none.
 
-    A moderator's or service's own rows are contained in the wider one, so only that one is returned.
+    A moderator's or service's own rows are contained in the wider ones, so only those are returned.
     """
     relations = _relations(viewer)
     grants = [grant for grant in GRANTS if grant.action is action and grant.relation in relations]

@@ -39,7 +39,8 @@ async def quarantine(
 ) -> None:
     """Mark the original of `media` in storage; for malware, also lock away what its owner has READY with these bytes.
 
-    The renditions of those are removed by a job each, from storage and from the CDN. To be called before `media` itself
+    The renditions of those are removed by a job each, from storage and from the CDN. What a moderator has locked away
+    already is malware from then on, and keeps that verdict when `media` is gone. To be called before `media` itself
     becomes QUARANTINED: whoever dies here is followed by another attempt. Repeats are free. Raises
     TemporarilyUnavailable.
     """
@@ -59,6 +60,8 @@ async def quarantine(
             if moved is not None:
                 log.warning("malware was served until now", media_id=str(each["_id"]), signature=error.signature)
                 await enqueue_removal(each, moved.sequence, stores)
+    # After what was READY: a moderator may have taken any of it in the meantime.
+    await stores.moderation.condemn(media["owner_id"], sha256, failure_values(error))
     for each in await _quarantined(media["owner_id"], sha256, stores):
         # Also where an earlier attempt died before it came to this.
         await enqueue_removal(each, each["status_sequence"], stores)
@@ -95,9 +98,10 @@ async def refuse_known_malware(media: MediaDocument, sha256: str, *, stores: Sto
 
     In `media` (with its `processing`) itself, which a moderator may have released, or in another of its owner's.
     """
-    for each in (media, *await _quarantined(media["owner_id"], sha256, stores)):
-        if "malware" in each.get("processing", {}):
-            raise MalwareFound(**each["processing"]["malware"])
+    own = media.get("processing", {}).get("malware")
+    verdict = own or await stores.moderation.verdict_on(media["owner_id"], sha256)
+    if verdict is not None:
+        raise MalwareFound(**verdict)
 
 
 async def keep_original(media: MediaDocument, *, stores: Stores, object_store: ObjectStore) -> None:
@@ -113,7 +117,7 @@ async def keep_original(media: MediaDocument, *, stores: Stores, object_store: O
 
 
 async def _quarantined(owner_id: str, sha256: str, stores: Stores) -> list[MediaDocument]:
-    fields = ("original", "processing.malware", "renditions.key", "status_sequence")
+    fields = ("original", "renditions.key", "status_sequence")
     return await stores.media.find_by_content(owner_id, [sha256], statuses={MediaStatus.QUARANTINED}, fields=fields)
 
 

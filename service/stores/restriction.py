@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# The fields that grants speak of; conditions on them are one value or a list of values.
-_GRANTED = frozenset({"owner_id", "status", "visibility"})
-
 Branch = dict[str, frozenset[str]]
 
 
 def restrict(query: Mapping[str, Any], access: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """`query` narrowed to what any clause of `access` lets through; None if that can be nothing.
 
+    On fields that `access` speaks of, conditions are one value or a list of values, in `query` as well.
+
     Conditions on the same field are intersected and branches that another contains are dropped: MongoDB would answer
     the same without it, but sorts in memory what it could have read from an index in order.
     """
-    asked = {field: _values(query[field]) for field in _GRANTED & query.keys()}
+    granted = {field for clause in access for field in clause}
+    asked = {field: _values(query[field]) for field in granted & query.keys()}
     branches = [branch for clause in access if (branch := _intersection(asked, clause)) is not None]
     branches = _widest(branches)
     if not branches:
         return None
-    rest = {field: condition for field, condition in query.items() if field not in _GRANTED}
-    common = {field for field in _GRANTED if all(branch.get(field) == branches[0].get(field) for branch in branches)}
+    rest = {field: condition for field, condition in query.items() if field not in granted}
+    common = {field for field in granted if all(branch.get(field) == branches[0].get(field) for branch in branches)}
     narrowed = {**rest, **_conditions({field: branches[0][field] for field in common & branches[0].keys()})}
     if len(branches) == 1:
         return narrowed

@@ -37,7 +37,7 @@ mutation Retry($input: RetryProcessingInput!) {
 }
 """
 TAKE = "mutation Take($input: ModerateMediaInput!) { moderateMedia(input: $input) { userErrors { code message } } }"
-LOCKED = "{ mediaList(first: 100, filter: {status: [QUARANTINED]}) { nodes { id original { url } } } }"
+DELETE = "mutation Delete($input: DeleteMediaInput!) { deleteMedia(input: $input) { userErrors { code message } } }"
 FIND = "query Find($sha256: [SHA256!]!) { findDuplicates(sha256: $sha256) { media { id } } }"
 OPEN = """
 mutation Open($input: CreateUploadsInput!) {
@@ -324,11 +324,22 @@ async def test_what_a_moderator_took_is_opened_by_none_once_it_is_known_as_malwa
     async with scanning(service, clamd.unix).working():
         again = await already_there(anna, file, "PROFILE")
         assert await anna.wait(again) == {again: "QUARANTINED"}
-    for media_id, code in ((first, "MODERATED"), (again, "MALWARE_FOUND")):
-        seen = (await mo.run(SEEN, id=media_id))["media"]
-        assert (seen["failure"]["code"], seen["original"]) == (code, None)
-    listed = (await mo.run(LOCKED))["mediaList"]["nodes"]
-    assert [each["original"] for each in listed if each["id"] in {first, again}] == [None, None]
+    assert await anna.run(DELETE, input={"idempotencyKey": uuid4().hex, "ids": [again]}) == {
+        "deleteMedia": {"userErrors": []}
+    }
+    seen = (await mo.run(SEEN, id=first))["media"]
+    assert (seen["failure"]["code"], seen["original"]) == ("MALWARE_FOUND", None), "also when the other is gone"
+    await service.runtime.stores.audit.settle("media", [uuid_of(first)])
+    entries = service.runtime.database.handle["audit"].find({"subject": str(uuid_of(first))})
+    told = [each["details"] async for each in entries if each["action"] == "media.quarantined"]
+    assert told[-1] == {"failure": "MALWARE_FOUND"}
+
+    # Nor is it shown by a release that no scanner is asked about.
+    async with service.working():
+        await no_job_open(service, first)
+        released = {**taken, "idempotencyKey": uuid4().hex, "decision": "RELEASE"}
+        assert await mo.run(TAKE, input=released) == {"moderateMedia": {"userErrors": []}}
+        assert await anna.wait(first) == {first: "QUARANTINED"}
 
 
 async def test_malware_of_one_is_nothing_to_another_until_it_is_scanned(service: RunningService, clamd: Clamd) -> None:

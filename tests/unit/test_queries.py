@@ -39,7 +39,7 @@ def projected(library: Library) -> set[str]:
         ("... on Media { tags } ...More", {"tags", "alt_text"}),
         ("title @skip(if: true) tags @include(if: $yes)", {"tags"}),
         ("title @include(if: $no)", set()),
-        ("original { url }", {"original.key", "failure.code", "content.sha256", "processing.malware"}),
+        ("original { url }", {"original.key", "failure.code"}),
         ("id __typename", set()),
     ],
 )

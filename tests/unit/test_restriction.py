@@ -8,13 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mongomock.filtering import filter_applies
 
+from service.access import MODERATOR_ROLE, SERVICE_ROLE, Action, Viewer, granted_filters
 from service.stores.restriction import restrict
 
 OWNERS, STATUSES, VISIBILITIES = ("anna", "bert"), ("READY", "FAILED", "DELETED"), ("PUBLIC", "PRIVATE")
+CODES = ("MODERATED", "MALWARE_FOUND")
 EVERY = [
-    {"owner_id": owner, "status": status, "visibility": visibility}
-    for owner, status, visibility in product(OWNERS, STATUSES, VISIBILITIES)
+    {"owner_id": owner, "status": status, "visibility": visibility, "failure": {"code": code}}
+    for owner, status, visibility, code in product(OWNERS, STATUSES, VISIBILITIES, CODES)
 ]
+VALUES = {"owner_id": OWNERS, "status": STATUSES, "visibility": VISIBILITIES, "failure.code": CODES}
 
 
 def conditions(values: tuple[str, ...]) -> st.SearchStrategy[Any]:
@@ -22,10 +25,16 @@ def conditions(values: tuple[str, ...]) -> st.SearchStrategy[Any]:
     return st.one_of(st.sampled_from(values), several)
 
 
-clauses = st.fixed_dictionaries(
-    {},
-    optional={"owner_id": conditions(OWNERS), "status": conditions(STATUSES), "visibility": conditions(VISIBILITIES)},
-)
+clauses = st.fixed_dictionaries({}, optional={field: conditions(values) for field, values in VALUES.items()})
+
+
+def test_every_field_that_grants_speak_of_is_tried() -> None:
+    viewer = Viewer("anna", frozenset({MODERATOR_ROLE, SERVICE_ROLE}))
+    filters = [
+        clause for action in Action for who in (viewer, Viewer("bert")) for clause in granted_filters(who, action)
+    ]
+    fields = {field for clause in filters for field in clause}
+    assert fields == VALUES.keys()
 
 
 @given(clauses, st.lists(clauses, max_size=3))
