@@ -49,7 +49,7 @@ LABEL org.opencontainers.image.title="media-metadata-service" \
       org.opencontainers.image.licenses="Apache-2.0"
 
 FROM common AS worker
-LABEL org.opencontainers.image.description="Worker: decodes in a jail; holds no signing key"
+LABEL org.opencontainers.image.description="Worker: decodes in a jail; no GraphQL, no token library"
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends libseccomp2 tesseract-ocr && rm -rf /var/lib/apt/lists/*
 COPY --from=worker-packages /opt/media/ /opt/media/
