@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from service.commands.on_record import put_on_record
 from service.commands.printing import counted, json_line, print_table, problem_console, result_console
@@ -26,6 +27,9 @@ from service.telemetry import Metrics
 _COUNT_LIMIT = 1_000_000
 # Dead letters that are written before they are removed: what an interruption may leave there twice.
 _BATCH = 100
+# Of the jobs to be retried, how many go on record by their ids, and how much of each id.
+_NAMED_IDS = 100
+_LONGEST_ID = 200
 _AWAY: tuple[type[Exception], ...] = (MediaServiceError, *OUTAGE_ERRORS)
 _COLUMNS = ("Job", "Kind", "Lane", "State", "Attempt", "Enqueued", "Last error")
 
@@ -70,9 +74,7 @@ async def retry_jobs(settings: Settings, ids: Sequence[str], *, kind: str | None
     failed = 0
     async with open_runtime(settings, Metrics()) as runtime:
         try:
-            await put_on_record(
-                "jobs retry", {"kind": kind and str(kind), "jobs": len(ids) or "all"}, audit=runtime.stores.audit
-            )
+            await put_on_record("jobs retry", _retry_options(ids, kind), audit=runtime.stores.audit)
             async with aclosing(_chosen(runtime.stores.dead_letters, ids, kind)) as chosen:
                 async for job_id, letter in chosen:
                     retried = await _retry(letter, runtime)
@@ -81,6 +83,13 @@ async def retry_jobs(settings: Settings, ids: Sequence[str], *, kind: str | None
         except _AWAY as error:
             return _stopped(error)
     return 1 if failed else 0
+
+
+def _retry_options(ids: Sequence[str], kind: str | None) -> dict[str, Any]:
+    if not ids:
+        return {"kind": kind and str(kind), "jobs": "all"}
+    # What is no id may be of any length, and there may be very many: an entry is for good.
+    return {"jobs": [each[:_LONGEST_ID] for each in ids[:_NAMED_IDS]], "number": len(ids)}
 
 
 async def _chosen(

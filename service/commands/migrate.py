@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import asdict
 from uuid import UUID, uuid4
 
 import typer
@@ -63,8 +64,8 @@ async def run_migration(settings: Settings, options: MigrationOptions) -> int:
     )
     try:
         async with open_database(settings.mongo) as database:
-            recorded = {"to": options.to, "recheck": options.recheck}
-            direction = "--down" if options.down else "--up"
+            recorded = asdict(options)
+            direction = "--down" if recorded.pop("down") else "--up"
             await put_on_record(f"migrate {direction}", recorded, audit=AuditStore(database))
             done = await migrate(options, name=runner_name(), store=MigrationStore(database), observer=observer)
     except _AWAY as error:

@@ -22,7 +22,7 @@ async def run_recount(settings: Settings, *, owner_id: str | None, repair: bool)
     async with open_runtime(settings, Metrics()) as runtime:
         try:
             if repair:
-                await put_on_record("quotas --repair", {"owner": owner_id}, audit=runtime.stores.audit)
+                await put_on_record("quotas --repair", {}, audit=runtime.stores.audit, owner_id=owner_id)
             async for each in recount_owners(repair=repair, owner_id=owner_id, stores=runtime.stores):
                 owners += 1
                 if not each.is_right:

@@ -32,8 +32,12 @@ async def run_reconciliation(settings: Settings, options: RunOptions, *, as_json
             return 2
         try:
             if options.apply:
-                scope = {"buckets": sorted(options.buckets), "older_than_s": int(options.older_than.total_seconds())}
-                await put_on_record("reconcile --apply", scope, audit=runtime.stores.audit)
+                given = {
+                    "buckets": sorted(options.buckets),
+                    "older_than_s": options.older_than.total_seconds(),
+                    "restart": options.restart,
+                }
+                await put_on_record("reconcile --apply", given, audit=runtime.stores.audit)
             tally = await reconcile(
                 options,
                 database=runtime.database,

@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 import typer
 
-from service.commands.on_record import put_on_record
+from service.commands.on_record import owner_of, put_on_record
 from service.errors import TemporarilyUnavailable
 from service.reprocessing import Progress, reprocess
 from service.runtime import open_runtime
@@ -42,8 +42,17 @@ async def run_reprocessing(
         try:
             if apply:
                 fields = [name for clause in query.get("$and", ()) for name in clause]
-                options = {"where": fields, "force": force, "after": None if after is None else str(after)}
-                await put_on_record("reprocess --apply", options, audit=runtime.stores.audit)
+                options = {
+                    "where": fields,
+                    "force": force,
+                    "rate": rate,
+                    "after": None if after is None else str(after),
+                }
+                media_id = _only(query, "_id")
+                owner_id = _only(query, "owner_id") or await owner_of(media_id, runtime.stores.media)
+                await put_on_record(
+                    "reprocess --apply", options, audit=runtime.stores.audit, owner_id=owner_id, media_id=media_id
+                )
             latest = await reprocess(
                 query,
                 rate=rate,
@@ -59,6 +68,12 @@ async def run_reprocessing(
             return 1
     typer.echo(_as_json(latest) if as_json else _sentence(latest, apply=apply))
     return 0
+
+
+def _only(query: Mapping[str, Any], field: str) -> Any:
+    """What a query says that a field has to be; None where it does not."""
+    conditions = (clause.get(field, {}) for clause in query.get("$and", ()))
+    return next((condition["$eq"] for condition in conditions if "$eq" in condition), None)
 
 
 def _as_json(progress: Progress) -> str:

@@ -7,12 +7,14 @@ from typing import Any
 
 import orjson
 
-from service.commands.on_record import put_on_record
+from service.audit import moment
+from service.commands.on_record import owner_of, put_on_record
 from service.commands.printing import counted, json_line, print_table, problem_console, result_console
 from service.errors import TemporarilyUnavailable
 from service.settings import Settings
 from service.stores.audit import AuditStore
 from service.stores.database import OUTAGE_ERRORS, open_database
+from service.stores.media_reads import MediaReads
 from service.stores.webhook_inspection import Choice, DeliveryDocument, Waiting
 from service.stores.webhook_receivers import DOWN_AFTER, RegisteredReceiver
 from service.stores.webhooks import WebhookStores, bind_webhooks
@@ -106,8 +108,15 @@ async def replay_events(settings: Settings, choice: Choice, *, limit: int) -> in
     replayed = 0
     try:
         async with open_database(settings.mongo) as database:
-            scope = {"receiver": choice.receiver, "media": None if choice.media_id is None else str(choice.media_id)}
-            await put_on_record("webhooks replay", scope, audit=AuditStore(database))
+            given = {
+                "receiver": choice.receiver,
+                "dead": choice.state == "dead",
+                "since": None if choice.since is None else moment(choice.since),
+                "limit": limit,
+            }
+            owner_id = await owner_of(choice.media_id, MediaReads(database))
+            audit = AuditStore(database)
+            await put_on_record("webhooks replay", given, audit=audit, owner_id=owner_id, media_id=choice.media_id)
             async for page in bind_webhooks(database).inspection.replay(choice, limit=limit):
                 replayed += page
     except _STOPPING as error:
