@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+import unicodedata
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -13,19 +14,25 @@ from datetime import UTC, datetime
 from typing import Any
 
 import jwt
+import structlog
 
 from service.access import ANONYMOUS, Viewer
+from service.audit import is_reserved
 from service.cancellation import end
 from service.issuer_keys.published_keys import PublishedKeys
 from service.issuer_keys.verification_key import PUBLIC_KEY_ALGORITHMS, VerificationKey, configured_key
 from service.settings import AuthSettings, IssuerSettings
 
 MAX_TOKEN_BYTES = 8_192
+MAX_SUBJECT_LENGTH = 200
 _REMEMBERED_TOKENS = 10_000
 REQUIRED_CLAIMS = ["exp", "iat", "sub", "aud", "iss"]
 
 # 9999-01-01, about the last time Python can name: an issuer may mean "never" by a larger number.
 _END_OF_DATES = 253_370_764_800
+
+
+log = structlog.get_logger(__name__)
 
 
 class Unauthenticated(Exception):
@@ -170,10 +177,24 @@ async def _published_key(token: str, published: PublishedKeys) -> tuple[str | No
     return kid, key
 
 
+def _fault_of(subject: Any) -> str | None:
+    """Why it cannot be somebody's id; None if it can."""
+    if not isinstance(subject, str) or not 1 <= len(subject) <= MAX_SUBJECT_LENGTH:
+        return f"it takes 1 to {MAX_SUBJECT_LENGTH} characters"
+    if any(unicodedata.category(each) in {"Cc", "Cs"} for each in subject):
+        return "control characters and lone surrogates are not allowed"
+    if is_reserved(subject):
+        return "the service keeps this name for what it does itself"
+    return None
+
+
 def _viewer(claims: dict[str, Any], credential: _Credential | None) -> Viewer:
     subject, roles = claims["sub"], claims.get("roles", [])
-    if not isinstance(subject, str) or not 1 <= len(subject) <= 200:
-        raise Unauthenticated("The token's subject is not usable.")
+    fault = _fault_of(subject)
+    if fault is not None:
+        # Where it is signed as it should be, nobody but the issuer can put it right.
+        log.warning("a token's subject is refused", issuer=claims["iss"], why=fault)
+        raise Unauthenticated(f"The token's subject is not usable: {fault}.")
     if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
         raise Unauthenticated("The token's roles are not a list of names.")
     expires_at = datetime.fromtimestamp(min(int(claims["exp"]), _END_OF_DATES), UTC)

@@ -19,5 +19,7 @@ def bad_tokens(issuer: IssuerSettings, subject: str, roles: Sequence[str]) -> di
         "expired": {"iat": now - timedelta(days=2), "exp": now - timedelta(days=1)},
         "of an unknown issuer": {"iss": "https://elsewhere"},
         "not yet valid": {"nbf": now + timedelta(hours=1)},
+        "of the command line's name": {"sub": "operator"},
+        "of a subject that is no text": {"sub": f"{subject}\ud800"},
     }
     return {name: jwt.encode({**good, **each}, key, algorithm=issuer.algorithm) for name, each in wrong.items()}

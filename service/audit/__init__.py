@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from service.audit.entry import (
     BUCKETS,
+    ERASED_PREFIX,
     OPERATOR_ACTOR,
     SERVICE_ACTOR,
     AuditAction,
@@ -14,6 +15,7 @@ from service.audit.entry import (
     PendingEntry,
     bucket_of,
     hash_of,
+    is_reserved,
     linked,
     moment,
 )
@@ -22,6 +24,7 @@ from service.audit.verification import Anchor, ChainVerifier, Finding
 
 __all__ = [
     "BUCKETS",
+    "ERASED_PREFIX",
     "OPERATOR_ACTOR",
     "SERVICE_ACTOR",
     "Anchor",
@@ -38,6 +41,7 @@ __all__ = [
     "entry_line",
     "hash_of",
     "heads_line",
+    "is_reserved",
     "linked",
     "moment",
     "read_heads",

@@ -17,13 +17,12 @@ VERSION = 1
 BUCKETS = 16
 # What the first entry of a chain follows.
 NOTHING = "0" * 64
-# Who does what nobody asks for. Ids of people come from issuers, which are not asked whether they use this one; what
-# the service does has actions of its own.
+# Who does what nobody asks for.
 SERVICE_ACTOR = "service"
-
-
 # Who does what is done at the command line without saying by whom.
 OPERATOR_ACTOR = "operator"
+# With what follows, in place of the id of somebody who is erased.
+ERASED_PREFIX = "erased:"
 
 
 class AuditAction(enum.StrEnum):
@@ -119,6 +118,11 @@ class Head:
     bucket: int
     sequence: int = 0
     hash: str = NOTHING
+
+
+def is_reserved(person: str) -> bool:
+    """Whether entries that name it would be taken for the service's, an operator's, or those of somebody erased."""
+    return person in {SERVICE_ACTOR, OPERATOR_ACTOR} or person.startswith(ERASED_PREFIX)
 
 
 def bucket_of(owner: str) -> int:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pymongo import ReturnDocument
 
-from service.audit import SERVICE_ACTOR, AuditAction
+from service.audit import ERASED_PREFIX, SERVICE_ACTOR, AuditAction
 from service.errors import NotPermitted
 from service.stores.audit_outbox import noted
 from service.stores.database import Database
@@ -68,7 +68,7 @@ class ErasureStore:
         row_id = erasure_id(owner_id)
         fresh = {
             "owner_id": {"$literal": owner_id},
-            "pseudonym": f"erased:{row_id}",
+            "pseudonym": f"{ERASED_PREFIX}{row_id}",
             "requested_by": {"$literal": by},
             "requested_at": NOW,
             "open": True,

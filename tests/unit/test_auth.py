@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import SecretStr, ValidationError
+from structlog.testing import capture_logs
 
 from service.access import ANONYMOUS
 from service.auth import Authenticator, Unauthenticated
@@ -61,8 +62,6 @@ async def test_required_claims(authenticator: Authenticator, claim: str) -> None
     [
         {"aud": "another"},
         {"iss": "https://unknown"},
-        {"sub": ""},
-        {"sub": "x" * 201},
         {"iat": time.time() + 3_600},
         {"roles": "moderator"},
         {"roles": [1]},
@@ -71,6 +70,32 @@ async def test_required_claims(authenticator: Authenticator, claim: str) -> None
 async def test_wrong_claims(authenticator: Authenticator, wrong: dict[str, Any]) -> None:
     with pytest.raises(Unauthenticated):
         await authenticator.authenticate(token(**wrong))
+
+
+@pytest.mark.parametrize(
+    ("subject", "why"),
+    [
+        ("", "1 to 200 characters"),
+        ("x" * 201, "1 to 200 characters"),
+        (["anna"], "not valid"),
+        ("anna\ud800", "lone surrogates"),
+        ("anna\x00", "control characters"),
+        ("anna\nbert", "control characters"),
+        ("anna\x9b", "control characters"),
+        ("operator", "the service keeps this name"),
+        ("service", "the service keeps this name"),
+        ("erased:019c1234-5678-7abc-8def-0123456789ab", "the service keeps this name"),
+    ],
+)
+async def test_subjects_that_are_nobodys_id(authenticator: Authenticator, subject: Any, why: str) -> None:
+    with capture_logs() as logs, pytest.raises(Unauthenticated, match=why):
+        await authenticator.authenticate(token(sub=subject))
+    assert [(each["issuer"], why in each["why"]) for each in logs] == [("https://app", True)] * isinstance(subject, str)
+
+
+@pytest.mark.parametrize("subject", ["operators", "Service", "erased", "x" * 200, "käte|7", "🦊", " "])
+async def test_any_other_text_is_an_id(authenticator: Authenticator, subject: str) -> None:
+    assert (await authenticator.authenticate(token(sub=subject))).id == subject
 
 
 async def test_expired_token_says_so(authenticator: Authenticator) -> None:
