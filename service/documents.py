@@ -105,13 +105,18 @@ class EmbeddingDocument(TypedDict):
 
 
 class ModerationDocument(TypedDict):
-    """One decision of a moderator: `by` is their id, `id` that of the decision, as the request's plan names it."""
+    """One decision of a moderator: `by` is their id, `id` that of the decision, as the request's plan names it.
+
+    `record`, `sequence`: the request's record, and what else its plan holds; missing where no request has made it.
+    """
 
     id: str
     decision: str
     by: str
     at: datetime
     reason: str
+    record: NotRequired[str]
+    sequence: NotRequired[int]
 
 
 class EmbeddedDocument(TypedDict, total=False):

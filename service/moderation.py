@@ -27,12 +27,16 @@ from service.models import ModerationDecision
 from service.processing_jobs import PROCESSING_FIELDS, enqueue_processing, processing_generation
 from service.quarantine import enqueue_removal, failure_values
 from service.stores import Stores
+from service.stores.idempotency import Remembered
+from service.stores.moderation import KEPT_DECISIONS
 from service.upload_request import IdempotencyKey, Request, Text, invalid_input
 
 PAGE: Final = 200
 _AT_ONCE: Final = 16
 
-_FIELDS = (*PROCESSING_FIELDS, "status_sequence", "renditions.key", "moderation.id")
+# What a decision takes that leaves no place for the oldest one.
+_MADE = ("status_sequence", "moderation.id", "moderation.record", "moderation.sequence")
+_FIELDS = (*PROCESSING_FIELDS, *_MADE, "renditions.key")
 
 _FAILURE: Final[Mapping[str, Any]] = failure_values(
     ProcessingFailed(FailureCode.MODERATED, "It was taken out of sight by a moderator.")
@@ -72,17 +76,23 @@ async def moderate_media(viewer: Viewer, media_id: UUID | None, raw: Mapping[str
         raise NotPermitted("Sign in to moderate.")
     request = parse_moderation(raw)
     media = await _find(viewer, media_id, stores)
-    plan = await stores.idempotency.remember(
-        owner_id=viewer.id,
+    record = await _recall(viewer.id, media["_id"], request, _decide(media, request.decision), stores)
+    if "refused" in record.plan:
+        raise StateConflict(record.plan["refused"], field=["id"])
+    await _carry_out(media["_id"], request, record, viewer.id, stores)
+    return media["_id"]
+
+
+async def _recall(
+    viewer_id: str, media_id: UUID, request: ModerationRequest, plan: Mapping[str, Any], stores: Stores
+) -> Remembered:
+    return await stores.idempotency.recall(
+        owner_id=viewer_id,
         operation="moderateMedia",
         key=request.idempotency_key,
         content={**request.model_dump(mode="json", exclude={"idempotency_key"}), "id": str(media_id)},
-        plan=_decide(media, request.decision),
+        plan=plan,
     )
-    if "refused" in plan:
-        raise StateConflict(plan["refused"], field=["id"])
-    await _carry_out(media["_id"], request, plan, viewer.id, stores)
-    return media["_id"]
 
 
 async def _find(viewer: Viewer, media_id: UUID | None, stores: Stores) -> MediaDocument:
@@ -105,15 +115,15 @@ def _decide(media: MediaDocument, decision: ModerationDecision) -> dict[str, Any
     return {"id": str(uuid7()), "sequence": media["status_sequence"]}
 
 
-async def _carry_out(
-    media_id: UUID, request: ModerationRequest, plan: Mapping[str, Any], by: str, stores: Stores
-) -> None:
+async def _carry_out(media_id: UUID, request: ModerationRequest, record: Remembered, by: str, stores: Stores) -> None:
     # Read anew: the plan may be a twin's, made and carried out after this request read the media.
     media = await _read(media_id, stores)
-    if media["status_sequence"] == plan["sequence"]:
-        await _write(media, request, plan, by, stores)
+    if media["status_sequence"] == record.plan["sequence"]:
+        await _write(media, request, record, by, stores)
         media = await _read(media_id, stores)
-    if plan["id"] not in {each["id"] for each in media.get("moderation", [])}:
+    made = record.plan["id"] in {each["id"] for each in media.get("moderation", [])}
+    # In this order: a decision that the media keeps no more at this moment has been noted in its record by now.
+    if not made and not (await _recall(by, media_id, request, record.plan, stores)).applied:
         raise VersionConflict("Its status changed in the meantime. Read it again, then decide anew.", field=["id"])
     # Also where an earlier attempt died after it wrote.
     if media["status"] == MediaStatus.QUARANTINED:
@@ -130,12 +140,12 @@ async def _read(media_id: UUID, stores: Stores) -> MediaDocument:
     return media
 
 
-async def _write(
-    media: MediaDocument, request: ModerationRequest, plan: Mapping[str, Any], by: str, stores: Stores
-) -> None:
-    decision = {"id": plan["id"], "by": by, "reason": request.reason}
+async def _write(media: MediaDocument, request: ModerationRequest, record: Remembered, by: str, stores: Stores) -> None:
+    sequence = record.plan["sequence"]
+    decision = {**record.plan, "by": by, "reason": request.reason, "record": record.id}
+    await _note_oldest(media, stores)
     if request.decision is ModerationDecision.QUARANTINE:
-        await stores.moderation.quarantine(media["_id"], decision, failure=_FAILURE, sequence=plan["sequence"])
+        await stores.moderation.quarantine(media["_id"], decision, failure=_FAILURE, sequence=sequence)
         return
     if media.get("renditions"):
         hold_id = await stores.holds.on(media["_id"], media["owner_id"])
@@ -145,7 +155,16 @@ async def _write(
             raise StateConflict(message, field=["id"])
         raise TemporarilyUnavailable("What was shown of it is still being removed; send the same request again.")
     generation = processing_generation(media) + 1
-    await stores.moderation.release(media["_id"], decision, sequence=plan["sequence"], generation=generation)
+    await stores.moderation.release(media["_id"], decision, sequence=sequence, generation=generation)
+
+
+async def _note_oldest(media: MediaDocument, stores: Stores) -> None:
+    """Before another decision takes the place of a media's oldest: from now on its record says that it was made."""
+    decisions = media.get("moderation", [])
+    for each in decisions[: max(len(decisions) - KEPT_DECISIONS + 1, 0)]:
+        if "record" in each:
+            plan = {"id": each["id"], "sequence": each["sequence"]}
+            await stores.idempotency.mark_applied(each["record"], plan)
 
 
 async def quarantine_owner(
@@ -166,12 +185,14 @@ async def quarantine_owner(
     async def take(media: MediaDocument) -> bool:
         async with slots:
             decision = {"id": str(uuid7()), "by": by, "reason": request.reason}
-            written = await stores.moderation.quarantine(media["_id"], decision, failure=_FAILURE)
+            await _note_oldest(media, stores)
+            sequence = media["status_sequence"]
+            written = await stores.moderation.quarantine(media["_id"], decision, failure=_FAILURE, sequence=sequence)
             if written is not None:
                 await enqueue_removal(media, written.sequence, stores)
             return written is not None
 
-    while page := await stores.moderation.ready_of(owner_id, limit=PAGE, fields=("renditions.key",)):
+    while page := await stores.moderation.ready_of(owner_id, limit=PAGE, fields=(*_MADE, "renditions.key")):
         taken += sum(await asyncio.gather(*map(take, page)))
         await stores.audit.settle("media", [media["_id"] for media in page])
         on_page(taken)

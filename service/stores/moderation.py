@@ -25,14 +25,14 @@ KEPT_DECISIONS = 20
 
 
 class ModerationStore:
-    """`decision` holds `id`, `by` and `reason`; what was decided and when is added here."""
+    """`decision` is as in ModerationDocument; what was decided and when is added here."""
 
     def __init__(self, database: Database, *, media: MediaStore) -> None:
         self._documents = database.media
         self._media = media
 
     async def quarantine(
-        self, media_id: UUID, decision: Mapping[str, str], *, failure: Mapping[str, Any], sequence: int | None = None
+        self, media_id: UUID, decision: Mapping[str, Any], *, failure: Mapping[str, Any], sequence: int
     ) -> StatusChange | None:
         """READY to QUARANTINED, `failure` telling its owner; None if it is not READY, or not since `sequence`.
 
@@ -42,14 +42,14 @@ class ModerationStore:
             media_id,
             MediaStatus.QUARANTINED,
             sources={MediaStatus.READY},
-            guard={} if sequence is None else {"status_sequence": sequence},
+            guard={"status_sequence": sequence},
             values={"failure": dict(failure)},
             computed={"moderation": _with(ModerationDecision.QUARANTINE, decision)},
             note=_note(AuditAction.MEDIA_QUARANTINED, decision),
         )
 
     async def release(
-        self, media_id: UUID, decision: Mapping[str, str], *, sequence: int, generation: int
+        self, media_id: UUID, decision: Mapping[str, Any], *, sequence: int, generation: int
     ) -> StatusChange | None:
         """QUARANTINED back to UPLOADED, in round `generation` of processing; None if it is not so since `sequence`.
 
@@ -117,13 +117,13 @@ def _condemned(media: MediaDocument, verdict: Mapping[str, Any]) -> list[Mapping
     return [{"$set": {**literals(verdict), "updated_at": NEXT_UPDATE, **note}}]
 
 
-def _note(action: AuditAction, decision: Mapping[str, str]) -> Note:
+def _note(action: AuditAction, decision: Mapping[str, Any]) -> Note:
     # What was given as a reason stays with the media, where it can be erased.
     return Note(action, actor=decision["by"], details={"decision": decision["id"]})
 
 
-def _with(decided: ModerationDecision, decision: Mapping[str, str]) -> Expression:
-    """All that was decided so far, and this."""
+def _with(decided: ModerationDecision, decision: Mapping[str, Any]) -> Expression:
+    """The latest of what was decided so far, and this."""
     entry = {**literals({**decision, "decision": decided.value}), "at": NOW}
     earlier = {"$ifNull": ["$moderation", []]}
     return {"$slice": [{"$concatArrays": [earlier, [entry]]}, -KEPT_DECISIONS]}

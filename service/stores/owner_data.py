@@ -86,7 +86,7 @@ class OwnerDataStore:
         )
         await self._media.update_many(
             {"moderation.by": name},
-            {"$set": {"moderation.$[each].by": pseudonym}},
+            {"$set": {"moderation.$[each].by": pseudonym}, "$unset": {"moderation.$[each].record": ""}},
             array_filters=[{"each.by": name}],
             hint="moderated_by",
         )

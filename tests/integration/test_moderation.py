@@ -243,20 +243,43 @@ async def test_a_repeat_decides_nothing_anew(service: RunningService, mo: ApiCli
     assert await document_of(service, media_id) == before
 
 
+@pytest.mark.parametrize("by", ["moderators", "command"])
+async def test_a_repeat_decides_nothing_anew_once_the_decision_is_kept_no_more(
+    service: RunningService, mo: ApiClient, by: str
+) -> None:
+    owner, stores = f"of {by}", service.runtime.stores
+    media_id, key, missed = await stored(service, renditions=[], owner_id=owner), uuid4().hex, uuid4().hex
+    assert (await decide(mo, media_id, "QUARANTINE", key=key))["userErrors"] == []
+    assert refusal(await decide(mo, media_id, "QUARANTINE", key=missed)) == "STATE_CONFLICT"
+    for _ in range(KEPT_DECISIONS):
+        await service.runtime.database.media.update_one({"_id": media_id}, {"$set": {"status": "READY"}})
+        if by == "moderators":
+            assert (await decide(mo, media_id, "QUARANTINE"))["userErrors"] == []
+        else:
+            assert await quarantine_owner(owner, by="op", reason="All.", stores=stores, on_page=lambda _: None) == 1
+    await stores.audit.settle_all()
+    before = await document_of(service, media_id)
+    assert len(before["moderation"]) == KEPT_DECISIONS
+    repeated = await decide(mo, media_id, "QUARANTINE", key=key)
+    assert (repeated["userErrors"], repeated["media"]["status"]) == ([], "QUARANTINED")
+    assert await document_of(service, media_id) == before
+    assert refusal(await decide(mo, media_id, "QUARANTINE", key=missed)) == "STATE_CONFLICT", "it was never made"
+
+
 async def test_who_was_overtaken_is_told_also_later(
     service: RunningService, mo: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two moderators quarantine: the reason of the second is kept nowhere, and so they are told."""
-    media_id, key, remember = await stored(service), uuid4().hex, IdempotencyStore.remember
+    media_id, key, recall = await stored(service), uuid4().hex, IdempotencyStore.recall
     other = service.client("max", roles=("moderator",))
 
     async def overtaken(store: IdempotencyStore, **more: Any) -> Any:
-        plan = await remember(store, **more)
+        record = await recall(store, **more)
         if more["key"] == key:
             await decide(other, media_id, "QUARANTINE", key="first" + key)
-        return plan
+        return record
 
-    monkeypatch.setattr(IdempotencyStore, "remember", overtaken)
+    monkeypatch.setattr(IdempotencyStore, "recall", overtaken)
     for _ in range(2):
         assert refusal(await decide(mo, media_id, "QUARANTINE", key=key)) == "VERSION_CONFLICT"
     assert [each["by"] for each in (await document_of(service, media_id))["moderation"]] == ["max"]

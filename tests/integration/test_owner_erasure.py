@@ -178,6 +178,8 @@ async def test_nothing_is_left_and_one_certificate_says_so(service: RunningServi
         assert await runtime.database.handle[name].count_documents({"media_id": {"$in": media_ids}}) == 0
 
     erasure: Any = progress.erasure
+    judged: Any = await runtime.database.media.find_one({"moderation.by": erasure["pseudonym"]})
+    assert "record" not in judged["moderation"][0], "nor a hash of what they sent"
     deletions = await stores.deletions.get_many([*media_ids, uuid_of(in_flight["upload"]["id"])])
     lines = "".join(f"{each}\n" for each in sorted(deletion["certificate"] for deletion in deletions.values()))
     [entry] = await on_record(service, action="owner.erased", owner=owner)

@@ -75,7 +75,8 @@ async def test_a_receiver_is_told_of_a_whole_life_in_order_and_of_nothing_that_p
     private = {"visibility": "PRIVATE"}
     assert await stores.media.change(media_id, private, mark=another, replacing=mark, actor="anna")
     decision = {"id": uuid4().hex, "by": "mo", "reason": "Private words"}
-    await stores.moderation.quarantine(media_id, decision, failure={"code": "MODERATED", "message": "x"})
+    failure = {"code": "MODERATED", "message": "x"}
+    await stores.moderation.quarantine(media_id, decision, failure=failure, sequence=4)
     await post.database.media.update_one({"_id": media_id}, {"$unset": {"renditions": ""}})
     await stores.moderation.release(media_id, {**decision, "id": uuid4().hex}, sequence=5, generation=2)
     request: dict[str, Any] = {"owner_id": "anna", "requested_by": "anna", "purpose": "COMMUNITY", "objects": []}
