@@ -18,7 +18,7 @@ from service.commands.audit_group import group as audit_commands
 from service.commands.hold_group import group as hold_commands
 from service.commands.job_group import group as jobs
 from service.commands.keeping import erase_owner, quarantine_owner, retention
-from service.commands.options import JsonOption, PurposeOption, TokenOption, UrlOption, read_media_id
+from service.commands.options import JsonOption, PurposeOption, TokenOption, UrlOption, hours_option, read_media_id
 from service.commands.quota_command import quotas
 from service.commands.target import adopt_stack_settings, client_of, explained, settings_of_deployment
 from service.commands.upkeep import indexes, migrate
@@ -166,9 +166,7 @@ def reprocess(
 def reconcile(
     apply: Annotated[bool, typer.Option("--apply", help="Repair what is safe to repair; otherwise only tell.")] = False,
     bucket: Annotated[list[str] | None, typer.Option(help="Only objects of this bucket; may be repeated.")] = None,
-    older_than: Annotated[
-        float, typer.Option(min=0, metavar="HOURS", help="Leave alone what was written or changed since.")
-    ] = 24,
+    older_than: Annotated[float, hours_option("Leave alone what was written or changed since.")] = 24,
     restart: Annotated[
         bool, typer.Option("--restart/--resume", help="Begin anew, even if a run was interrupted in the last 24 hours.")
     ] = False,
@@ -269,7 +267,7 @@ def feed(
     first: Annotated[int, typer.Option(min=1, max=100, help="How many.")] = 20,
     after: Annotated[str | None, typer.Option(metavar="CURSOR", help="Where an earlier page ended.")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Width of the slot in CSS pixels.")] = None,
-    dpr: Annotated[float, typer.Option(min=0.1, help="Device pixels per CSS pixel.")] = 1,
+    dpr: Annotated[float, typer.Option(min=0.1, max=16, help="Device pixels per CSS pixel.")] = 1,
     url: UrlOption = None,
     token: TokenOption = None,
     as_json: JsonOption = False,

@@ -31,7 +31,7 @@ _OPERATORS: Final = MappingProxyType({"=": "$eq", "!=": "$ne", "<": "$lt", "<=":
 
 def _moment(value: str) -> datetime:
     moment = datetime.fromisoformat(value)
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _truth(value: str) -> bool:
@@ -87,7 +87,7 @@ def _condition(clause: str, besides: Sequence[str]) -> dict[str, Any]:
     path, read = _FIELDS[name]
     try:
         return {path: {_OPERATORS[operator]: read(value)}}
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, OverflowError):
         raise InvalidInput(f"{value!r} is not a value of {name}.", field=["where"]) from None
 
 

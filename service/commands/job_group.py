@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.commands.options import JsonOption
+from service.commands.options import JsonOption, hours_option
 from service.commands.target import explained, settings_of_deployment
 from service.models import JobKind, JobState, Lane
 
@@ -56,7 +56,7 @@ def retry(
 @group.command()
 def drain(
     kind: KindOption = None,
-    older_than: Annotated[float, typer.Option(min=0, metavar="HOURS", help="Leave those alone that ended since.")] = 0,
+    older_than: Annotated[float, hours_option("Leave those alone that ended since.")] = 0,
 ) -> None:
     """Write dead letters to stdout, a line of JSON each, and remove them; their media stay as they are."""
     from datetime import timedelta

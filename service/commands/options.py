@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
@@ -10,6 +10,8 @@ import typer
 from service.global_ids import decode_id
 from service.models import MediaPurpose
 
+# A hundred years: further back than anything was written, and within what dates can say.
+_MOST_HOURS = 876_000
 _PURPOSES = ", ".join(purpose.lower() for purpose in MediaPurpose)
 
 
@@ -29,6 +31,11 @@ def read_media_id(given: str) -> UUID:
         return UUID(given)
     except ValueError:
         raise typer.BadParameter(f"{given!r} is no id of a media, neither the API's nor a UUID.") from None
+
+
+def hours_option(help_text: str) -> Any:
+    """An option that takes a time that has passed, in hours."""
+    return typer.Option(min=0, max=_MOST_HOURS, metavar="HOURS", help=help_text)
 
 
 PurposeOption = Annotated[

@@ -23,6 +23,29 @@ def test_a_wrong_clause_is_told_in_a_sentence(clause: str, reason: str) -> None:
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["reconcile", "--older-than", "1e13"], "--older-than"),
+        (["reconcile", "--older-than", "inf"], "--older-than"),
+        (["reconcile", "--older-than", "nan"], "--older-than"),
+        (["jobs", "drain", "--older-than", "1e13"], "--older-than"),
+        (["jobs", "drain", "--older-than", "nan"], "--older-than"),
+        (["reprocess", "--rate", "nan"], "--rate"),
+        (["reprocess", "--where", "created_at<0001-01-01T00:00:00+23:59"], "created_at"),
+        (["migrate", "--up", "--rate", "nan"], "--rate"),
+        (["indexes", "--apply", "--max-lag", "nan"], "--max-lag"),
+        (["feed", "--dpr", "inf"], "--dpr"),
+    ],
+)
+def test_a_number_that_nothing_can_be_done_with_is_told_in_a_sentence(words: list[str], option: str) -> None:
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert isinstance(result.exception, SystemExit)
+    assert option in result.stderr
+    assert "Settings:" not in result.stderr, "nothing was begun"
+
+
 def test_a_missing_source_is_told_with_its_form(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["annotations", "import", str(tmp_path), "--format", "yolo"])
     assert result.exit_code == 2
