@@ -9,10 +9,12 @@ from service.deletion import remove_objects
 from service.documents import MediaDocument
 from service.errors import NotFound
 from service.kept_media import KEPT_FIELDS, Kept, block, what_keeps
+from service.kept_renditions import put_out_of_reach
 from service.lifecycle import MediaStatus
-from service.models import DeletionStage, Job
+from service.models import DeletionStage, Job, MediaPurpose
 from service.object_store import ObjectStore
 from service.quotas import count_if_possible
+from service.stored_renditions import stored_renditions
 from service.stores import Stores
 from service.stores.deletions import DeletionDocument
 from service.stores.holds import owners_of
@@ -25,7 +27,8 @@ _WAITS_OR_BEGINS: Final = frozenset({DeletionStage.HIDDEN, DeletionStage.BLOCKED
 async def remove_unless_kept(job: Job, *, stores: Stores, object_store: ObjectStore) -> None:
     """A deletion job: `remove_objects`, unless a hold or a minimum retention keeps the media's bytes.
 
-    Then the deletion waits, and `resume_deletions` comes back to it. Raises as `remove_objects`.
+    Then what it was shown with is kept where no address leads, the deletion waits, and `resume_deletions` comes back to
+    it. Raises as `remove_objects`.
     """
     deletion = (await stores.deletions.get_many([job.media_id])).get(job.media_id)
     media = await stores.media.get(job.media_id, fields=(*KEPT_FIELDS, "status_history.status"))
@@ -57,6 +60,10 @@ async def _wait(
             if each["bucket"] == object_store.upload_bucket:
                 with suppress(NotFound):
                     await object_store.mark_kept(each["bucket"], each["key"])
+    bucket = object_store.media_bucket
+    listed = {each["key"] for each in deletion["objects"] if each["bucket"] == bucket}
+    stored = await stored_renditions(job.media_id, MediaPurpose(deletion["purpose"]), object_store)
+    await put_out_of_reach(job.media_id, listed.union(stored), stores=stores, object_store=object_store)
     await block(job.media_id, kept, stores=stores)
     await stores.audit.settle("deletions", [job.media_id])
 

@@ -132,6 +132,7 @@ class MediaDocument(TypedDict, total=False):
 
     `location` and `captured_at` are what its owner said; they come before `embedded`, which is what the file said.
     `is_location_settled`: its owner has changed or cleared the location, and the file's is not shown any more.
+    `kept_under`: the secret that keys are made with under which what it was shown with is kept out of reach.
     `metadata_choice`: what its owner chose to keep of the file's metadata.
     `audit_pending`: what was done to it and is not in the audit chains yet.
     `annotations` are all of them unless there are `annotation_segments`: then they are the rows of these.
@@ -165,6 +166,7 @@ class MediaDocument(TypedDict, total=False):
     original: dict[str, str]
     renditions: list[RenditionDocument]
     retired_renditions: list[dict[str, Any]]
+    kept_under: str
     first_viewable_at: datetime
     placeholder: dict[str, str]
     hashes: dict[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from datetime import date
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ _DOT_SEGMENT = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ORIGINAL = re.compile(rf"[a-z-]+/raw/({_UUID})\.[a-z0-9]+")
 _RENDITION = re.compile(rf"[a-z-]+/(processed|private)/[a-z]+/({_UUID})/([A-Za-z0-9_-]+)\.[a-z0-9]+")
+# Generations of renditions that are made have none.
+_KEPT = "kept-"
 # Where workers may write. The other prefix is that of development stacks up to release 0.1.0.
 _PROBE = re.compile(r"(?:probe/processed|readiness)/[0-9a-f]{32}")
 _ANCHOR = re.compile(r"audit/[^/]+/heads/(\d{4}-\d\d-\d\d)\.json")
@@ -148,6 +151,25 @@ def visibility_of_rendition(key: str) -> Visibility | None:
     """
     match = _RENDITION.fullmatch(key)
     return _VISIBILITIES[match[1]] if match else None
+
+
+def kept_rendition_key(key: str, secret: str) -> str:
+    """Where what a media was shown with under `key` is kept for as long as it must not be removed.
+
+    In the private folder, whoever it was for; and an address that opens all renditions of the media opens none without
+    its key, which nobody can tell who does not know `secret`. Raises ValueError for the key of anything else.
+    """
+    if media_of_rendition(key) is None:
+        raise ValueError(f"{key} is not the key of a rendition")
+    slug, _, name, media_id, file = key.split("/")
+    generation = _KEPT + hashlib.sha256(f"{secret}:{key}".encode()).hexdigest()[:32]
+    return f"{slug}/{_FOLDERS[Visibility.PRIVATE]}/{name}/{media_id}/{generation}.{file.partition('.')[2]}"
+
+
+def is_kept_rendition(key: str) -> bool:
+    """Whether `key` is one that `kept_rendition_key` gave."""
+    generation = generation_of_rendition(key)
+    return generation is not None and generation.startswith(_KEPT)
 
 
 def is_safe_key(key: str) -> bool:

@@ -13,6 +13,7 @@ from service.documents import MediaDocument, RenditionDocument
 from service.errors import StorageRefused
 from service.failpoints import Failpoint, reach
 from service.kept_media import removal_of
+from service.kept_renditions import put_out_of_reach
 from service.lifecycle import MediaStatus
 from service.models import DeletionStage, MediaFormat, MediaPurpose, Rendition, RenditionName, Visibility
 from service.object_keys import generation_of_rendition, rendition_key, visibility_of_rendition
@@ -120,26 +121,31 @@ async def withdraw(media_id: UUID, purpose: MediaPurpose, stores: Stores, object
     """Remove what was written for a media that was deleted or quarantined meanwhile, or turned private or public.
 
     What storage had may have been listed before it was written, and the media's addresses may open it. In every other
-    status somebody else may be writing the same keys, after the loss of a lease or a retry: those stay. So does
-    everything of a media that is kept. Raises TemporarilyUnavailable, also if storage keeps an object.
+    status somebody else may be writing the same keys, after the loss of a lease or a retry: those stay. Of a media that
+    is kept nothing is removed, but put where no address leads. Raises TemporarilyUnavailable, also if storage keeps an
+    object.
     """
     now = await stores.media.get(media_id, fields=_WITHDRAWAL_FIELDS)
     status = MediaStatus.DELETED if now is None else MediaStatus(now["status"])
     if status not in _WITHDRAWN:
         return
     async with removal_of(media_id, stores=stores) as kept:
-        if kept is None:
-            await _withdraw(media_id, now, status, purpose, stores, object_store)
+        keys, status = await _needless(media_id, now, status, purpose, stores, object_store)
+        if kept is None and keys is not None:
+            await _withdraw(media_id, keys, status, stores, object_store)
+    if kept is not None and keys:
+        await put_out_of_reach(media_id, keys, stores=stores, object_store=object_store)
 
 
-async def _withdraw(
+async def _needless(
     media_id: UUID,
     now: MediaDocument | None,
     status: MediaStatus,
     purpose: MediaPurpose,
     stores: Stores,
     object_store: ObjectStore,
-) -> None:
+) -> tuple[set[str] | None, MediaStatus]:
+    """What nobody is to be shown of a media, and its status; None if that may be what it was given since."""
     keys = set(await stored_renditions(media_id, purpose, object_store))
     if now is not None and status is MediaStatus.READY:
         # Nobody writes what is for others than may see it now, and can still have it listed.
@@ -150,8 +156,13 @@ async def _withdraw(
         if later is not None and later["status"] == MediaStatus.DELETED:
             status = MediaStatus.DELETED
         elif later is None or later["status_sequence"] != now["status_sequence"]:
-            # It was released meanwhile, and what was listed may be what it was given since.
-            return
+            return None, status
+    return keys, status
+
+
+async def _withdraw(
+    media_id: UUID, keys: set[str], status: MediaStatus, stores: Stores, object_store: ObjectStore
+) -> None:
     stored = {(object_store.media_bucket, key) for key in keys}
     was_verified = status is MediaStatus.DELETED and await remove_remnants(
         media_id, stored, stores=stores, object_store=object_store

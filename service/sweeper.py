@@ -108,7 +108,7 @@ async def _attend_quarantined(media: MediaDocument, now: datetime, grace: timede
     """See that what was shown of it goes; then whether any of it was written again, ever more rarely.
 
     A worker that slept through its removal may write it back and die, and the addresses that were given out open that:
-    the last look is when these have run out. What had never been shown has no addresses, and what is held stays.
+    the last look is when these have run out. What had never been shown has no addresses.
     """
     if media.get("renditions"):
         await stores.media.look_again(media["_id"], MediaStatus.QUARANTINED, at=now + LONGEST_PAUSE - grace)
@@ -123,8 +123,7 @@ async def _attend_quarantined(media: MediaDocument, now: datetime, grace: timede
     pause = max(min(age, life - age), grace)
     at = None if age > life else now + pause - grace
     await stores.media.look_again(media["_id"], MediaStatus.QUARANTINED, at=at)
-    if await stores.holds.on(media["_id"], media["owner_id"]) is None:
-        await enqueue_search(media, 1 + age // timedelta(minutes=1), stores)
+    await enqueue_search(media, 1 + age // timedelta(minutes=1), stores)
 
 
 def _is_over(upload: UploadDocument, now: datetime) -> bool:

@@ -9,8 +9,8 @@ from uuid import UUID
 from service.documents import MediaDocument
 from service.kept_media import removal_of
 from service.lifecycle import AWAITING_BYTES, MediaStatus
-from service.models import MediaPurpose
-from service.object_keys import is_anchor, is_probe, media_of_original, media_of_rendition
+from service.models import DeletionStage, MediaPurpose
+from service.object_keys import is_anchor, is_kept_rendition, is_probe, media_of_original, media_of_rendition
 from service.object_store import ListedObject
 from service.policies import POLICIES
 from service.reconciliation.context import REST_FIELDS, Context
@@ -20,7 +20,7 @@ from service.reconciliation.findings import Finding, FindingKind, Outcome
 _BEING_PROCESSED = frozenset({MediaStatus.UPLOADED, MediaStatus.PROCESSING})
 
 _ORIGINAL_FIELDS = (*REST_FIELDS, "original.key")
-_RENDITION_FIELDS = (*REST_FIELDS, "renditions.key", "processing.replaced_at")
+_RENDITION_FIELDS = (*REST_FIELDS, "renditions.key", "retired_renditions.key", "processing.replaced_at")
 
 
 async def examine_originals(page: Sequence[ListedObject], context: Context) -> AsyncIterator[Finding]:
@@ -88,7 +88,14 @@ async def examine_renditions(page: Sequence[ListedObject], context: Context) -> 
 
 async def _needless_renditions(keys: Sequence[str], context: Context) -> dict[str, str]:
     media = await context.stores.media.get_many(map(_media_id, keys), fields=_RENDITION_FIELDS)
-    reasons = {key: rendition_reason(key, media.get(_media_id(key)), context) for key in keys}
+    gone = [media_id for media_id, each in media.items() if each["status"] == MediaStatus.DELETED]
+    deletions = await context.stores.deletions.get_many(gone) if gone else {}
+    waiting = {each for each in deletions if deletions[each]["stage"] == DeletionStage.BLOCKED_BY_RETENTION}
+    reasons = {
+        # What is kept of a deleted media goes with its deletion.
+        key: None if _media_id(key) in waiting else rendition_reason(key, media.get(_media_id(key)), context)
+        for key in keys
+    }
     return {key: why for key, why in reasons.items() if why is not None}
 
 
@@ -101,7 +108,11 @@ def rendition_reason(key: str, media: MediaDocument | None, context: Context) ->
     # Unlike an original, a rendition is not kept for the deletion window.
     if media["status"] in {MediaStatus.DELETED, MediaStatus.EXPIRED}:
         return f"its media is {media['status']}"
-    is_listed = any(rendition["key"] == key for rendition in media.get("renditions", ()))
+    listed = media.get("renditions", ())
+    if is_kept_rendition(key):
+        # It goes by itself, once what keeps it has ended.
+        listed = (*listed, *media.get("retired_renditions", ()))
+    is_listed = any(rendition["key"] == key for rendition in listed)
     return None if is_listed or _may_be_opened(media, context) else "its media does not list it"
 
 

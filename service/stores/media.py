@@ -277,7 +277,7 @@ class MediaStore(MediaReads):
             "content", "original", "renditions", "placeholder", "hashes", "annotations", "failure", "last_change",
             "retired_renditions", "processing.receipts", "first_viewable_at", "embedded", "metadata_choice",
             "has_embeddings", "annotation_segments", "annotation_count", "labels", "last_annotating",
-            "is_location_settled", "moderation",
+            "is_location_settled", "moderation", "kept_under",
         )  # fmt: skip
         await self._media.update_one(
             {"_id": media_id, "status": MediaStatus.DELETED.value}, {"$unset": dict.fromkeys(personal, "")}

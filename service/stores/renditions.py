@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -146,6 +147,52 @@ class RenditionStore:
         await self._media.update_one(
             {"_id": media_id, "status": MediaStatus.QUARANTINED.value, "status_sequence": sequence},
             {"$set": {"renditions": []}, "$unset": {"retired_renditions": ""}},
+        )
+
+    async def secret_of(self, media_id: UUID) -> str | None:
+        """What the keys of a media are made with that nobody is given; always the same. None for an unknown media."""
+        fresh = {"$ifNull": ["$kept_under", secrets.token_hex(16)]}
+        document = await self._media.find_one_and_update(
+            {"_id": media_id},
+            [{"$set": {"kept_under": fresh}}],
+            projection={"kept_under": 1},
+            return_document=ReturnDocument.AFTER,
+        )
+        return None if document is None else str(document["kept_under"])
+
+    async def expect_kept(self, media_id: UUID, places: Mapping[str, str]) -> None:
+        """What was replaced and lies under one of `places` is about to be kept under its value as well: both go when
+        it falls due.
+        """
+        known = {"$map": {"input": RETIRED, "in": "$$this.key"}}
+        added = [
+            {
+                "$map": {
+                    "input": {"$filter": {"input": RETIRED, "cond": {"$eq": ["$$this.key", {"$literal": key}]}}},
+                    "in": {"key": {"$literal": place}, "due_at": "$$this.due_at"},
+                }
+            }
+            for key, place in places.items()
+        ]
+        new = {"$filter": {"input": {"$concatArrays": added}, "cond": {"$not": [{"$in": ["$$this.key", known]}]}}}
+        await self._media.update_one(
+            {"_id": media_id, "retired_renditions.key": {"$in": list(places)}},
+            [{"$set": {"retired_renditions": {"$concatArrays": [RETIRED, new]}}}],
+        )
+
+    async def list_kept(self, media_id: UUID, places: Mapping[str, str]) -> None:
+        """Nothing lies under the keys of `places` any longer; what did is kept under their values."""
+        gone = {"$literal": list(places)}
+        place = {"$arrayElemAt": [{"$literal": list(places.values())}, {"$indexOfArray": [gone, "$$this.key"]}]}
+        moved = {"$cond": [{"$in": ["$$this.key", gone]}, {"$mergeObjects": ["$$this", {"key": place}]}, "$$this"]}
+        left = {"$filter": {"input": RETIRED, "cond": {"$not": [{"$in": ["$$this.key", gone]}]}}}
+        of_media = {"_id": media_id}
+        await self._media.update_one(
+            {**of_media, "renditions.key": {"$in": list(places)}},
+            [{"$set": {"renditions": {"$map": {"input": "$renditions", "in": moved}}}}],
+        )
+        await self._media.update_one(
+            {**of_media, "retired_renditions.key": {"$in": list(places)}}, [{"$set": {"retired_renditions": left}}]
         )
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from service.models import MediaPurpose
+from service.object_keys import is_kept_rendition, kept_rendition_key, media_of_rendition
+from service.stored_renditions import stored_renditions
 from tests.documents import ready_media
 from tests.integration.conftest import RunningService
 from tests.invalidation_stand import SHA256
@@ -35,9 +38,21 @@ def keys_of(service: RunningService, media: Any) -> Keys:
 
 
 async def left_of(service: RunningService, media: Any) -> Keys:
-    """Those of its objects that are still there."""
-    store = service.runtime.object_store
-    return {each for each in keys_of(service, media) if await store.head(*each) is not None}
+    """Those of its objects whose bytes are still there, and what is kept out of reach of others of it."""
+    store, database = service.runtime.object_store, service.runtime.database
+    secret = (await database.media.find_one({"_id": media["_id"]}, {"kept_under": 1}) or {}).get("kept_under")
+    left = {(store.media_bucket, key) for key in await kept_of(service, media["_id"], media["purpose"])}
+    for bucket, key in keys_of(service, media):
+        place = (bucket, kept_rendition_key(key, secret) if secret and media_of_rendition(key) else key)
+        if place in left or await store.head(bucket, key) is not None:
+            left = {*left - {place}, (bucket, key)}
+    return left
+
+
+async def kept_of(service: RunningService, media_id: UUID, purpose: str = "COMMUNITY") -> set[str]:
+    """Keys in the media bucket under which what it was shown with is kept out of reach."""
+    stored = await stored_renditions(media_id, MediaPurpose(purpose), service.runtime.object_store)
+    return set(filter(is_kept_rendition, stored))
 
 
 async def deletion_of(service: RunningService, media_id: UUID) -> Any:

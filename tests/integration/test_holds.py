@@ -32,7 +32,7 @@ from service.upkeep import sweep_once
 from tests.integration.conftest import RunningService
 from tests.integration.jobs_by_hand import next_job, run_job, run_next
 from tests.integration.kept_objects import deletion_of, keys_of, left_of, on_record, stored_media
-from tests.integration.rendered_media import ANNA, document_of
+from tests.integration.rendered_media import ANNA, document_of, forget
 
 PROGRESS = "subscription ($id: ID!) { deletionProgress(id: $id) { stage blockedUntil } }"
 SHOWN = "query ($id: ID!) { media(id: $id) { id } }"
@@ -170,9 +170,11 @@ async def test_a_hold_that_comes_too_late_blocks_nothing(
     media, barrier, stores = await stored_media(service), Barrier(), service.runtime.stores
     await delete(service, media["_id"])
     job = await next_job(service, JobKind.DELETE)
-    monkeypatch.setattr(ObjectStore, "delete", barrier.before(ObjectStore.delete))
+    remove = ObjectStore.delete
+    monkeypatch.setattr(ObjectStore, "delete", barrier.before(remove))
     removing = asyncio.create_task(run_job(service, job))
     await barrier.reached.wait()
+    monkeypatch.setattr(ObjectStore, "delete", remove)
     late = await place_hold(media_id=media["_id"], by="counsel", reason=REASON, stores=stores, patience_s=0)
     assert not late.keeps_nothing, "it is not gone yet"
     await delete(service, media["_id"])
@@ -182,10 +184,12 @@ async def test_a_hold_that_comes_too_late_blocks_nothing(
     assert (waits["stage"], waits["blocked_by"]) == ("BLOCKED_BY_RETENTION", late.hold["_id"])
     barrier.opened.set()
     await removing
-    assert await left_of(service, media) == set()
     gone = await deletion_of(service, media["_id"])
     assert gone["stage"] == "OBJECTS_REMOVED"
     assert gone.keys().isdisjoint({"blocked_by", "blocked_until"})
+    await forget(service)
+    await run_next(service, JobKind.VERIFY)
+    assert await left_of(service, media) == set(), "nor is what the other attempt put out of reach"
     after = [
         await place_hold(**on, by="counsel", reason=REASON, stores=stores)
         for on in ({"media_id": media["_id"]}, {"owner_id": "nobody"})

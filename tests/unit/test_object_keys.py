@@ -14,8 +14,10 @@ from service.object_keys import (
     ORIGINALS_PATTERN,
     RENDITIONS_PATTERNS,
     generation_of_rendition,
+    is_kept_rendition,
     is_probe,
     is_safe_key,
+    kept_rendition_key,
     media_of_original,
     media_of_rendition,
     original_key,
@@ -57,6 +59,15 @@ def test_rendition_keys_are_safe_and_tell_their_media(
     assert parse_key(key) == media_id
     assert media_of_rendition(key) == str(media_id)
     assert media_of_original(key) is None
+    assert not is_kept_rendition(key)
+
+    kept = kept_rendition_key(key, "secret")
+    assert is_kept_rendition(kept)
+    assert is_safe_key(kept)
+    assert kept.startswith(rendition_prefix(purpose, Visibility.PRIVATE, name, media_id))
+    assert kept.endswith(f".{media_format.extension}")
+    assert kept == kept_rendition_key(key, "secret")
+    assert kept != kept_rendition_key(key, "another")
 
 
 @given(PURPOSES, st.uuids())

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from service.models import MediaPurpose
-from service.object_keys import media_of_original
+from service.object_keys import kept_rendition_key, media_of_original
 from service.policies import POLICIES
 from service.reconciliation.context import Context
 from service.reconciliation.objects import original_reason, rendition_reason
@@ -113,6 +113,13 @@ def test_a_rendition_is_needed(state: Any) -> None:
 )
 def test_a_rendition_is_not_needed(state: Any, why: str) -> None:
     assert rendition_reason(RENDITION, state, context()) == why
+
+
+def test_what_is_kept_out_of_reach_is_needed_while_its_media_lists_it() -> None:
+    kept = kept_rendition_key(RENDITION, "secret")
+    retired = [{"key": kept}]
+    assert rendition_reason(kept, media("READY", updated_at=OUTLIVED, retired_renditions=retired), context()) is None
+    assert rendition_reason(kept, media("READY", updated_at=OUTLIVED), context()) == "its media does not list it"
 
 
 def test_an_id_tells_when_it_was_given() -> None:
