@@ -17,8 +17,15 @@ DELIVERY_INDEXES = (
     Index(
         name="inspection",
         keys=(("receiver", 1), ("state", 1), ("opened_at", -1)),
-        serves="the oldest that waits, and how many wait or were given up; webhooks list and replay; giving up",
+        serves="the oldest that waits, and how many wait or were given up; webhooks list; giving up",
         targets="one shard",
+    ),
+    Index(
+        name="replay",
+        keys=(("receiver", 1), ("state", 1), ("media_id", 1), ("sequence", 1), ("at", 1)),
+        serves="webhooks replay: of one receiver what was accepted or given up, each media's in order",
+        targets="one shard",
+        seldom=True,
     ),
     Index(
         name="of_media",

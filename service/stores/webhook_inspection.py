@@ -104,14 +104,15 @@ class WebhookInspection:
     async def replay(self, choice: Choice, *, limit: int) -> AsyncIterator[int]:
         """Have deliveries that were accepted or given up sent once more, under the ids they had; pages of how many.
 
-        Of each media in the order of its events, from now on, also where the next attempt would have been later. What
-        waits already keeps its count of failures; should an earlier replay have died before it said that there is
-        something to be sent, this one does.
+        Of each media in the order of its events, from now on, also where the next attempt would have been later. At
+        most `limit`: of the media that were made first, and of none a later event without those before it. What waits
+        already keeps its count of failures; should an earlier replay have died before it said that there is something
+        to be sent, this one does.
         """
         states = ["delivered", "dead"] if choice.state is None else [choice.state]
-        query = {**choice.query(), "state": {"$in": [*states, "open"]}}
-        found = self._rows.find(query, dict.fromkeys(("receiver", "media_id", "sequence"), 1)).limit(limit)
-        rows = sorted(await found.to_list(limit), key=lambda row: (row["media_id"], row["sequence"]))
+        # Apart: what waits takes nothing of the limit, or some replays would never come to what follows.
+        rows = await self._first(choice, states, limit) + await self._first(choice, ["open"], limit)
+        rows.sort(key=_in_order)
         opened = {"state": "open", "failures": 0, "opened_at": NOW, **_NOT_ENDED}
         for start in range(0, len(rows), _PAGE):
             page = rows[start : start + _PAGE]
@@ -119,3 +120,14 @@ class WebhookInspection:
             written = await self._rows.update_many(ended, [{"$set": opened}])
             await self._deliveries.wake({(row["receiver"], row["media_id"]) for row in page}, at_once=True)
             yield int(written.modified_count)
+
+    async def _first(self, choice: Choice, states: list[str], limit: int) -> list[dict[str, Any]]:
+        query = {**choice.query(), "state": {"$in": states}}
+        fields = dict.fromkeys(("receiver", "media_id", "sequence"), 1)
+        cursor = self._rows.find(query, fields).sort([("media_id", 1), ("sequence", 1)]).limit(limit)
+        rows: list[dict[str, Any]] = await cursor.to_list(limit)
+        return rows
+
+
+def _in_order(row: Mapping[str, Any]) -> tuple[UUID, int]:
+    return row["media_id"], row["sequence"]

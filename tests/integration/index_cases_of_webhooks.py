@@ -51,6 +51,20 @@ async def _inspection(database: Database) -> object:
     return await webhooks.inspection.find(Choice(receiver=first.receiver), limit=20)
 
 
+async def _replay(database: Database) -> object:
+    webhooks, deliveries = await _filled(database)
+    receiver = deliveries[0].receiver
+    for number, each in enumerate(each for each in deliveries if each.receiver == receiver):
+        if number % 3:
+            await webhooks.deliveries.note_accepted(each.id, status=200, keep_s=60)
+        else:
+            await webhooks.deliveries.give_up(each.id, reason="It was away.", keep_s=60)
+    # What is asked is asked again, of deliveries that have not been opened by it.
+    for choice in (Choice(receiver=receiver, state="dead", since=NOW), Choice(receiver=receiver)):
+        assert [page async for page in webhooks.inspection.replay(choice, limit=20)] == [20]
+    return None
+
+
 async def _of_media(database: Database) -> object:
     webhooks, [first, *_] = await _filled(database)
     return await webhooks.inspection.find(Choice(media_id=first.media_id), limit=20)
@@ -87,6 +101,7 @@ WEBHOOK_CASES: Mapping[str, Mapping[str, Case]] = {
     "webhook_deliveries": {
         "in_order": _in_order,
         "inspection": _inspection,
+        "replay": _replay,
         "of_media": _of_media,
         "event": _event,
         "owner": _owner,

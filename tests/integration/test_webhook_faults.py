@@ -7,6 +7,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -126,6 +127,34 @@ async def test_what_is_given_up_lets_the_next_go_and_can_be_replayed(post: Post,
     await post.deliver(wanted)
     assert [each.sequence for each in receiver.arrivals[-4:]] == [1, 2, 3, 4]
     assert len({each.id for each in receiver.arrivals}) == 4
+
+
+async def test_a_limited_replay_leaves_out_none_before_what_it_sends(post: Post, receiver: ReceiverStand) -> None:
+    wanted = receiver.settings()
+    await post.register(wanted)
+    media_ids = [await initiated(post) for _ in range(3)]
+    for media_id in reversed(media_ids):
+        await ready(post, media_id)
+    await post.gather()
+    await post.deliver(wanted)
+    rows = post.database.handle["webhook_deliveries"]
+    given_up = {"state": "dead", "last_error": "it was away"}
+    for sequence in range(1, 5):
+        opened_at = LONG_AGO + timedelta(days=sequence)
+        await rows.update_many({"sequence": sequence}, {"$set": {**given_up, "opened_at": opened_at}})
+    inspection, choice = post.stores.webhooks.inspection, Choice(receiver=receiver.name, state="dead")
+    for _ in range(2):
+        assert [page async for page in inspection.replay(choice, limit=5)] == [5]
+    waiting = await rows.find({"receiver": receiver.name, "state": "open"}).to_list(None)
+    events = [(media_id, sequence) for media_id in media_ids for sequence in range(1, 5)]
+    assert sorted((each["media_id"], each["sequence"]) for each in waiting) == events[:10]
+    receiver.arrivals.clear()
+    await post.deliver(wanted)
+    assert len(receiver.arrivals) == 10
+    by_media = Choice(media_id=media_ids[0])
+    assert [page async for page in inspection.replay(by_media, limit=2)] == [2]
+    of_first = {"media_id": media_ids[0], "state": "open"}
+    assert {each["sequence"] for each in await rows.find(of_first).to_list(None)} == {1, 2}
 
 
 async def test_of_one_that_stays_down_what_is_too_old_is_given_up_unsent(post: Post, receiver: ReceiverStand) -> None:
