@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from service.distribution import CACHE_TAG_METADATA, cache_tag
-from service.errors import StorageRefused
+from service.errors import StorageRefused, TemporarilyUnavailable
 from service.models import StoredObject
 from service.object_keys import is_kept_rendition, kept_rendition_key, media_of_rendition
 from service.object_store import ObjectStore
@@ -26,8 +26,16 @@ async def put_out_of_reach(media_id: UUID, keys: Collection[str], *, stores: Sto
 
     Where they go follows from their key, and is written down before: whoever dies here is followed by another call, and
     what ends the keeping finds all of them. Nothing is removed that storage does not confirm elsewhere. Repeats are
-    free. Raises StorageRefused, TemporarilyUnavailable.
+    free. Raises TemporarilyUnavailable.
     """
+    try:
+        await _move(media_id, keys, stores, object_store)
+    except StorageRefused as error:
+        # A job that is given up would leave it open for as long as it is kept.
+        raise TemporarilyUnavailable(error.message) from error
+
+
+async def _move(media_id: UUID, keys: Collection[str], stores: Stores, object_store: ObjectStore) -> None:
     shown = sorted(key for key in keys if media_of_rendition(key) is not None and not is_kept_rendition(key))
     if not shown:
         return

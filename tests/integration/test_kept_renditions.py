@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,8 +15,7 @@ import pytest
 
 from service import kept_renditions
 from service.deletion import request_deletions
-from service.delivery import Delivery
-from service.errors import OnHold
+from service.errors import OnHold, StorageRefused
 from service.legal_holds import lift_hold, place_hold
 from service.models import Job, JobKind, MediaPurpose
 from service.moderation import quarantine_owner
@@ -33,10 +31,9 @@ from service.upkeep import sweep_once
 from tests.integration.conftest import RunningService
 from tests.integration.jobs_by_hand import next_job, run_job, run_next
 from tests.integration.kept_objects import deletion_of, kept_of, on_record
-from tests.integration.rendered_media import ANNA, change, document_of, forget, keys_of, ready, render, retire
-from tests.integration.test_cookies_after_upgrade import cookie_of_anybody
+from tests.integration.rendered_media import ANNA, change, document_of, forget, keys_of, render
+from tests.integration.shown_media import LONG_AGO, content_of, put_back, shown
 
-LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 PURPOSE = MediaPurpose.COMMUNITY
 
 
@@ -48,49 +45,6 @@ class Killed(BaseException):
 async def nothing_before(service: RunningService, no_deletion_window: None) -> None:
     for name in ("jobs", "holds", "deletions", "invalidations", "media"):
         await service.runtime.database.handle[name].delete_many({})
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A media, what it is shown with, and every address of that which somebody was given."""
-
-    media_id: UUID
-    keys: set[str]
-    addresses: list[str]
-    content: Counter[str]
-
-    async def opens(self, service: RunningService, http: httpx.AsyncClient) -> set[int]:
-        """What the edge answers to those who have the addresses, and to those who have cookies of today."""
-        cookie, base_url = cookie_of_anybody(service), service.settings.delivery.base_url
-        asked = [await http.get(address) for address in self.addresses]
-        asked += [await http.get(f"{base_url}/{key}", headers=cookie) for key in sorted(self.keys)]
-        return {each.status_code for each in asked}
-
-
-async def content_of(service: RunningService, keys: set[str]) -> Counter[str]:
-    store = service.runtime.object_store
-    objects = [await store.get(store.media_bucket, key) for key in keys]
-    return Counter(hashlib.sha256(each.body).hexdigest() for each in objects if each is not None)
-
-
-async def shown(service: RunningService, http: httpx.AsyncClient, *, visibility: str = "PUBLIC") -> Shown:
-    media_id = await ready(service)
-    # Its session was over long ago: nothing can be written any more that was asked for before.
-    await service.runtime.database.uploads.update_one({"_id": media_id}, {"$set": {"expires_at": LONG_AGO}})
-    if visibility == "PRIVATE":
-        await change(service, media_id, visibility=visibility)
-        await render(service)
-        await retire(service)
-        await forget(service)
-    media: Any = await document_of(service, media_id)
-    delivery = Delivery(service.settings.delivery)
-    addresses = [
-        delivery.sign(media, each, together=together).url for each in media["renditions"] for together in (False, True)
-    ]
-    # Edges have them in their caches from now on.
-    assert {(await http.get(address)).status_code for address in addresses} == {200}
-    keys = keys_of(media)
-    return Shown(media_id, keys, addresses, await content_of(service, keys))
 
 
 async def hold(service: RunningService, media_id: UUID) -> UUID:
@@ -208,6 +162,32 @@ async def test_addresses_of_what_was_private_do_not_open_what_is_kept(
     await lifted(service, hold_id, was.media_id, job)
 
 
+async def test_however_often_storage_refuses_nobody_gives_up(
+    service: RunningService, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was, stores, moved = await shown(service, http), service.runtime.stores, asyncio.Event()
+    await hold(service, was.media_id)
+    assert await stores.jobs.release(await delete(service, was.media_id))
+    copy, list_kept = ObjectStore.copy, RenditionStore.list_kept
+    refusals = iter(range(len(was.keys) * (service.settings.worker.max_attempts + 1)))
+
+    async def refusing(*args: Any, **more: Any) -> bool:
+        if next(refusals, None) is not None:
+            raise StorageRefused("Storage does not take it.")
+        return await copy(*args, **more)
+
+    async def told(*args: Any) -> None:
+        await list_kept(*args)
+        moved.set()
+
+    monkeypatch.setattr(ObjectStore, "copy", refusing)
+    monkeypatch.setattr(RenditionStore, "list_kept", told)
+    async with service.working(), asyncio.timeout(30):
+        await moved.wait()
+    await forget(service)
+    assert await was.opens(service, http) == {403}
+
+
 @pytest.fixture
 def kept_for_years(service: RunningService) -> Iterator[None]:
     runtime = service.runtime
@@ -280,22 +260,6 @@ async def test_a_hold_that_ends_half_way_leaves_nothing_behind(
     await lifted(service, hold_id, was.media_id, job)
     await forget(service)
     assert await was.opens(service, http) == {403}
-
-
-async def put_back(service: RunningService, was: Shown) -> str:
-    """What a worker does that slept through all of it: it writes under a key that somebody has an address of."""
-    store, key = service.runtime.object_store, min(was.keys)
-    body = b"late"
-    await store.put(
-        store.media_bucket,
-        key,
-        body,
-        content_type="image/jpeg",
-        cache_control="public, max-age=600",
-        metadata={},
-        sha256=hashlib.sha256(body).hexdigest(),
-    )
-    return key
 
 
 async def test_what_is_written_late_is_put_out_of_reach_as_well(
