@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -13,6 +13,7 @@ from pymongo import ReturnDocument
 from service.errors import IdempotencyKeyReused, InvalidInput
 from service.stores.database import Database
 from service.stores.erasures import ErasureStore
+from service.stores.expressions import after_now, insert_if_absent
 
 RETENTION = timedelta(hours=48)
 MAX_KEY_LENGTH = 200
@@ -60,16 +61,16 @@ class IdempotencyStore:
         await self._erasures.refuse(owner_id)
         identity = fingerprint(content)
         record_id = _digest(owner_id, operation, key)
+        # By the clock of the database, which is who forgets it.
+        fresh = {
+            "fingerprint": identity,
+            "owner": _digest(owner_id),
+            "plan": {"$literal": plan},
+            "expires_at": after_now(RETENTION.total_seconds()),
+        }
         record = await self._records.find_one_and_update(
             {"_id": record_id},
-            {
-                "$setOnInsert": {
-                    "fingerprint": identity,
-                    "owner": _digest(owner_id),
-                    "plan": plan,
-                    "expires_at": datetime.now(UTC) + RETENTION,
-                }
-            },
+            insert_if_absent(fresh, marker="fingerprint"),
             upsert=True,
             return_document=ReturnDocument.AFTER,
         )

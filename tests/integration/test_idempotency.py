@@ -7,8 +7,8 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, Self
 from uuid import uuid4
 
 import httpx
@@ -17,6 +17,7 @@ import pytest
 from indexes.ensure import DECLARED
 from service.dev.environment import environment_of
 from service.dev.processes import Children
+from service.stores import idempotency
 from tests.api_client import ApiClient
 from tests.integration.conftest import RunningService
 from tests.integration.effects import Snapshot, Witness, effects, media_written, on_record
@@ -194,6 +195,26 @@ async def test_keys_are_kept_for_more_than_a_day(stage: Stage) -> None:
     # Nothing but that moment lets the database forget one.
     [expiry] = [index for index in DECLARED["idempotency"] if "expireAfterSeconds" in index.options]
     assert (expiry.keys, expiry.options["expireAfterSeconds"]) == ((("expires_at", 1),), 0)
+
+
+async def test_a_process_whose_clock_is_behind_makes_keys_that_are_kept_as_long(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Behind(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) - timedelta(days=3)
+
+    monkeypatch.setattr(idempotency, "datetime", Behind, raising=False)
+    records = stage.service.runtime.stores.idempotency
+    owner_id, plan = uuid4().hex, {"$title": "$$ROOT", "id": uuid4()}
+    known = {"owner_id": owner_id, "operation": "updateMedia", "key": "k", "content": {"a": 1}}
+    asked_at = datetime.now(UTC)
+    first, *twins = await asyncio.gather(*(records.recall(**known, plan={**plan, "by": number}) for number in range(8)))
+    assert all(each == first for each in twins)
+    assert first.plan == {**plan, "by": first.plan["by"]}, "what looks like an expression is kept as it was given"
+    kept: Any = await stage.service.runtime.database.idempotency.find_one({"_id": first.id})
+    assert kept["expires_at"] - asked_at > timedelta(hours=47)
 
 
 @asynccontextmanager
