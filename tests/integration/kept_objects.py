@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from service.models import MediaPurpose
 from service.object_keys import is_kept_rendition, kept_rendition_key, media_of_rendition
+from service.reconciliation import Finding, RunOptions, reconcile
 from service.stored_renditions import stored_renditions
 from tests.documents import ready_media
 from tests.integration.conftest import RunningService
 from tests.invalidation_stand import SHA256
 
 Keys = set[tuple[str, str]]
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 async def put(service: RunningService, bucket: str, key: str) -> None:
@@ -53,6 +56,21 @@ async def kept_of(service: RunningService, media_id: UUID, purpose: str = "COMMU
     """Keys in the media bucket under which what it was shown with is kept out of reach."""
     stored = await stored_renditions(media_id, MediaPurpose(purpose), service.runtime.object_store)
     return set(filter(is_kept_rendition, stored))
+
+
+async def repaired(service: RunningService, media_id: UUID, *, restart: bool) -> list[Finding]:
+    """What a comparison of storage with the database finds and repairs, once the media has long been at rest."""
+    runtime, found = service.runtime, list[Finding]()
+    await runtime.database.media.update_one({"_id": media_id}, {"$set": {"updated_at": LONG_AGO}})
+    await reconcile(
+        RunOptions(apply=True, older_than=timedelta(0), restart=restart),
+        database=runtime.database,
+        stores=runtime.stores,
+        object_store=runtime.object_store,
+        on_finding=found.append,
+        on_interruption=lambda _: None,
+    )
+    return found
 
 
 async def deletion_of(service: RunningService, media_id: UUID) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,10 +12,9 @@ import httpx
 
 from service.delivery import Delivery
 from tests.integration.conftest import RunningService
+from tests.integration.kept_objects import LONG_AGO
 from tests.integration.rendered_media import change, document_of, forget, keys_of, ready, render, retire
 from tests.integration.test_cookies_after_upgrade import cookie_of_anybody
-
-LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)

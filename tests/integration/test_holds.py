@@ -24,14 +24,13 @@ from service.legal_holds import lift_hold, place_hold
 from service.models import Job, JobKind, Lane, MediaPurpose
 from service.object_store import ObjectStore
 from service.quarantine import quarantine
-from service.reconciliation import RunOptions, reconcile
 from service.rendition_retirement import retire_renditions
 from service.rendition_storage import withdraw
 from service.stores.holds import HoldStore
 from service.upkeep import sweep_once
 from tests.integration.conftest import RunningService
 from tests.integration.jobs_by_hand import next_job, run_job, run_next
-from tests.integration.kept_objects import deletion_of, keys_of, left_of, on_record, stored_media
+from tests.integration.kept_objects import deletion_of, keys_of, left_of, on_record, repaired, stored_media
 from tests.integration.rendered_media import ANNA, document_of, forget
 
 PROGRESS = "subscription ($id: ID!) { deletionProgress(id: $id) { stage blockedUntil } }"
@@ -246,21 +245,10 @@ async def _withdrawal(service: RunningService, media: Any) -> None:
 
 async def _reconciliation(service: RunningService, media: Any) -> None:
     await delete(service, media["_id"])
-    runtime, long_ago = service.runtime, datetime.now(UTC) - timedelta(days=9)
-    await runtime.database.media.update_one({"_id": media["_id"]}, {"$set": {"updated_at": long_ago}})
-    await runtime.stores.contents.register(
+    await service.runtime.stores.contents.register(
         "anna", uuid4().hex, media["_id"], bucket="b", key=media["original"]["key"], byte_size=1
     )
-    found: list[Any] = []
-    for restart in (False, True):
-        await reconcile(
-            RunOptions(apply=True, older_than=timedelta(0), restart=restart),
-            database=runtime.database,
-            stores=runtime.stores,
-            object_store=runtime.object_store,
-            on_finding=found.append,
-            on_interruption=lambda _: None,
-        )
+    found = [each for restart in (False, True) for each in await repaired(service, media["_id"], restart=restart)]
     assert found
 
 

@@ -21,7 +21,7 @@ from service.models import Job, JobKind, MediaPurpose
 from service.moderation import quarantine_owner
 from service.object_keys import is_kept_rendition, visibility_of_rendition
 from service.object_store import ObjectStore
-from service.reconciliation import Finding, RunOptions, reconcile
+from service.reconciliation import Finding
 from service.rendition_storage import withdraw
 from service.stored_renditions import stored_renditions
 from service.stores import bind_stores
@@ -30,9 +30,9 @@ from service.sweeper import sweep
 from service.upkeep import sweep_once
 from tests.integration.conftest import RunningService
 from tests.integration.jobs_by_hand import next_job, run_job, run_next
-from tests.integration.kept_objects import deletion_of, kept_of, on_record
+from tests.integration.kept_objects import deletion_of, kept_of, on_record, repaired
 from tests.integration.rendered_media import ANNA, change, document_of, forget, keys_of, render
-from tests.integration.shown_media import LONG_AGO, content_of, put_back, shown
+from tests.integration.shown_media import content_of, put_back, shown
 
 PURPOSE = MediaPurpose.COMMUNITY
 
@@ -87,16 +87,7 @@ async def run_held(service: RunningService, job: Job) -> None:
 
 async def findings_of(service: RunningService, media_id: UUID) -> list[Finding]:
     """What a comparison that repairs says of what storage has of a media."""
-    runtime, found = service.runtime, list[Finding]()
-    await runtime.database.media.update_one({"_id": media_id}, {"$set": {"updated_at": LONG_AGO}})
-    await reconcile(
-        RunOptions(apply=True, older_than=timedelta(0), restart=True),
-        database=runtime.database,
-        stores=runtime.stores,
-        object_store=runtime.object_store,
-        on_finding=found.append,
-        on_interruption=lambda _: None,
-    )
+    found = await repaired(service, media_id, restart=True)
     return [each for each in found if f"/{media_id}/" in each.what]
 
 
